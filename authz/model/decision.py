@@ -1,0 +1,42 @@
+"""What is decided. There is no default: a decision is an Allow or a Deny, and somebody built it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from authz.model.limit import Spend, Spent
+from authz.model.reason import Detail, Reason
+
+
+class RuleName(NamedTuple):
+    """A rule, by the names in its document."""
+
+    policy: str
+    rule: str
+
+
+class Grant(NamedTuple):
+    """What the allowing rules ask for, known before any token is spent."""
+
+    rules: tuple[RuleName, ...]  # sorted, never empty; the record names the first
+    headers: tuple[tuple[str, str], ...]  # for the upstream, from onAllow; no empty values
+    spends: tuple[Spend, ...]
+
+
+class Allow(NamedTuple):
+    """Yes: with these headers, having spent these tokens."""
+
+    grant: Grant
+    spent: tuple[Spent, ...] = ()
+
+
+class Deny(NamedTuple):
+    """No, and why."""
+
+    reason: Reason
+    detail: Detail | None = None
+    rule: RuleName | None = None  # the deny rule, where one decided
+    spent: tuple[Spent, ...] = ()  # state of the buckets, where a limit refused; nothing was charged
+
+
+Decision = Allow | Deny

@@ -1,0 +1,62 @@
+"""Every exception that crosses a room's door.
+
+    AuthzError
+      ConfigError            a setting, flag, socket or pepper that cannot be used
+      PolicyError            one fault in one document, with its place
+      SnapshotRejected       a whole policy set, with every PolicyError in it
+      StoreUnavailable       the place where buckets live does not answer
+
+No library's exception leaves the room that uses the library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class AuthzError(Exception):
+    """Base of everything that this program raises on purpose."""
+
+
+class ConfigError(AuthzError):
+    """Something that the operator set cannot be used. One line: where, what, what to do."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where in a file something stands; lines and columns count from 1."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class PolicyError(AuthzError):
+    """One fault in one document.
+
+    Args:
+        place: where the fault stands.
+        what: what is wrong and how to mend it; lower case, one line, the user's words in backticks.
+    """
+
+    def __init__(self, place: Place, what: str) -> None:
+        super().__init__(f"{place}: {what}")
+        self.place = place
+        self.what = what
+
+
+class SnapshotRejected(AuthzError):
+    """A policy set that cannot be served. Carries every fault, sorted by place; never empty."""
+
+    def __init__(self, faults: list[PolicyError]) -> None:
+        if not faults:
+            raise ValueError("a rejection needs a fault")
+        self.faults = sorted(faults, key=lambda fault: (fault.place, fault.what))
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class StoreUnavailable(AuthzError):
+    """The limit store did not answer in time or at all."""

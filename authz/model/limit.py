@@ -1,0 +1,52 @@
+"""How often: rates, what a check would spend, and what came of spending it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Store(StrEnum):
+    """Where a bucket was kept when it was spent from."""
+
+    MEMORY = "memory"
+    REDIS = "redis"
+    OUTAGE = "outage"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How fast a bucket refills and how much it holds.
+
+    Args:
+        rate_per_s: tokens per second, > 0.
+        burst_tokens: capacity in tokens, >= 1.
+        window_s: the unit in which the operator wrote the rate (1, 60, 3600, 86400), for headers.
+    """
+
+    rate_per_s: float
+    burst_tokens: float
+    window_s: int = 1
+
+
+class Spend(NamedTuple):
+    """One bucket that a check wants to draw from."""
+
+    limit: str  # name of the Limit document
+    bucket: tuple[str, ...]  # (limit, customer name space, values of `per`...): names the bucket
+    rate: Rate
+    cost: float  # tokens, finite, >= 0
+
+
+class Spent(NamedTuple):
+    """What came of one Spend. All of a check's spends pass, or none is charged."""
+
+    limit: str
+    passed: bool  # this bucket alone had room
+    remaining: int  # whole tokens left after the charge, or now where nothing was charged
+    retry_ms: int  # until this bucket has room for the cost, rounded up; 0 where it passed; -1: never
+    full_s: int  # until the bucket is full again, rounded up
+    rate: Rate
+    store: Store
