@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from authz.model.identity import Caller
 from authz.model.limit import Spend, Spent
 from authz.model.reason import Detail, Reason
+from authz.model.request import Request, Unreadable
 
 
 class RuleName(NamedTuple):
@@ -40,3 +42,15 @@ class Deny(NamedTuple):
 
 
 Decision = Allow | Deny
+
+
+class Answered(NamedTuple):
+    """One check, answered: everything that its record and its metrics are made from."""
+
+    decision_id: str  # UUIDv7
+    time_us: int  # wall clock when it was judged, microseconds since 1970
+    request: Request | Unreadable
+    caller: Caller
+    decision: Decision
+    status: int  # HTTP status that the client sees; 302 for a redirect; 200 for an allow
+    duration_us: int  # from taking the call to handing over the reply

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from authz.model.reason import Detail
+
 
 class Client(NamedTuple):
     """Who connects, by address. Mapped IPv4 is IPv4; IPv6 is written in its shortest form.
@@ -37,7 +39,7 @@ class Request(NamedTuple):
     query: str  # everything after the first "?", as sent; "" where there is none
     headers: Mapping[str, bytes]  # lower-case name -> values joined with b","; no pseudo headers
     repeated: frozenset[str]  # names that came more than once
-    suspects: tuple[str, ...]  # names, as received, that may collide with headers that we own
+    strays: tuple[str, ...]  # headers, as received, that must not reach the upstream unless we set them
     client: Client
     principal: str  # the peer that Envoy authenticated by mTLS, or ""
     upgrade: tuple[str, ...]  # lower-case protocols that the request asks to switch to
@@ -49,14 +51,16 @@ class Request(NamedTuple):
     trace_id: str  # 32 hex digits out of a valid traceparent, or ""
     body: bytes
     context: Mapping[str, str]  # context_extensions that the operator lists
+    structural: str = ""  # the other reading of the path (decoded, parameters stripped), where a Site keeps both
 
 
 class Unreadable(NamedTuple):
-    """What is known of a request that could not be read: for the record and the form of the refusal.
+    """A request that could not be read, and what is known of it for the record and the refusal's form.
 
     Every text is as sent (still hostile); `record/` shortens and escapes it.
     """
 
+    detail: Detail
     method: str = ""
     host: str = ""
     path: str = ""  # without query

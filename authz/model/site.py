@@ -1,0 +1,87 @@
+"""How requests for some hosts are read and refused, and what a listener adds to that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from authz.model.reason import Coarse
+
+PATH_MAX_BYTES = 8192  # default of Site.spec.path.maxBytes, and what threats.md calls 414
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Where a browser is sent instead of being refused.
+
+    Args:
+        to: absolute URL.
+        return_to: name of the query parameter that carries the URL first asked for; "" for none.
+    """
+
+    to: str
+    return_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a Site adds to refusals of one told reason."""
+
+    redirect: Redirect | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One Site document, or the defaults.
+
+    Args:
+        keep_matrix: `;` parameters in a path are read both ways instead of refused.
+        keep_slashes: encoded slashes in a path are read both ways instead of refused.
+        remove_method_override: method-override headers are taken away instead of refused.
+        full_reasons: the client is told the reason itself instead of the coarse one.
+        refusals: told reason -> additions, `default` already merged in.
+    """
+
+    name: str = ""
+    keep_matrix: bool = False
+    keep_slashes: bool = False
+    path_max_bytes: int = PATH_MAX_BYTES
+    remove_method_override: bool = False
+    full_reasons: bool = False
+    refusals: Mapping[Coarse, Refusal] = field(default_factory=dict)
+
+
+DEFAULT_SITE = Site()
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What the operator said of the place where requests arrive; never chosen by a host.
+
+    Args:
+        trusted_hops: how many proxies of ours stand before ours; 0: the direct peer is the client.
+        xff_appended: our Envoy appends its peer to x-forwarded-for before it asks.
+        context: names of context extensions that policies may read.
+    """
+
+    trusted_hops: int = 0
+    xff_appended: bool = False
+    context: frozenset[str] = frozenset()
+    max_message_bytes: int = 4 * 1024 * 1024
+    max_header_count: int = 1000
+    max_header_bytes: int = 96 * 1024  # names and values; Envoy's own default for requests is 60 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingRules:
+    """Everything besides the bytes that decides how a request is read.
+
+    Args:
+        site_of: canonical host -> the Site that speaks about it.
+        owned: headers that only we may set, lower case with `_` and `.` as `-`; `x-authz-*` always is.
+    """
+
+    site_of: Callable[[str], Site]
+    owned: frozenset[str] = frozenset()
+    listener: Listener = field(default_factory=Listener)
