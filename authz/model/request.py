@@ -51,7 +51,9 @@ class Request(NamedTuple):
     trace_id: str  # 32 hex digits out of a valid traceparent, or ""
     body: bytes
     context: Mapping[str, str]  # context_extensions that the operator lists
-    structural: str = ""  # the other reading of the path (decoded, parameters stripped), where a Site keeps both
+    structural: str = (
+        ""  # the other reading of the path (decoded, parameters stripped), where a Site keeps both
+    )
 
 
 class Unreadable(NamedTuple):
