@@ -63,11 +63,13 @@ class Listener:
         trusted_hops: how many proxies of ours stand before ours; 0: the direct peer is the client.
         xff_appended: our Envoy appends its peer to x-forwarded-for before it asks.
         context: names of context extensions that policies may read.
+        metadata: name spaces of Envoy's dynamic metadata that policies may read.
     """
 
     trusted_hops: int = 0
     xff_appended: bool = False
     context: frozenset[str] = frozenset()
+    metadata: frozenset[str] = frozenset()
     max_message_bytes: int = 4 * 1024 * 1024
     max_header_count: int = 1000
     max_header_bytes: int = 96 * 1024  # names and values; Envoy's own default for requests is 60 KiB
