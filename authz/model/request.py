@@ -52,6 +52,7 @@ class Request(NamedTuple):
     trace_id: str  # 32 hex digits out of a valid traceparent, or ""
     body: bytes
     context: Mapping[str, str]  # context_extensions that the operator lists
+    metadata: Mapping[str, object] = MappingProxyType({})  # listed name spaces, as plain values
     structural: str = (
         ""  # the other reading of the path (decoded, parameters stripped), where a Site keeps both
     )

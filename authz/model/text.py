@@ -1,0 +1,49 @@
+"""Bytes and escapes of a request as text: one reading, shared by every room that looks."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+def _bang(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "!" * (error.end - error.start), error.end
+
+
+codecs.register_error("authz.bang", _bang)
+
+
+def header_text(value: bytes) -> str:
+    """Return a header value as text, each byte that is not UTF-8 as `!`: what Envoy does itself.
+
+    Source: protocol.md, "The request": alike whether Envoy sends raw or joined headers.
+    """
+    return value.decode("utf-8", "authz.bang")
+
+
+def percent_decode(text: str) -> str:
+    """Decode the percent escapes of a text once.
+
+    A bad escape is kept as it stands; bytes that are not UTF-8 become U+FFFD. Linear in the length.
+    """
+    if "%" not in text:
+        return text
+    raw = text.encode("utf-8", "replace")
+    return _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), raw).decode("utf-8", "replace")
+
+
+def query_pairs(query: str) -> list[tuple[str, str]]:
+    """Split a raw query at `&` and the first `=` of each part; nothing is decoded, empty parts are dropped.
+
+    `;` does not separate. Source: threats.md, "Headers, query, cookies".
+    """
+    pairs = []
+    for part in query.split("&"):
+        if part:
+            name, _, value = part.partition("=")
+            pairs.append((name, value))
+    return pairs

@@ -1,0 +1,212 @@
+"""CEL: compiled once at load, evaluated per check with only the variables that it names.
+
+The library is Google's C++ runtime. What it raises and returns was tried: a missing map key is a value of
+type ERROR, an unbound variable or broken text a `RuntimeError`; both are evaluation errors here, and
+nothing of the library leaves this module.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_optional, ext_strings
+
+from authz.policy.inspection import Inspection, inspect
+from authz.policy.vocabulary import VOCABULARY, CelType, Facts
+
+SOURCE_MAX_BYTES = 8 * 1024
+
+Reader = Callable[[Facts], object]
+
+
+class Truth(Enum):
+    """What a condition says. There is no third way to read it as a bool: compare with `is`."""
+
+    YES = "yes"
+    NO = "no"
+    FAILED = "failed"
+
+
+class ExpressionFault(ValueError):
+    """An expression that cannot be used: what is wrong, in our prose. Never leaves `policy/`."""
+
+
+class EvaluationFailed(ValueError):
+    """An expression that gave no usable value for one request. Never leaves `policy/`."""
+
+
+class Program(Protocol):
+    """A compiled expression, as far as this module uses it."""
+
+    def eval(self, *, data: dict[str, object]) -> _Value:
+        """Evaluate with these variables."""
+        ...
+
+
+class _Value(Protocol):
+    def value(self) -> object: ...
+
+    def plain_value(self) -> object: ...
+
+
+class Condition(NamedTuple):
+    """A compiled `when`."""
+
+    source: str
+    program: Program
+    bindings: tuple[tuple[str, Reader], ...]
+    inspection: Inspection
+
+    def holds(self, facts: Facts) -> Truth:
+        """Evaluate for one request."""
+        try:
+            found = self.program.eval(data={name: read(facts) for name, read in self.bindings}).value()
+        except Exception:  # noqa: BLE001 - the library raises RuntimeError and whatever C++ throws: all are "failed"
+            return Truth.FAILED
+        # SECURITY: only the two bools themselves count; an ERROR value is a string, and truthy.
+        if found is True:
+            return Truth.YES
+        return Truth.NO if found is False else Truth.FAILED
+
+
+class Expression(NamedTuple):
+    """A compiled `per`, `cost` or `onAllow` value. A plain attribute path is read, not evaluated."""
+
+    source: str
+    program: Program | None
+    bindings: tuple[tuple[str, Reader], ...]
+    inspection: Inspection
+
+    def text(self, facts: Facts) -> str:
+        """Return the value as text; raises EvaluationFailed if it is not text."""
+        found = self._evaluate(facts)
+        if isinstance(found, str):
+            return found
+        raise EvaluationFailed(self.source)
+
+    def number(self, facts: Facts) -> float:
+        """Return the value as a finite number >= 0; raises EvaluationFailed otherwise."""
+        found = self._evaluate(facts)
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            raise EvaluationFailed(self.source)
+        number = float(found)
+        if not math.isfinite(number) or number < 0.0:
+            raise EvaluationFailed(self.source)
+        return number
+
+    def _evaluate(self, facts: Facts) -> object:
+        if self.program is None:
+            return self.bindings[0][1](facts)
+        try:
+            value = self.program.eval(data={name: read(facts) for name, read in self.bindings})
+            found = value.value()
+            failed = value.type() == cel.Type.ERROR  # type: ignore[attr-defined]
+        except Exception as error:
+            raise EvaluationFailed(self.source) from error
+        if failed:
+            raise EvaluationFailed(self.source)
+        return found
+
+
+class Compiler:
+    """Compiles sources of one policy set; equal sources share one program."""
+
+    def __init__(self) -> None:
+        self._env = cel.NewEnv(
+            variables={name: _cel_type(variable.type) for name, variable in VOCABULARY.items()},
+            extensions=[ext_optional.ExtOptional(), ext_strings.ExtStrings()],
+        )
+        self._compiled: dict[str, tuple[Program, str, Inspection]] = {}
+
+    def condition(self, source: str) -> Condition:
+        """Compile a `when`; raises ExpressionFault."""
+        program, returns, inspection = self._compile(source)
+        if returns not in ("BOOL", "DYN"):
+            raise ExpressionFault(
+                f"a condition is true or false, this one is {_prose(returns)}: compare it with something"
+            )
+        return Condition(source, program, _bind(inspection), inspection)
+
+    def text(self, source: str) -> Expression:
+        """Compile an expression that gives text; raises ExpressionFault."""
+        return self._expression(source, ("STRING", "DYN"), "text: wrap it in `string(...)`")
+
+    def number(self, source: str) -> Expression:
+        """Compile an expression that gives a number; raises ExpressionFault."""
+        return self._expression(source, ("INT", "UINT", "DOUBLE", "DYN"), "a number")
+
+    def _expression(self, source: str, wanted: tuple[str, ...], prose: str) -> Expression:
+        program, returns, inspection = self._compile(source)
+        if returns not in wanted:
+            raise ExpressionFault(f"this is {_prose(returns)}, it must be {prose}")
+        plain = source.strip() in VOCABULARY
+        return Expression(source, None if plain else program, _bind(inspection), inspection)
+
+    def _compile(self, source: str) -> tuple[Program, str, Inspection]:
+        known = self._compiled.get(source)
+        if known is None:
+            known = self._compiled[source] = self._compile_anew(source)
+        return known
+
+    def _compile_anew(self, source: str) -> tuple[Program, str, Inspection]:
+        if len(source.encode("utf-8", "replace")) > SOURCE_MAX_BYTES:
+            raise ExpressionFault(f"the expression is longer than {SOURCE_MAX_BYTES} bytes: split the rule")
+        try:
+            compiled = self._env.compile(source)
+            inspection = inspect(source, compiled.serialize())
+        except Exception as error:
+            raise ExpressionFault(_explain(str(error))) from error
+        if inspection.fault:
+            raise ExpressionFault(inspection.fault)
+        return compiled, compiled.return_type().name(), inspection
+
+
+def _bind(inspection: Inspection) -> tuple[tuple[str, Reader], ...]:
+    return tuple((name, VOCABULARY[name].read) for name in sorted(inspection.names))
+
+
+def _cel_type(kind: CelType) -> cel.Type:
+    texts = cel.Type.List(cel.Type.STRING)
+    return {
+        CelType.STRING: cel.Type.STRING,
+        CelType.INT: cel.Type.INT,
+        CelType.BOOL: cel.Type.BOOL,
+        CelType.BYTES: cel.Type.BYTES,
+        CelType.TIMESTAMP: cel.Type.TIMESTAMP,
+        CelType.TEXTS: texts,
+        CelType.TEXT_MAP: cel.Type.Map(cel.Type.STRING, cel.Type.STRING),
+        CelType.TEXTS_MAP: cel.Type.Map(cel.Type.STRING, texts),
+        CelType.DYN_MAP: cel.Type.Map(cel.Type.STRING, cel.Type.DYN),
+    }[kind]
+
+
+def _prose(cel_type: str) -> str:
+    return {
+        "STRING": "text",
+        "INT": "a number",
+        "DOUBLE": "a number",
+        "UINT": "a number",
+        "BOOL": "true or false",
+    }.get(cel_type, f"of the type `{cel_type.lower()}`")
+
+
+def _explain(message: str) -> str:
+    """Turn the library's several lines into one line of ours, with its column."""
+    if "'request.path'" in message:
+        return "there is no `request.path`, since Envoy's includes the query: use `request.url_path`"
+    first = message.split("\n", 1)[0]
+    text = first.removeprefix("INVALID_ARGUMENT: ").removeprefix("ERROR: ").removeprefix("<input>:")
+    position, _, what = text.partition(": ")
+    line, _, column = position.partition(":")
+    if not (line.isdigit() and column.isdigit()):
+        return f"not a CEL expression: {_clean(text)}"
+    return f"{_clean(what)} (at character {column} of line {line} of the expression)"
+
+
+def _clean(text: str) -> str:
+    text = text.replace(" (in container '')", "").replace("'", "`").strip()
+    return " ".join(text.split())[:300]
