@@ -81,7 +81,7 @@ class Identity:
     customer: str = ""
     namespace: str = ""
     scopes: tuple[str, ...] = ()
-    labels: Mapping[str, str] = _EMPTY
+    labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     claims: Mapping[str, object] = field(default_factory=dict)
     limits: Mapping[str, Rate] = field(default_factory=dict)
 
