@@ -1,0 +1,164 @@
+"""Steps 3 to 7 of a decision, for the candidates of one request: a Grant or a Deny.
+
+    no candidate                       -> no_matching_policy
+    a bad credential, unless `anyone`  -> credential_invalid | credential_ambiguous
+    a deny rule holds, or fails        -> denied_by_rule | rule_error
+    no allow rule holds                -> credential_missing | not_permitted
+    what the allowing rules ask for    -> a Grant, or rule_error
+
+Source: section 3 of the contract. Nothing here reads a clock or spends a token.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from authz.model.decision import Deny, Grant
+from authz.model.identity import Caller, Identity, Standing
+from authz.model.limit import Rate, Spend
+from authz.model.reason import Detail, Reason
+from authz.model.request import Request
+from authz.policy.condition import EvaluationFailed, Truth
+from authz.policy.rule import Candidate, LimitRule
+from authz.policy.vocabulary import Facts
+
+# Visible ASCII, spaces inside: anything else could end the header or be read differently by an upstream.
+_HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+_HEADER_VALUE_MAX = 4096
+
+_BAD_CREDENTIAL = {
+    Standing.INVALID: Reason.CREDENTIAL_INVALID,
+    Standing.AMBIGUOUS: Reason.CREDENTIAL_AMBIGUOUS,
+}
+
+
+def evaluate(candidates: Sequence[Candidate], request: Request, caller: Caller) -> Grant | Deny:
+    """Decide everything but limits."""
+    if not candidates:
+        return Deny(Reason.NO_MATCHING_POLICY)
+    bad = _BAD_CREDENTIAL.get(caller.standing)
+    granted, failed = _allowing(candidates, request, caller.identity, anyone_only=bad is not None)
+    if bad is not None and not granted:
+        return Deny(bad, caller.detail)
+    refusal = _denying(candidates, request, caller.identity)
+    if refusal is not None:
+        return refusal
+    if not granted:
+        return _not_allowed(candidates, caller, failed=failed)
+    return _grant(granted, request, caller.identity)
+
+
+def _allowing(
+    candidates: Sequence[Candidate], request: Request, identity: Identity, *, anyone_only: bool
+) -> tuple[list[Candidate], bool]:
+    """Return the allow rules that hold, by name, each once; and whether a condition failed."""
+    granted: dict[int, Candidate] = {}
+    failed = False
+    for candidate in candidates:
+        rule = candidate.rule
+        if not rule.allow or (anyone_only and not rule.anyone) or rule.order in granted:
+            continue
+        if rule.fits(request, identity):
+            truth = _holds(candidate, request, identity)
+            if truth is Truth.YES:
+                granted[rule.order] = candidate
+            elif truth is Truth.FAILED:
+                failed = True
+    if len(granted) < 2:
+        return list(granted.values()), failed
+    return [granted[order] for order in sorted(granted)], failed
+
+
+def _denying(candidates: Sequence[Candidate], request: Request, identity: Identity) -> Deny | None:
+    """Return the refusal of the first deny rule, by name, that holds; else of the first that failed."""
+    held: Candidate | None = None
+    failed: Candidate | None = None
+    for candidate in candidates:
+        rule = candidate.rule
+        if rule.allow or not rule.fits(request, identity):
+            continue
+        truth = _holds(candidate, request, identity)
+        if truth is Truth.YES and (held is None or rule.order < held.rule.order):
+            held = candidate
+        elif truth is Truth.FAILED and (failed is None or rule.order < failed.rule.order):
+            failed = candidate
+    if held is not None:
+        return Deny(Reason.DENIED_BY_RULE, rule=held.rule.name)
+    return Deny(Reason.RULE_ERROR, Detail.RULE_ERROR, failed.rule.name) if failed is not None else None
+
+
+def _holds(candidate: Candidate, request: Request, identity: Identity) -> Truth:
+    when = candidate.rule.when
+    return Truth.YES if when is None else when.holds(Facts(request, identity, candidate.params))
+
+
+def _not_allowed(candidates: Sequence[Candidate], caller: Caller, *, failed: bool) -> Deny:
+    if caller.standing is Standing.MISSING and any(c.rule.allow and c.rule.providers for c in candidates):
+        return Deny(Reason.CREDENTIAL_MISSING)
+    return Deny(Reason.NOT_PERMITTED, Detail.RULE_ERROR if failed else None)
+
+
+def _grant(granted: list[Candidate], request: Request, identity: Identity) -> Grant | Deny:
+    """Work out headers and spends before anything is spent; the first fault refuses."""
+    headers: dict[str, str] = {}
+    spends: dict[str, Spend] = {}
+    for rule, params in granted:
+        facts = Facts(request, identity, params)
+        try:
+            for name, expression in rule.headers:
+                if name not in headers:
+                    headers[name] = expression.text(facts)
+        except EvaluationFailed:
+            return Deny(Reason.RULE_ERROR, Detail.RULE_ERROR, rule.name)
+        for limit in rule.limits:
+            if limit.name not in spends:
+                spend = _spend(limit, facts)
+                if isinstance(spend, Detail):
+                    return Deny(Reason.RULE_ERROR, spend, rule.name)
+                spends[limit.name] = spend
+    if not all(map(_settable, headers.values())):
+        return Deny(Reason.RULE_ERROR, Detail.HEADER_VALUE_INVALID, granted[0].rule.name)
+    return Grant(
+        tuple(candidate.rule.name for candidate in granted),
+        tuple(sorted(item for item in headers.items() if item[1])),
+        tuple(spends.values()),
+    )
+
+
+def _settable(value: str) -> bool:
+    return not value or (len(value) <= _HEADER_VALUE_MAX and _HEADER_VALUE.fullmatch(value) is not None)
+
+
+def _spend(limit: LimitRule, facts: Facts) -> Spend | Detail:
+    """Name the bucket of one limit for one check, its rate and the cost; a Detail says why it cannot be."""
+    try:
+        values = [part.text(facts) for part in limit.per]
+    except EvaluationFailed:
+        return Detail.RULE_ERROR
+    if not all(values):
+        return Detail.LIMIT_NAME_EMPTY
+    rate = _rate(limit, facts)
+    if rate is None:
+        return Detail.RULE_ERROR
+    cost = 1.0
+    if limit.cost is not None:
+        try:
+            cost = limit.cost.number(facts)
+        except EvaluationFailed:
+            return Detail.LIMIT_COST_INVALID
+    return Spend(limit.name, (limit.name, facts.identity.namespace, *values), rate, cost)
+
+
+def _rate(limit: LimitRule, facts: Facts) -> Rate | None:
+    """The caller's own rate wins over tiers, the first tier that holds over the limit's; None: one failed."""
+    own = facts.identity.limits.get(limit.name)
+    if own is not None:
+        return own
+    for tier in limit.tiers:
+        truth = tier.when.holds(facts)
+        if truth is Truth.YES:
+            return tier.rate
+        if truth is Truth.FAILED:
+            return None
+    return limit.rate
