@@ -5,6 +5,7 @@
       PolicyError            one fault in one document, with its place
       SnapshotRejected       a whole policy set, with every PolicyError in it
       StoreUnavailable       the place where buckets live does not answer
+      NotStarted             a process that the demo or a test needs does not come up
 
 No library's exception leaves the room that uses the library.
 """
@@ -60,3 +61,16 @@ class SnapshotRejected(AuthzError):
 
 class StoreUnavailable(AuthzError):
     """The limit store did not answer in time or at all."""
+
+
+class NotStarted(AuthzError):
+    """A process that the demo or a test needs does not come up.
+
+    Args:
+        what: one line: which process, and what to do.
+        tail: the last lines of its log; "" where it wrote none.
+    """
+
+    def __init__(self, what: str, tail: str = "") -> None:
+        super().__init__(what)
+        self.tail = tail
