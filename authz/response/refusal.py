@@ -7,7 +7,7 @@ here may depend on why a credential failed. Source: section 5 of the contract; R
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from math import ceil
@@ -69,7 +69,7 @@ class Refuser:
         additions = site.refusals.get(coarse, _NO_ADDITIONS)
         told = deny.reason.value if site.full_reasons else coarse.value
         headers: message.Headers = ()
-        build = _cached_template
+        build: Callable[[int, str, message.Headers, str, bool], bytes] = _cached_template
         if additions.redirect is not None and isinstance(request, Request) and _browses(request):
             status, build = HTTPStatus.FOUND, _template
             headers += (("location", _location(additions.redirect, request, credential_parameters)),)
