@@ -1,0 +1,155 @@
+"""What can be set, one frozen class per room. A field's name is its key, its meaning its line in the docs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretBytes
+
+from authz.config import values
+from authz.model.address import TcpAddress
+
+MESSAGE_MAX_BYTES = 4 * 1024 * 1024  # what every transport lets through; a setting may only lower it
+
+
+def _set(
+    default: object, meaning: str, *, env: str = "", flag: bool = False, secret: bool = False, **bounds: Any
+) -> Any:
+    """Declare a setting.
+
+    Args:
+        default: used where nobody says otherwise.
+        meaning: the line in `docs/settings.md`.
+        env: its name in the environment, where the contract fixes one; else `AUTHZ_` and the key.
+        flag: `authz serve` has a flag of this name.
+        secret: read from the environment alone, masked, and never repeated in an error.
+        bounds: pydantic's own (`ge`, `le`).
+    """
+    extra: dict[str, Any] = {"flag": flag, "secret": secret} | ({"env": env} if env else {})
+    return Field(default, description=meaning, json_schema_extra=extra, **bounds)
+
+
+class Room(BaseModel):
+    """Base of every room's settings: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+
+
+class ServeSettings(Room):
+    """Which documents are served, and where."""
+
+    policies: values.Paths = _set((), "directories of documents; together they are one set", flag=True)
+    listen: values.Listens = _set(
+        (), "where checks are answered; default: `authz.sock` in the runtime directory", flag=True
+    )
+    ops: values.EndpointOrOff = _set(
+        TcpAddress("127.0.0.1", 9192), "where `/health`, `/ready` and `/metrics` are; or `off`", flag=True
+    )
+    debug: values.EndpointOrOff = _set(
+        None,
+        "where `/logs/{decision_id}` is; default: `debug.sock` in the runtime directory; or `off`",
+        flag=True,
+    )
+    transport: Annotated[Literal["native", "grpcio"], values.Lower] = _set(
+        "native", "`native` (Unix socket, loopback) or `grpcio`", flag=True
+    )
+    source_revision: values.Line = _set(
+        "", "the commit that the documents come from, for records and metrics", flag=True
+    )
+
+
+class RequestSettings(Room):
+    """How requests are read."""
+
+    hosts: values.Hosts = _set(
+        (), "hosts that are served here, any other gets 421; default: every host", flag=True
+    )
+    trusted_hops: values.Whole = _set(0, "how many proxies of ours stand before ours", flag=True, ge=0, le=16)
+    xff_appended: bool = _set(
+        default=False, meaning="our Envoy appends its peer to `x-forwarded-for` before it asks"
+    )
+    context: values.Names = _set((), "names of context extensions that policies may read; default: none")
+    max_message_bytes: values.Whole = _set(
+        MESSAGE_MAX_BYTES, "a larger check is refused with 413", ge=1024, le=MESSAGE_MAX_BYTES
+    )
+    max_header_count: values.Whole = _set(1000, "more headers are refused with 431", ge=1, le=10_000)
+    max_header_bytes: values.Whole = _set(
+        96 * 1024, "more bytes of header names and values are refused with 431", ge=1024, le=MESSAGE_MAX_BYTES
+    )
+
+
+class IdentitySettings(Room):
+    """How callers are proven."""
+
+    key_brand: values.TokenPart = _set("ak", "first part of the tokens of our API keys")
+    key_env: values.TokenPart = _set("live", "second part of the tokens of our API keys")
+    api_key_salt: values.Pepper = _set(
+        None,
+        "pepper under which API keys are hashed: at least 32 random bytes, used as they stand;"
+        " without it every key is disabled",
+        env="API_KEY_SALT",
+        secret=True,
+    )
+    api_key_salt_previous: values.Pepper = _set(
+        None, "the pepper before that, while it is being rotated", env="API_KEY_SALT_PREVIOUS", secret=True
+    )
+
+
+class LimitSettings(Room):
+    """How often callers may ask."""
+
+    rate_limit_enabled: bool = _set(
+        default=True,
+        meaning="`false` switches every limit off; `/ready`, a metric and the log say so",
+        env="RATE_LIMIT_ENABLED",
+    )
+    max_buckets: values.Whole = _set(
+        100_000, "buckets in memory; when full, new callers of a limit share one", ge=1, le=10_000_000
+    )
+    limit_headers: Annotated[Literal["draft", "triple", "x-ratelimit", "off"], values.Lower] = _set(
+        "draft", "limit headers: the IETF draft's form, its older triple, `X-RateLimit-*`, or `off`"
+    )
+
+
+class RecordSettings(Room):
+    """What is written down."""
+
+    record_sink: values.Sink = _set("stdout", "where records go: `stdout`, `file:PATH` or `off`")
+    record_queue: values.Whole = _set(
+        16_384, "records that may wait for the sink; more are dropped and counted", ge=1, le=1_000_000
+    )
+    record_recent: values.Whole = _set(4096, "records kept for `/logs/{decision_id}`", ge=0, le=100_000)
+    record_headers: values.HeaderNames = _set(
+        (), "request headers copied into records; credentials' places are refused; default: none"
+    )
+    rule_series: Annotated[Literal["all", "denies", "off"], values.Lower] = _set(
+        "all", "which decisions are counted per rule: `all`, `denies` or `off`"
+    )
+    dynamic_metadata: bool = _set(
+        default=False, meaning="answers carry their decision as dynamic metadata, for Envoy's access log"
+    )
+    sidecar: values.Line = _set("", "name of this sidecar in records; default: the host name")
+
+
+class LogSettings(Room):
+    """What the process says of itself, on standard error."""
+
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], values.Lower] = _set(
+        "info", "least severity that is logged: `debug`, `info`, `warning` or `error`", env="LOG_LEVEL"
+    )
+
+
+class SharedSettings(Room):
+    """Names that the whole product shares, accepted so that one environment serves all of it."""
+
+    redis_url: SecretBytes | None = _set(
+        None, "limits in Redis: not supported yet, so it is an error to set it", env="REDIS_URL", secret=True
+    )
+    database_url: SecretBytes | None = _set(
+        None,
+        "database of the control plane: accepted, and ignored by the sidecar",
+        env="DATABASE_URL",
+        secret=True,
+    )

@@ -1,0 +1,156 @@
+"""All settings, read once at start: file, then environment, then flags; the later wins.
+
+One name serves everywhere: the key `trusted_hops` in `authz.toml` is `AUTHZ_TRUSTED_HOPS` in the environment
+and `--trusted-hops` on the command line. Unknown names stop us: a typo must not leave a door open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from authz.config import sources
+from authz.config.rooms import (
+    IdentitySettings,
+    LimitSettings,
+    LogSettings,
+    RecordSettings,
+    RequestSettings,
+    ServeSettings,
+    SharedSettings,
+)
+from authz.config.sources import Key, Layer
+from authz.model.errors import ConfigError
+
+RUNTIME_DIR = Path("/run/authz")  # where XDG_RUNTIME_DIR is not set; a chart mounts it, shared with Envoy
+
+_SHARED_URLS = (b"REDIS_URL", b"DATABASE_URL")
+
+
+class Settings(BaseSettings):
+    """All rooms' settings. Made by `load`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    serve: ServeSettings = ServeSettings()
+    request: RequestSettings = RequestSettings()
+    identity: IdentitySettings = IdentitySettings()
+    limits: LimitSettings = LimitSettings()
+    record: RecordSettings = RecordSettings()
+    log: LogSettings = LogSettings()
+    shared: SharedSettings = SharedSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the layers that `load` passes, strongest first, and nothing that the library would add."""
+        if not isinstance(init_settings, InitSettingsSource):
+            return ()
+        layers = init_settings.init_kwargs.values()
+        return tuple(InitSettingsSource(settings_cls, layer) for layer in layers)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the operator should be told at start, a line each."""
+        said = []
+        if self.shared.database_url:
+            said.append("DATABASE_URL is set: the sidecar has no database and ignores it")
+        if not self.limits.rate_limit_enabled:
+            said.append("RATE_LIMIT_ENABLED is false: no limit refuses anybody")
+        return tuple(said)
+
+
+KEYS: dict[str, Key] = sources.keys_of(Settings)
+
+
+def load(
+    flags: Mapping[str, object],
+    environ: Mapping[bytes, bytes] | Mapping[str, str],
+    toml: Path | None = None,
+) -> Settings:
+    """Read all settings.
+
+    Args:
+        flags: key -> value as the command line read it; None or empty where a flag was not given.
+        environ: `os.environb`, or texts.
+        toml: the file that `--config` names; None: AUTHZ_CONFIG, else `authz.toml` here if there is one.
+
+    Raises:
+        ConfigError: one line that says where, what, and what to do.
+    """
+    environment = _without_empty_urls(_as_bytes(environ))
+    path = _file(toml, environment)
+    layers: dict[str, Any] = {
+        "flags": sources.read_flags(flags, KEYS),
+        "environment": sources.read_environment(environment, KEYS),
+        "file": sources.read_file(path, KEYS) if path else {},
+        "defaults": _runtime_defaults(environment),
+    }
+    try:
+        settings = Settings(**layers)  # layers, not rooms: see settings_customise_sources
+    except ValidationError as error:
+        found = sources.faults(error.errors(), KEYS, _origins(layers, path))
+        raise ConfigError(next(found)) from None
+    if settings.shared.redis_url:
+        raise ConfigError("REDIS_URL: limits in Redis are not supported yet; unset it to keep them in memory")
+    return settings
+
+
+def _as_bytes(environ: Mapping[bytes, bytes] | Mapping[str, str]) -> dict[bytes, bytes]:
+    return {_bytes(name): _bytes(value) for name, value in environ.items()}
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+
+
+def _without_empty_urls(environ: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Drop shared URLs that a compose file passes on empty: unlike an empty list, that opens nothing."""
+    return {name: value for name, value in environ.items() if value or name not in _SHARED_URLS}
+
+
+def _file(toml: Path | None, environ: Mapping[bytes, bytes]) -> Path | None:
+    if toml is not None:
+        return toml
+    named = environ.get(sources.CONFIG_ENV.encode())
+    if named is not None:
+        return Path(named.decode("utf-8", "surrogateescape"))
+    return sources.DEFAULT_FILE if sources.DEFAULT_FILE.exists() else None
+
+
+def _runtime_defaults(environ: Mapping[bytes, bytes]) -> Layer:
+    """Place our sockets in the user's runtime directory. Source: XDG Base Directory Specification 0.8."""
+    xdg = environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    directory = Path(xdg) / "authz" if xdg.startswith("/") else RUNTIME_DIR
+    return {"serve": {"listen": [f"unix:{directory}/authz.sock"], "debug": f"unix:{directory}/debug.sock"}}
+
+
+def _origins(layers: Mapping[str, Layer], path: Path | None) -> dict[str, str]:
+    """Return for every key that was set where its winning value stands, in the user's words."""
+    origins: dict[str, str] = {}
+    for source in ("defaults", "file", "environment", "flags"):  # the strongest comes last and stays
+        for room in layers[source].values():
+            origins |= {name: _origin(source, KEYS[name], path) for name in room}
+    return origins
+
+
+def _origin(source: str, key: Key, path: Path | None) -> str:
+    match source:
+        case "flags":
+            return key.flag or key.name
+        case "environment":
+            return key.env
+        case "file":
+            return f"{path}: {key.name}"
+        case _:
+            return f"default of {key.name}"

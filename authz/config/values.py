@@ -1,0 +1,130 @@
+"""Types of settings: from what people write to values that need no second look.
+
+Each validator raises `ValueError` with the second half of a sentence; `sources.py` puts the name in front.
+A list may be written as a list (file, repeated flag) or as one text with commas (environment).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import BeforeValidator, SecretBytes
+
+from authz.model.address import Address, parse_address
+from authz.model.errors import ConfigError
+
+PEPPER_MIN_BYTES = 32  # as many as the digest that it keys has
+LINE_MAX = 200  # characters of a text that is copied into every record
+
+T = TypeVar("T")
+
+_HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110, section 5.6.2, in lower case
+_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
+_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+_TOKEN_PART = re.compile(r"[a-z][a-z0-9]{0,15}")  # no `_`, which separates the parts of a token
+_SINK = re.compile(r"stdout|off|file:[^\x00-\x1f\x7f]+")
+_MAKE_PEPPER = "make one with `openssl rand -hex 32`"
+
+
+def _items(value: object) -> list[str]:
+    """Split what may be a list; an empty list or item is a fault, since empty never means all."""
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple):
+        raise ValueError("is no list of texts")  # noqa: TRY004 - pydantic collects ValueError alone
+    texts = [str(item).strip() for item in listed]
+    if not texts or not all(texts):
+        raise ValueError("has an empty entry; take it out, or leave the setting out")
+    return texts
+
+
+def _each(one: Callable[[str], T]) -> Callable[[object], tuple[T, ...]]:
+    return lambda value: tuple(one(text) for text in _items(value))
+
+
+def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
+    def one(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(f"`{printable(text)}` is no {what}")
+        return text
+
+    return one
+
+
+def _lowered(one: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda text: one(text.lower())
+
+
+def _address(text: str) -> Address:
+    try:
+        return parse_address(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+def _endpoint(value: object) -> object:
+    return _address(value) if isinstance(value, str) else value
+
+
+def _endpoint_or_off(value: object) -> object:
+    return None if value == "off" else _endpoint(value)
+
+
+def _path(text: str) -> Path:
+    if "\x00" in text:
+        raise ValueError("has a NUL byte in a path")
+    return Path(text)
+
+
+def _whole(value: object) -> object:
+    """Refuse `true` where a number is asked: it would be read as 1."""
+    if isinstance(value, bool | float):
+        raise ValueError("is no whole number")  # noqa: TRY004 - pydantic collects ValueError alone
+    return value
+
+
+def _line(value: object) -> object:
+    if isinstance(value, str) and (len(value) > LINE_MAX or not value.isprintable()):
+        raise ValueError(f"is no single printable line of up to {LINE_MAX} characters")
+    return value
+
+
+def _one(check: Callable[[str], str]) -> Callable[[object], object]:
+    return lambda value: check(value) if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _pepper(value: object) -> object:
+    """Check a pepper's length. Its bytes are used as they stand."""
+    length = len(value) if isinstance(value, bytes) else 0
+    if length < PEPPER_MIN_BYTES:
+        raise ValueError(
+            f"has {length} bytes and needs at least {PEPPER_MIN_BYTES} random ones; {_MAKE_PEPPER}"
+        )
+    return value
+
+
+def printable(text: str) -> str:
+    """Return the user's words fit for one line of an error."""
+    return text.encode("unicode_escape").decode("ascii")[:120]
+
+
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_each(_path))]
+Listens = Annotated[tuple[Address, ...], BeforeValidator(_each(_address))]
+Hosts = Annotated[tuple[str, ...], BeforeValidator(_each(_lowered(_matching(_HOST, "host name"))))]
+HeaderNames = Annotated[tuple[str, ...], BeforeValidator(_each(_lowered(_matching(_HEADER, "header name"))))]
+Names = Annotated[tuple[str, ...], BeforeValidator(_each(_matching(_NAME, "name")))]
+EndpointOrOff = Annotated[Address | None, BeforeValidator(_endpoint_or_off)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Line = Annotated[str, BeforeValidator(_line)]
+Pepper = Annotated[SecretBytes | None, BeforeValidator(_pepper)]
+TokenPart = Annotated[
+    str, BeforeValidator(_one(_matching(_TOKEN_PART, "word of up to 16 lower-case letters and digits")))
+]
+Sink = Annotated[str, BeforeValidator(_one(_matching(_SINK, "sink; say `stdout`, `file:PATH` or `off`")))]
+Lower = BeforeValidator(_lower)
