@@ -1,0 +1,183 @@
+"""One check, from the bytes that Envoy sent to the bytes that it gets back: the page to read first.
+
+    read -> candidates -> resolve -> evaluate -> spend -> reply
+
+This is the only file that knows the order of the rooms. It decides nothing itself, reads no clock and
+writes nothing; whoever calls it brings the time and takes the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, assert_never
+
+from authz.identity.removal import strip
+from authz.identity.resolve import resolve
+from authz.limits.store import Limiter
+from authz.model.decision import Allow, Decision, Deny, Grant
+from authz.model.identity import NOBODY, Caller
+from authz.model.limit import Spend, Spent
+from authz.model.reason import Detail, Reason
+from authz.model.request import Request, Unreadable
+from authz.policy.evaluate import evaluate
+from authz.policy.index import HostView
+from authz.policy.rule import Candidate
+from authz.request.read import read
+from authz.response import message
+from authz.response.refusal import Refuser
+from authz.snapshot.snapshot import Snapshot
+
+_NO_PROVIDERS: frozenset[str] = frozenset()
+_UNREAD = Unreadable(Detail.UNDECODABLE)
+
+
+class Call(NamedTuple):
+    """One call, as the transport took it."""
+
+    id: int
+    payload: bytes  # a CheckRequest, or whatever was sent as one
+
+
+class Check:
+    """One call on its way through the rooms. It begins refused, and only `decide` changes that."""
+
+    __slots__ = ("call", "caller", "decision", "grant", "named", "request", "view")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.request: Request | Unreadable = _UNREAD
+        self.view: HostView | None = None
+        self.named = _NO_PROVIDERS  # providers that candidate allow rules name
+        self.caller: Caller = NOBODY
+        self.grant: Grant | None = None  # what would be allowed, while its tokens are not spent
+        self.decision: Decision = Deny(Reason.INTERNAL_ERROR)
+
+    @property
+    def spends(self) -> tuple[Spend, ...]:
+        """The tokens that it waits for; empty once it is settled."""
+        return self.grant.spends if self.grant is not None else ()
+
+    def settle(self, spent: tuple[Spent, ...]) -> None:
+        """Take what came of spending: allowed only if there is a result for each bucket and all passed."""
+        if self.grant is None or len(spent) != len(self.grant.spends):
+            self.decision = Deny(Reason.INTERNAL_ERROR)
+        elif all(bucket.passed for bucket in spent):
+            self.decision = Allow(self.grant, spent)
+        else:
+            hopeless = any(bucket.retry_ms < 0 for bucket in spent)
+            self.decision = Deny(
+                Reason.RATE_LIMITED, Detail.COST_EXCEEDS_BURST if hopeless else None, spent=spent
+            )
+
+
+Finish = Callable[[Sequence[Check]], None]
+
+
+def answer(batch: Sequence[Call], snapshot: Snapshot, limiter: Limiter, finish: Finish, now_us: int) -> None:
+    """Judge every call of a batch and hand each to `finish` once: at once, or when its tokens are spent.
+
+    Args:
+        batch: all calls that were waiting.
+        finish: replies first, then keeps the record.
+        now_us: wall clock, microseconds since 1970.
+    """
+    checks = [judge(call, snapshot, now_us) for call in batch]
+    spending = [check for check in checks if check.grant is not None]
+    if len(spending) < len(checks):
+        finish([check for check in checks if check.grant is None])
+    if spending:
+        limiter.spend(spending, finish)
+
+
+def judge(call: Call, snapshot: Snapshot, now_us: int) -> Check:
+    """Read one call and decide everything about it but its tokens."""
+    check = Check(call)
+    check.request = request = read(call.payload, snapshot.reading)
+    if not snapshot.ready:
+        check.decision = Deny(Reason.NOT_READY)
+    elif isinstance(request, Unreadable):
+        check.decision = Deny(Reason.BAD_REQUEST, request.detail)
+    else:
+        _decide(check, request, snapshot, now_us)
+    return check
+
+
+def _decide(check: Check, request: Request, snapshot: Snapshot, now_us: int) -> None:
+    """Where a Site keeps two readings of a path, the structural one must be allowed first."""
+    check.view = view = snapshot.index.view(request.host)
+    if request.structural:
+        structural = request._replace(path=request.structural, segments=_segments(request.structural))
+        verdict = _permit(check, structural, view, snapshot, now_us)
+        if not isinstance(verdict, Grant):
+            check.decision = verdict
+            return
+    verdict = _permit(check, request, view, snapshot, now_us)
+    if isinstance(verdict, Deny):
+        check.decision = verdict
+    elif verdict.spends:
+        check.grant = verdict
+    else:
+        check.decision = Allow(verdict)
+
+
+def _permit(check: Check, request: Request, view: HostView, snapshot: Snapshot, now_us: int) -> Grant | Deny:
+    candidates = snapshot.index.candidates(view, request)
+    check.named = named = _named(candidates)
+    check.caller = caller = resolve(request, snapshot.access(named).plan, snapshot.keyring, now_us)
+    return evaluate(candidates, request, caller)
+
+
+def _named(candidates: Sequence[Candidate]) -> frozenset[str]:
+    """Return the providers whose credentials are looked for: those that candidate allow rules name."""
+    named = _NO_PROVIDERS
+    for candidate in candidates:
+        rule = candidate.rule
+        if rule.allow and rule.providers is not named:
+            named = named | rule.providers if named else rule.providers
+    return named
+
+
+def _segments(path: str) -> tuple[str, ...]:
+    return tuple(path[1:].split("/")) if path != "/" else ()
+
+
+class Reply(NamedTuple):
+    """What goes back for one check."""
+
+    status: int  # what the client sees; 200 for an allow
+    payload: bytes  # a CheckResponse, never empty
+
+
+def reply(check: Check, snapshot: Snapshot, refuser: Refuser, decision_id: str) -> Reply:
+    """Build the answer to a decided check."""
+    request, decision = check.request, check.decision
+    match decision:
+        case Allow() if isinstance(request, Request) and check.view is not None:
+            return Reply(200, _allow(decision, request, check.caller, check.view, snapshot))
+        case Allow():
+            raise TypeError("an allow without a canonical request")
+        case Deny():
+            access = snapshot.access(check.named)
+            refused = refuser.refuse(
+                decision,
+                request,
+                snapshot.site(request.host),
+                decision_id,
+                access.challenge,
+                access.parameters,
+            )
+            return Reply(refused.status, refused.body)
+        case _:
+            assert_never(decision)
+
+
+def _allow(allow: Allow, request: Request, caller: Caller, view: HostView, snapshot: Snapshot) -> bytes:
+    """Our headers in; every credential of this host and every copy of our headers out."""
+    stripped = strip(snapshot.access(view.providers).removal, request, caller)
+    headers = allow.grant.headers
+    if request.strays or stripped.set_headers or stripped.query:
+        # Not kept for the next caller: these parts are the client's, and would fill the cache at its will.
+        return message.allow(
+            headers + stripped.set_headers, stripped.headers + request.strays, stripped.query
+        )
+    return message.cached_allow(headers, stripped.headers)

@@ -1,0 +1,96 @@
+"""One policy set as the judging thread sees it: immutable, whole, with one revision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from authz.identity.credential import Plan, plan
+from authz.identity.keyring import Keyring
+from authz.identity.removal import Removal, removal
+from authz.model.identity import CredentialPlace, PlaceKind, Provider
+from authz.model.site import DEFAULT_SITE, Listener, ReadingRules, Site
+from authz.policy.index import Index
+from authz.policy.sites import SiteIndex
+
+# Sets of providers that candidates of one request may name together: a handful in any real policy set.
+# Past this many, a set is worked out anew each time, so memory stays bounded whatever the documents say.
+_MEMO_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a set of providers means for one request: where to look, what to strip, what to ask for.
+
+    Args:
+        plan: where their credentials stand.
+        removal: what the upstream must not see of them.
+        challenge: the value of `www-authenticate` for a caller who must bring one.
+        parameters: query parameters that hold credentials.
+    """
+
+    plan: Plan
+    removal: Removal
+    challenge: str
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that decides, besides the request, the time and the buckets.
+
+    Args:
+        revision: 12 hex digits over all documents but tests; "" where nothing is loaded.
+        ready: whether a whole, valid policy set is here. A snapshot that is not ready allows nothing.
+        problem: why it is not ready, one line.
+    """
+
+    ready: bool
+    revision: str = ""
+    source_revision: str = ""
+    problem: str = ""
+    loaded_at_us: int = 0
+    index: Index = field(default_factory=Index)
+    sites: SiteIndex = field(default_factory=SiteIndex)
+    providers: dict[str, Provider] = field(default_factory=dict)
+    keyring: Keyring = field(default_factory=Keyring)
+    reading: ReadingRules = field(default_factory=lambda: ReadingRules(lambda _: DEFAULT_SITE))
+    _accesses: dict[frozenset[str], Access] = field(default_factory=dict)
+
+    def site(self, host: str) -> Site:
+        """Return the Site that speaks about a host, or the defaults."""
+        return self.sites.of(host)
+
+    def access(self, names: frozenset[str]) -> Access:
+        """Return what these providers mean together."""
+        known = self._accesses.get(names)
+        if known is None:
+            known = _access([self.providers[name] for name in sorted(names)])
+            if len(self._accesses) < _MEMO_MAX:
+                self._accesses[names] = known
+        return known
+
+
+def not_ready(problem: str, listener: Listener | None = None) -> Snapshot:
+    """Return a snapshot that refuses everything, and says why."""
+    return Snapshot(
+        ready=False,
+        problem=problem,
+        reading=ReadingRules(lambda _: DEFAULT_SITE, listener=listener or Listener()),
+    )
+
+
+def _access(providers: list[Provider]) -> Access:
+    places = dict.fromkeys(place for provider in providers for place in provider.places)
+    return Access(
+        plan(providers),
+        removal(providers),
+        ", ".join(dict.fromkeys(_challenge(place) for place in places)),
+        tuple(place.name for place in places if place.kind is PlaceKind.QUERY),
+    )
+
+
+def _challenge(place: CredentialPlace) -> str:
+    """Return how to ask for a credential in one place. Source: RFC 9110, section 11.6.1."""
+    if place.scheme:
+        return f'{place.scheme.capitalize()} realm="authz"'
+    return f'ApiKey realm="authz", in="{place.kind.value}", name="{place.name}"'

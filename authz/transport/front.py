@@ -1,0 +1,42 @@
+"""What both gRPC fronts offer: calls in batches, replies by id."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+METHOD = "/envoy.service.auth.v3.Authorization/Check"
+
+# gRPC's own status for a call that nobody waits for any more. Source: google/rpc/code.proto.
+DEADLINE_EXCEEDED = 4
+
+
+class Arrival(NamedTuple):
+    """One call as it arrived."""
+
+    id: int
+    payload: bytes
+    remaining_s: float | None  # until the caller stops waiting; None where it waits for ever
+
+
+class Front(Protocol):
+    """A gRPC server for `Check` alone, on one address."""
+
+    def start(self) -> None:
+        """Listen; raises ConfigError where the address cannot be used."""
+        ...
+
+    def take(self, most: int, timeout_ms: int) -> list[Arrival] | None:
+        """Return waiting calls, [] where none came in time, None once the front is closed."""
+        ...
+
+    def respond(self, call_id: int, payload: bytes) -> bool:
+        """Answer a call; False where it has been answered, or its caller is gone."""
+        ...
+
+    def fail(self, call_id: int, code: int, message: str) -> None:
+        """End a call with a gRPC error: only for calls that nobody waits for."""
+        ...
+
+    def close(self) -> None:
+        """Stop listening and drop what is pending: drain first."""
+        ...

@@ -1,0 +1,135 @@
+"""Between a front and the rooms: what must hold whatever happens inside.
+
+Every call that arrives in time gets exactly one reply, and that reply is a whole CheckResponse. A crash, a
+missing answer, too little time: an explicit refusal. This is the only place that catches everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from authz.check import Call, Check, Finish, answer, reply
+from authz.limits.store import Limiter
+from authz.model.decision import Answered, Deny
+from authz.model.reason import Code, Reason
+from authz.response import message
+from authz.response.refusal import Refuser
+from authz.snapshot.snapshot import Snapshot
+from authz.transport.front import DEADLINE_EXCEEDED, Arrival, Front
+
+# Judging a full batch takes about 2 ms: with less than this left, an allow might come too late to count.
+MARGIN_S = 0.005
+
+# For when even building a refusal fails: made beforehand, the same for everyone.
+_LAST_RESORT = message.deny(503, Code.UNAVAILABLE, (("x-authz-reason", "unavailable"),), "unavailable")
+
+
+class Keeper(Protocol):
+    """Keeps records and counts, after the replies have left."""
+
+    def keep(self, answered: Sequence[Answered], snapshot: Snapshot) -> None:
+        """Take what was answered. Never blocks."""
+        ...
+
+
+class Clock(Protocol):
+    """The two times that a check needs."""
+
+    def wall_us(self) -> int:
+        """Microseconds since 1970."""
+        ...
+
+    def ticks_us(self) -> int:
+        """Microseconds of a clock that never goes back."""
+        ...
+
+
+class Shield:
+    """Serves batches of one front, on its judging thread.
+
+    Args:
+        current: returns the snapshot in force; asked once per batch, so a decision has one revision.
+        crashed: told of each exception that became a refusal.
+    """
+
+    def __init__(
+        self,
+        front: Front,
+        current: Callable[[], Snapshot],
+        limiter: Limiter,
+        refuser: Refuser,
+        keeper: Keeper,
+        clock: Clock,
+        mint: Callable[[int], str],
+        crashed: Callable[[Exception], None],
+    ) -> None:
+        self._front = front
+        self._current = current
+        self._limiter = limiter
+        self._refuser = refuser
+        self._keeper = keeper
+        self._clock = clock
+        self._mint = mint
+        self._crashed = crashed
+
+    def serve(self, arrivals: Sequence[Arrival]) -> None:
+        """Answer every call of a batch. Raises nothing."""
+        done: set[int] = set()
+        try:
+            self._serve(arrivals, done)
+        except Exception as error:  # noqa: BLE001 - SECURITY: whatever it was, it is a refusal
+            self._crashed(error)
+            for arrival in arrivals:
+                if arrival.id not in done:
+                    self._front.respond(arrival.id, _LAST_RESORT)
+
+    def _serve(self, arrivals: Sequence[Arrival], done: set[int]) -> None:
+        snapshot = self._current()
+        finish = partial(self._finish, snapshot, self._clock.ticks_us(), done)
+        batch: list[Call] = []
+        for call_id, payload, remaining_s in arrivals:
+            if remaining_s is None or remaining_s >= MARGIN_S:
+                batch.append(Call(call_id, payload))
+            elif remaining_s > 0:
+                finish([_refused(Call(call_id, payload), Reason.OVERLOADED)])
+            else:
+                self._front.fail(call_id, DEADLINE_EXCEEDED, "the deadline has passed")
+                done.add(call_id)
+        if batch:
+            self._answer(batch, snapshot, finish, done)
+
+    def _answer(self, batch: Sequence[Call], snapshot: Snapshot, finish: Finish, done: set[int]) -> None:
+        """One call that crashes must not take its neighbours along: each is tried once more, alone."""
+        try:
+            answer(batch, snapshot, self._limiter, finish, self._clock.wall_us())
+        except Exception as error:  # noqa: BLE001 - SECURITY: whatever it was, it is a refusal
+            left = [call for call in batch if call.id not in done]
+            if len(batch) > 1 and left:
+                for call in left:
+                    self._answer([call], snapshot, finish, done)
+                return
+            self._crashed(error)
+            finish([_refused(call, Reason.INTERNAL_ERROR) for call in left])
+
+    def _finish(self, snapshot: Snapshot, began_us: int, done: set[int], checks: Sequence[Check]) -> None:
+        """Reply first, then keep the record."""
+        time_us = self._clock.wall_us()
+        answered: list[Answered] = []
+        for check in checks:
+            decision_id = self._mint(time_us)
+            status, payload = reply(check, snapshot, self._refuser, decision_id)
+            self._front.respond(check.call.id, payload)
+            done.add(check.call.id)
+            spent_us = self._clock.ticks_us() - began_us
+            answered.append(
+                Answered(decision_id, time_us, check.request, check.caller, check.decision, status, spent_us)
+            )
+        self._keeper.keep(answered, snapshot)
+
+
+def _refused(call: Call, reason: Reason) -> Check:
+    check = Check(call)
+    check.decision = Deny(reason)
+    return check
