@@ -110,13 +110,15 @@ def parse_hosts(texts: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ConfigError: one of them is none of these.
     """
-    hosts = {text.lower().removesuffix(".") for text in texts}
-    for host in hosts - {"*"}:
-        if not _is_ip(host.strip("[]")) and not _HOST_NAME.fullmatch(host.removeprefix("*.")):
-            raise ConfigError(
-                f"--hosts: `{host}` is not a host; write `items.example.com` or `*.example.com`"
-            )
+    hosts = {text.lower() if text == "*" else _canonical_host(text) for text in texts}
     return () if "*" in hosts else tuple(sorted(hosts))
+
+
+def _canonical_host(text: str) -> str:
+    host = text.lower().removesuffix(".")
+    if _is_ip(host.strip("[]")) or _HOST_NAME.fullmatch(host.removeprefix("*.")):
+        return host
+    raise ConfigError(f"--hosts: `{text}` is not a host; write `items.example.com` or `*.example.com`")
 
 
 def check(choices: EnvoyChoices) -> EnvoyChoices:

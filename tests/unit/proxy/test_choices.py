@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from authz.model.address import TcpAddress, UnixAddress
+from authz.model.errors import ConfigError
+from authz.proxy import choices as chosen
+
+LISTEN = TcpAddress("127.0.0.1", 8080)
+SOCKET = UnixAddress(Path("/run/authz.sock"))
+PLAIN = chosen.EnvoyChoices(listen=LISTEN, upstream=TcpAddress("app", 3000), authz=(SOCKET,))
+
+
+def test_a_listener_is_an_address_and_a_port() -> None:
+    assert chosen.listener("[::1]:9901", "--admin") == TcpAddress("::1", 9901)
+
+
+@pytest.mark.parametrize("text", ["localhost:8080", "unix:/run/x", "8080", "127.0.0.1:0", "127.0.0.1:70000"])
+def test_a_listener_that_cannot_be_bound_is_refused_by_its_flag(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--listen: "):
+        chosen.listener(text, "--listen")
+
+
+def test_an_upstream_may_be_a_name() -> None:
+    assert chosen.is_name(chosen.server("app.internal:3000", "--upstream"))
+
+
+def test_a_sidecar_may_be_a_socket() -> None:
+    assert chosen.sidecar("unix:/run/authz.sock") == SOCKET
+    assert not chosen.is_name(SOCKET)
+
+
+def test_a_socket_is_named_by_its_absolute_path_since_envoy_runs_elsewhere() -> None:
+    with pytest.raises(ConfigError, match="not an absolute path"):
+        chosen.sidecar("unix:run/authz.sock")
+
+
+def test_hosts_are_lower_case_sorted_and_each_once() -> None:
+    assert chosen.parse_hosts(["b.example.", "*.A.example", "B.example"]) == ("*.a.example", "b.example")
+
+
+def test_every_host_needs_no_list() -> None:
+    assert chosen.parse_hosts(["a.example", "*"]) == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["a b", "a.*.example", "{t}.example", "a.example:80", "-a.example", "*.", ""]
+)
+def test_what_is_no_host_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--hosts: "):
+        chosen.parse_hosts([text])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "flag"),
+    [
+        (replace(PLAIN, authz=()), "--authz"),
+        (replace(PLAIN, authz=(SOCKET, SOCKET)), "--authz"),
+        (replace(PLAIN, authz=(SOCKET, TcpAddress("sidecar", 1))), "--authz"),
+        (replace(PLAIN, body_bytes=chosen.MAX_BODY_BYTES + 1), "--body-bytes"),
+        (replace(PLAIN, body_bytes=-1), "--body-bytes"),
+        (replace(PLAIN, trusted_hops=-1), "--trusted-hops"),
+        (replace(PLAIN, timeout_ms=0), "--timeout-ms"),
+        (replace(PLAIN, upgrades=("h2c",)), "--upgrade"),
+    ],
+)
+def test_choices_that_do_not_go_together_are_refused_by_their_flag(
+    wrong: chosen.EnvoyChoices, flag: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{flag}: "):
+        chosen.check(wrong)
+
+
+def test_choices_that_go_together_are_returned() -> None:
+    several = replace(PLAIN, authz=(SOCKET, TcpAddress("10.0.0.1", 1)), body_bytes=1, upgrades=("websocket",))
+    assert chosen.check(several) is several
