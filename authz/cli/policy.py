@@ -1,0 +1,120 @@
+"""`authz policy ...`: what people and pipelines ask about policy files."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from authz.model.errors import PolicyError
+from authz.policy.document import json_schema
+from authz.policy.load import load_lenient
+from authz.policy.loaded import Loaded
+from authz.snapshot.sources import read_lenient
+
+app = typer.Typer(no_args_is_help=True, help="Check policy files and write their schema.")
+
+_Directories = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Directories of policy files.")]
+
+
+class Output(StrEnum):
+    """Who reads the answer."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+_Output = Annotated[Output, typer.Option("--output", help="Text for people, JSON for machines.")]
+
+
+@app.callback()
+def _group() -> None:
+    """Keep the group a group while it has few commands."""
+
+
+class _Verdict(NamedTuple):
+    loaded: Loaded
+    faults: list[PolicyError]
+
+
+def _judge(directories: list[Path]) -> _Verdict:
+    """Read and check a policy set. The one place that knows how a set is built."""
+    files, faults = read_lenient(directories)
+    if faults and not files:
+        return _Verdict(Loaded(), faults)
+    loaded, more = load_lenient(files)
+    return _Verdict(loaded, sorted([*faults, *more], key=lambda fault: (fault.place, fault.what)))
+
+
+@app.command()
+def validate(directories: _Directories, output: _Output = Output.TEXT) -> None:
+    """Check that a policy set could be served; exit 1 and say why if it could not."""
+    verdict = _judge(directories)
+    if output is Output.JSON:
+        typer.echo(json.dumps(_as_json(verdict), ensure_ascii=False))
+    else:
+        _print(verdict)
+    raise typer.Exit(1 if verdict.faults else 0)
+
+
+@app.command()
+def schema() -> None:
+    """Write the JSON Schema of policy files to standard output, for editors."""
+    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def _print(verdict: _Verdict) -> None:
+    for warning in verdict.loaded.warnings:
+        typer.echo(f"{warning.place}: {typer.style('warning:', fg='yellow')} {warning.what}", err=True)
+    for fault in verdict.faults:
+        typer.echo(f"{fault.place}: {typer.style(fault.what, fg='red')}", err=True)
+    if not verdict.faults:
+        typer.echo(f"{_summary(_counts(verdict.loaded))}, revision {verdict.loaded.revision}")
+
+
+def _counts(loaded: Loaded) -> dict[str, int]:
+    return {
+        "policies": len(loaded.policies),
+        "sites": len(loaded.sites),
+        "providers": len(loaded.providers),
+        "keys": len(loaded.keys),
+        "customers": len(loaded.customers),
+        "limits": len(loaded.limits),
+        "tests": len(loaded.tests),
+    }
+
+
+def _summary(counts: dict[str, int]) -> str:
+    return ", ".join(
+        f"{count} {_SINGULAR[kind] if count == 1 else kind}" for kind, count in counts.items() if count
+    )
+
+
+_SINGULAR = {
+    "policies": "policy",
+    "sites": "site",
+    "providers": "provider",
+    "keys": "key",
+    "customers": "customer",
+    "limits": "limit",
+    "tests": "test",
+}
+
+
+def _as_json(verdict: _Verdict) -> dict[str, Any]:
+    known = {} if verdict.faults else {"revision": verdict.loaded.revision}
+    return {
+        "valid": not verdict.faults,
+        **known,
+        "documents": _counts(verdict.loaded),
+        "errors": [_row(fault) for fault in verdict.faults],
+        "warnings": [_row(warning) for warning in verdict.loaded.warnings],
+    }
+
+
+def _row(fault: PolicyError) -> dict[str, str | int]:
+    place = fault.place
+    return {"file": place.file, "line": place.line, "column": place.column, "what": fault.what}
