@@ -69,11 +69,17 @@ def _is_port(text: str) -> bool:
 
 
 def _client(text: str, port: int) -> Client:
-    # SECURITY: the length comes before the cache, or a client could fill our memory.
-    found = _parse(text) if 0 < len(text) <= _ADDRESS_MAX_CHARS else None
-    if found is None:
-        return NOWHERE
-    return Client(found[0], found[1], port, found[2], found[3])
+    # SECURITY: the length comes before the caches, or a client could fill our memory.
+    return _known_client(text, port) if len(text) <= _ADDRESS_MAX_CHARS else NOWHERE
+
+
+@lru_cache(maxsize=4096)
+def _known_client(text: str, port: int) -> Client:
+    """Connections live long, so address and port make a good key; `_parse` helps where they do not."""
+    found = _parse(text)
+    return (
+        NOWHERE if found is None else Client(found.address, found.network, port, found.version, found.number)
+    )
 
 
 @lru_cache(maxsize=4096)

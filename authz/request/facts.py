@@ -12,10 +12,11 @@ _REQUEST_ID_MAX_CHARS = 128
 _H2C = "h2c"
 # protocol-name ["/" protocol-version]. Source: RFC 9110, section 7.8.
 _PROTOCOL = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+(?:/[!#$%&'*+\-.^_`|~0-9a-z]+)?")
-# version "-" trace-id "-" parent-id "-" flags, and more in later versions.
+# version "-" trace-id "-" parent-id "-" flags, and more in versions after 00; ff is no version.
 # Source: W3C Trace Context, section 3.2.
 _TRACEPARENT = re.compile(
-    rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?", re.DOTALL
+    rb"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:\Z|(?<!\A00.{53})-.*)",
+    re.DOTALL,
 )
 _GRPC_NAME = b"application/grpc"
 _GRPC = re.compile(rb"application/grpc(?:\+.*|[ \t]*(?:;.*)?)", re.DOTALL)
@@ -69,7 +70,4 @@ def trace_id(headers: Mapping[str, bytes]) -> str:
     """Return the trace id out of a valid `traceparent`, or ""."""
     value = headers.get("traceparent")
     match = _TRACEPARENT.fullmatch(value) if value is not None else None
-    if match is None:
-        return ""
-    version, trace, more = match.groups()
-    return "" if more and version == b"00" else trace.decode("ascii")
+    return "" if match is None else match[1].decode("ascii")

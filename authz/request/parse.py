@@ -6,13 +6,11 @@ The messages have no types (xds-protos carries none), so `Any` ends in this room
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from google.protobuf.message import DecodeError
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _from_bytes = CheckRequest.FromString
 
 # Year 9999: what a protobuf timestamp may hold, and what a reader of our records can print.
@@ -42,8 +40,6 @@ def seen_at_us(request: Any) -> int:
 
 def listed_context(attributes: Any, names: frozenset[str]) -> Mapping[str, str]:
     """Return the context extensions that the operator lists."""
-    if not names:
-        return _NOTHING
     extensions = attributes.context_extensions
     # `in` first: reading an absent key of a protobuf map creates it.
     return {name: extensions[name] for name in names if name in extensions}
@@ -51,8 +47,6 @@ def listed_context(attributes: Any, names: frozenset[str]) -> Mapping[str, str]:
 
 def listed_metadata(attributes: Any, names: frozenset[str]) -> Mapping[str, object]:
     """Return the name spaces of Envoy's dynamic metadata that the operator lists, as plain values."""
-    if not names:
-        return _NOTHING
     spaces = attributes.metadata_context.filter_metadata
     return {name: _plain_fields(spaces[name]) for name in names if name in spaces}
 
