@@ -141,7 +141,7 @@ def _spend(limit: LimitRule, facts: Facts) -> Spend | Detail:
     rate = _rate(limit, facts)
     if rate is None:
         return Detail.RULE_ERROR
-    cost = 1.0
+    cost = limit.fixed_cost
     if limit.cost is not None:
         try:
             cost = limit.cost.number(facts)

@@ -55,7 +55,8 @@ class LimitRule:
     per: tuple[Expression, ...]
     rate: Rate
     tiers: tuple[Tier, ...] = ()
-    cost: Expression | None = None  # None: one token
+    fixed_cost: float = 1.0  # tokens
+    cost: Expression | None = None  # where the cost depends on the request
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,264 @@
+"""From documents to rules that can be asked: conditions compiled, patterns indexed, names resolved.
+
+Everything that is wrong is collected; a set with one fault is not served.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TypeVar
+
+from authz.model.decision import RuleName
+from authz.model.errors import PolicyError
+from authz.model.reason import Coarse
+from authz.model.site import Redirect, Refusal, Site
+from authz.policy.agreement import disagreements
+from authz.policy.condition import Compiler, Condition, Expression, ExpressionFault
+from authz.policy.host import HostPattern, parse_host
+from authz.policy.index import Index
+from authz.policy.kind_limit import LimitSpec
+from authz.policy.kind_policy import GrpcMatch, PolicySpec
+from authz.policy.kind_policy import Rule as RuleSpec
+from authz.policy.kind_site import Refusal as RefusalSpec
+from authz.policy.kind_site import SiteSpec
+from authz.policy.loaded import Document, Loaded
+from authz.policy.path import PathPattern, parse_path
+from authz.policy.rule import LimitRule, Network, PeerPattern, Rule, Tier
+from authz.policy.sites import SiteIndex
+
+_EVERY_PATH = (PathPattern((), (), rest=True),)
+_SPECIAL_IDENTITIES = frozenset({"anonymous", "anyone"})
+_TIER_VARIABLES = frozenset({"identity.key_id", "identity.customer", "identity.scopes", "identity.labels"})
+
+_Compiled = TypeVar("_Compiled", Condition, Expression)
+Where = tuple[str | int, ...]
+
+
+@dataclass(slots=True)
+class Ruleset:
+    """A compiled policy set. Usable only if `faults` is empty."""
+
+    index: Index = field(default_factory=Index)
+    sites: SiteIndex = field(default_factory=SiteIndex)
+    settable: frozenset[str] = frozenset()  # headers that some policy sets
+    faults: list[PolicyError] = field(default_factory=list)
+    warnings: list[PolicyError] = field(default_factory=list)
+
+
+def compile_set(loaded: Loaded, compiler: Compiler | None = None) -> Ruleset:
+    """Compile a policy set; its faults are in the result."""
+    return _Set(loaded, compiler or Compiler()).compile()
+
+
+class _Set:
+    """The work of one compilation."""
+
+    def __init__(self, loaded: Loaded, compiler: Compiler) -> None:
+        self._loaded = loaded
+        self._compiler = compiler
+        self._result = Ruleset()
+        self._limits: Mapping[str, LimitRule] = {}
+
+    def compile(self) -> Ruleset:
+        result = self._result
+        self._limits = {document.name: self._limit(document) for document in self._loaded.limits}
+        orders = _orders(self._loaded)
+        for document in self._loaded.policies:
+            self._policy(document, orders)
+        for site in self._loaded.sites:
+            compiled = _site(site)
+            for host in site.spec.hosts:
+                result.sites.add(parse_host(host), compiled)
+        result.index.seal()
+        result.settable = frozenset(chain.from_iterable(_headers(one) for one in self._loaded.policies))
+        result.faults += disagreements(self._loaded.policies)
+        return result
+
+    def _policy(self, document: Document[PolicySpec], orders: Mapping[RuleName, int]) -> None:
+        spec = document.spec
+        hosts = [parse_host(host) for host in spec.hosts]
+        headers = self._on_allow(document)
+        named: set[str] = set()
+        for number, rule in enumerate(spec.rules):
+            providers = frozenset(rule.identity or ()) - _SPECIAL_IDENTITIES
+            named |= providers
+            compiled = self._rule(document, number, rule, providers, headers, orders)
+            for host in hosts:
+                self._place(compiled, host, rule)
+        for host in hosts:
+            self._result.index.name_providers(host, named)
+
+    def _place(self, compiled: Rule, host: HostPattern, rule: RuleSpec) -> None:
+        paths = _grpc_paths(rule.grpc) if rule.grpc else map(parse_path, rule.paths or ())
+        self._result.index.add(compiled, host, paths if rule.grpc or rule.paths else _EVERY_PATH)
+
+    def _rule(
+        self,
+        document: Document[PolicySpec],
+        number: int,
+        rule: RuleSpec,
+        providers: frozenset[str],
+        headers: tuple[tuple[str, Expression], ...],
+        orders: Mapping[RuleName, int],
+    ) -> Rule:
+        identities = frozenset(rule.identity or ())
+        allow = rule.effect == "allow"
+        when = None
+        if rule.when is not None:
+            when = self._try(document, ("spec", "rules", number, "when"), self._compiler.condition, rule.when)
+        if when is not None and not allow:
+            self._warn_of_deny(document, number, when)
+        return Rule(
+            name=RuleName(document.name, rule.name),
+            order=orders[RuleName(document.name, rule.name)],
+            allow=allow,
+            methods=frozenset(("POST",) if rule.grpc else rule.methods or ()),
+            grpc=rule.grpc is not None,
+            providers=providers,
+            anonymous="anonymous" in identities,
+            anyone="anyone" in identities or not identities,
+            when=when,
+            peers=tuple(map(_peer, rule.peers or ())),
+            networks=tuple(map(network, rule.addresses or ())),
+            upgrade=frozenset(rule.upgrade or ()),
+            limits=tuple(self._limits[name] for name in rule.limits or () if name in self._limits),
+            headers=headers if allow else (),
+        )
+
+    def _warn_of_deny(self, document: Document[PolicySpec], number: int, when: Condition) -> None:
+        at = ("spec", "rules", number, "when")
+        for access in when.inspection.unguarded:
+            what = (
+                f"`{access}` fails where the key is missing, and a deny rule that fails denies: use `[?...]`"
+            )
+            self._result.warnings.append(document.fault(what, *at))
+        if when.inspection.compares_header:
+            what = "repeating a header dodges a comparison (`blocked,x`): use `request.header_values`"
+            self._result.warnings.append(document.fault(what, *at))
+
+    def _on_allow(self, document: Document[PolicySpec]) -> tuple[tuple[str, Expression], ...]:
+        found = []
+        for name, source in sorted(_headers(document).items()):
+            where = ("spec", "onAllow", "headers", name)
+            expression = self._try(document, where, self._compiler.text, source)
+            if expression is not None:
+                found.append((name, expression))
+        return tuple(found)
+
+    def _limit(self, document: Document[LimitSpec]) -> LimitRule:
+        spec = document.spec
+        per = [
+            self._try(document, ("spec", "per", number), self._compiler.text, source)
+            for number, source in enumerate(spec.per)
+        ]
+        tiers = [
+            Tier(when, tier.to_rate())
+            for number, tier in enumerate(spec.tiers or ())
+            if (when := self._tier(document, number, tier.when)) is not None
+        ]
+        fixed, cost = self._cost(document)
+        return LimitRule(
+            document.name, tuple(part for part in per if part), spec.to_rate(), tuple(tiers), fixed, cost
+        )
+
+    def _tier(self, document: Document[LimitSpec], number: int, source: str) -> Condition | None:
+        where = ("spec", "tiers", number, "when")
+        when = self._try(document, where, self._compiler.condition, source)
+        if when is not None and not when.inspection.names <= _TIER_VARIABLES:
+            odd = ", ".join(f"`{name}`" for name in sorted(when.inspection.names - _TIER_VARIABLES))
+            what = (
+                f"a tier reads only key_id, customer, scopes and labels of the identity, not {odd}: remove it"
+            )
+            self._result.faults.append(document.fault(what, *where))
+        return when
+
+    def _cost(self, document: Document[LimitSpec]) -> tuple[float, Expression | None]:
+        """Return a cost that is written as a number, or the expression that gives it."""
+        source = document.spec.cost
+        try:
+            fixed = float(source)
+        except ValueError:
+            return 1.0, self._try(document, ("spec", "cost"), self._compiler.number, source)
+        if not math.isfinite(fixed) or fixed < 0.0:
+            what = f"a cost is a finite number >= 0, not `{source.strip()}`: write one"
+            self._result.faults.append(document.fault(what, "spec", "cost"))
+        elif fixed > document.spec.to_rate().burst_tokens:
+            what = f"a cost of `{source.strip()}` exceeds the burst, so nothing passes: raise `burst`"
+            self._result.warnings.append(document.fault(what, "spec", "cost"))
+        return fixed, None
+
+    def _try(
+        self,
+        document: Document[PolicySpec] | Document[LimitSpec],
+        where: Where,
+        compile_: Callable[[str], _Compiled],
+        source: str,
+    ) -> _Compiled | None:
+        try:
+            return compile_(source)
+        except ExpressionFault as fault:
+            self._result.faults.append(document.fault(str(fault), *where))
+            return None
+
+
+def network(text: str) -> Network:
+    """Return a CIDR as a range of integers."""
+    parsed = ipaddress.ip_network(text)
+    return Network(parsed.version, int(parsed.network_address), int(parsed.broadcast_address))
+
+
+def _orders(loaded: Loaded) -> dict[RuleName, int]:
+    names = (
+        RuleName(document.name, rule.name) for document in loaded.policies for rule in document.spec.rules
+    )
+    return {name: order for order, name in enumerate(sorted(names))}
+
+
+def _headers(document: Document[PolicySpec]) -> dict[str, str]:
+    on_allow = document.spec.on_allow
+    return dict(on_allow.headers) if on_allow is not None else {}
+
+
+def _peer(text: str) -> PeerPattern:
+    wildcard = text.endswith("/*")
+    return PeerPattern(text[:-1] if wildcard else text, wildcard)
+
+
+def _grpc_paths(matches: Iterable[GrpcMatch]) -> Iterable[PathPattern]:
+    """A gRPC call is `POST /package.Service/Method`. Source: gRPC over HTTP/2, "Requests"."""
+    for match in matches:
+        for method in match.methods or (None,):
+            yield PathPattern((match.service, method), (), rest=False)
+
+
+def _site(document: Document[SiteSpec]) -> Site:
+    spec = document.spec
+    written = spec.on_deny or {}
+    default = written.get("default")
+    refusals = {
+        coarse: _refusal(written.get(coarse), default)
+        for coarse in Coarse
+        if coarse in written or default is not None
+    }
+    return Site(
+        name=document.name,
+        keep_matrix=spec.path.matrix_parameters == "keep",
+        keep_slashes=spec.path.encoded_slash == "keep",
+        path_max_bytes=spec.path.max_bytes,
+        remove_method_override=spec.method_override == "remove",
+        full_reasons=spec.reasons == "full",
+        refusals=refusals,
+    )
+
+
+def _refusal(own: RefusalSpec | None, default: RefusalSpec | None) -> Refusal:
+    """What an entry leaves out, `default` fills, field by field."""
+    redirect = (own and own.redirect) or (default and default.redirect)
+    headers = (own and own.headers) or (default and default.headers) or {}
+    return Refusal(
+        Redirect(redirect.to, redirect.return_to or "") if redirect else None, tuple(headers.items())
+    )

@@ -1,0 +1,74 @@
+"""Build a snapshot: documents, rules, keys and sites of one policy set, or everything wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from authz.identity.keyring import Keyring, Peppers
+from authz.model.errors import PolicyError, SnapshotRejected
+from authz.model.site import Listener, ReadingRules
+from authz.policy.compile import compile_set
+from authz.policy.condition import Compiler
+from authz.policy.load import Cache, load_lenient
+from authz.policy.loaded import Loaded
+from authz.policy.texts import plain_header
+from authz.snapshot.keys import keys, providers
+from authz.snapshot.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a snapshot takes from settings instead of documents."""
+
+    peppers: Peppers = field(default_factory=Peppers)
+    brand: str = "ak"
+    env: str = "live"
+    listener: Listener = field(default_factory=Listener)
+    source_revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A snapshot, and what is worth telling about it."""
+
+    snapshot: Snapshot
+    loaded: Loaded
+    warnings: tuple[PolicyError, ...]
+
+
+def build(
+    files: Mapping[str, bytes],
+    surroundings: Surroundings,
+    loaded_at_us: int,
+    cache: Cache | None = None,
+    compiler: Compiler | None = None,
+) -> Built:
+    """Build a snapshot from the bytes of files.
+
+    Args:
+        files: name -> content, from `sources.read`.
+        loaded_at_us: wall clock, microseconds since 1970.
+
+    Raises:
+        SnapshotRejected: with every fault of the set.
+    """
+    loaded, faults = load_lenient(files, cache)
+    rules = compile_set(loaded, compiler)
+    if faults or rules.faults:
+        raise SnapshotRejected(faults + rules.faults)
+    known = providers(loaded)
+    snapshot = Snapshot(
+        ready=True,
+        revision=loaded.revision,
+        source_revision=surroundings.source_revision,
+        loaded_at_us=loaded_at_us,
+        index=rules.index,
+        sites=rules.sites,
+        providers=known,
+        keyring=Keyring(keys(loaded, known), surroundings.peppers, surroundings.brand, surroundings.env),
+        reading=ReadingRules(
+            rules.sites.of, frozenset(map(plain_header, rules.settable)), surroundings.listener
+        ),
+    )
+    return Built(snapshot, loaded, (*loaded.warnings, *rules.warnings))
