@@ -71,6 +71,7 @@ class RequestSettings(Room):
         default=False, meaning="our Envoy appends its peer to `x-forwarded-for` before it asks"
     )
     context: values.Names = _set((), "names of context extensions that policies may read; default: none")
+    metadata: values.Names = _set((), "name spaces of dynamic metadata that policies may read; default: none")
     max_message_bytes: values.Whole = _set(
         MESSAGE_MAX_BYTES, "a larger check is refused with 413", ge=1024, le=MESSAGE_MAX_BYTES
     )

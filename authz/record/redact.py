@@ -1,0 +1,114 @@
+"""What may stand in a record: bounds for what clients control, and no place for a credential.
+
+Texts are shortened with a marker, never dropped: a record of an attack must show the attack.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from authz.model.errors import ConfigError
+from authz.model.identity import CredentialPlace, PlaceKind
+from authz.model.text import header_text
+
+# Characters kept of each text; about what honest clients send, so that a line stays near 1 KiB.
+METHOD_MAX = 32
+HOST_MAX = 255  # RFC 1035, section 2.3.4
+PATH_MAX = 1024
+PROTOCOL_MAX = 16
+REQUEST_ID_MAX = 128
+TRACE_ID_MAX = 32
+ADDRESS_MAX = 64
+HEADER_MAX = 256
+NAME_MAX = 256  # subjects, customers, scopes, labels: a token's issuer chooses them
+ITEMS_MAX = 32  # scopes, labels, headers of one record
+
+_WORST_ESCAPE = 6  # one character may take six bytes of JSON: \u0000
+
+# SECURITY: anything that is or may stand for a credential, in whatever spelling headers take.
+_CREDENTIAL_WORDS = re.compile(
+    r"authorization|authenticat|cookie|credential|api-?key|(^|-)key($|-)|access-?key|token|secret|passw|session"
+    r"|signature|assertion|jwt|bearer|oidc|saml|otp|csrf|xsrf|client-cert"
+)
+_QUERY = re.compile(r"[?#]|%3[fF]")
+_USERINFO = re.compile(r"[^/@]*@")
+
+
+def clean(text: str, bound: int) -> str:
+    """Return a text that encodes to UTF-8 and is at most `bound` characters and a marker long."""
+    if len(text) <= bound and text.isascii() and text.isprintable():
+        return text
+    # What escaping makes longer is cut sooner, so that a hostile line is no longer than an honest one.
+    kept = (
+        text[:bound]
+        if text[:bound].isascii() and text[:bound].isprintable()
+        else text[: bound // _WORST_ESCAPE]
+    )
+    # A lone surrogate is no character: strict parsers refuse a line that holds one, even escaped.
+    sound = kept.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    cut = len(text) - len(kept)
+    return f"{sound}...[+{cut} characters]" if cut else sound
+
+
+def clean_path(raw: str) -> str:
+    """Return a path as sent without query, fragment and userinfo, shortened."""
+    path = _QUERY.split(raw[: 8 * PATH_MAX], maxsplit=1)[0]
+    if path.startswith("/") and not path.startswith("//"):
+        return clean(path, PATH_MAX)
+    return clean(_USERINFO.sub("", path), PATH_MAX)  # absolute form: may hold user:password@
+
+
+def clean_authority(raw: str) -> str:
+    """Return a host as sent without userinfo, path and query, shortened."""
+    host = _QUERY.split(raw[: 8 * PATH_MAX], maxsplit=1)[0]
+    return clean(host.rpartition("@")[2], HOST_MAX)
+
+
+def clean_word(raw: str, bound: int) -> str:
+    """Return a word as sent (a method, a protocol) without the query that a broken request may put there."""
+    return clean(_QUERY.split(raw[: 8 * PATH_MAX], maxsplit=1)[0], bound)
+
+
+def is_credential_name(name: str) -> bool:
+    """Whether a header of this name may hold a credential, whatever the policies say."""
+    return bool(_CREDENTIAL_WORDS.search(_spelled(name)))
+
+
+def check_header_names(names: Iterable[str]) -> None:
+    """Refuse a list of headers to record if a credential may stand in one.
+
+    Raises:
+        ConfigError: names the first such header.
+    """
+    for name in names:
+        if is_credential_name(name):
+            raise ConfigError(
+                f"record_headers: `{name}` may hold a credential and is never recorded; take it off the list"
+            )
+
+
+def recordable(names: Iterable[str], places: Iterable[CredentialPlace]) -> tuple[str, ...]:
+    """Return the headers that may be recorded: those listed, but for credentials' places.
+
+    Args:
+        names: the operator's list.
+        places: of every provider of the policy set, which may name any header.
+    """
+    taken = {_spelled(place.name) for place in places if place.kind is PlaceKind.HEADER}
+    return tuple(name for name in names if _spelled(name) not in taken and not is_credential_name(name))[
+        :ITEMS_MAX
+    ]
+
+
+def header_values(headers: Mapping[str, bytes], names: tuple[str, ...]) -> dict[str, str]:
+    """Return the listed headers that came, without query strings (as in `referer`), shortened."""
+    return {name: _value(headers[name]) for name in names if name in headers}
+
+
+def _value(raw: bytes) -> str:
+    return clean(_QUERY.split(header_text(raw[: 8 * PATH_MAX]), maxsplit=1)[0], HEADER_MAX)
+
+
+def _spelled(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
