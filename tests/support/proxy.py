@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from authz.proxy.client import Reply, request_bytes, send_raw
+from authz.proxy.keys import Wanted, make_keys
 from authz.proxy.process import program
+from authz.proxy.stage import Scene, Stage, short_directory, staged
+from authz.proxy.upstream import Seen
+from tests.support.http2 import send_h2
 
 
 def envoy_complaint(config: Path) -> str:
@@ -18,3 +29,87 @@ def envoy_complaint(config: Path) -> str:
         check=False,
     )
     return (done.stderr or f"exit code {done.returncode}") if done.returncode else ""
+
+
+PEPPER = "end-to-end-pepper-of-the-tests-32-bytes"
+
+KEYS = (
+    Wanted("acme", "acme", provider="keys"),
+    Wanted("globex", "globex", provider="keys"),
+    Wanted("tester", "acme", provider="keys"),
+    Wanted("query", "acme", provider="query-keys"),
+    Wanted("gone", "acme", provider="keys", revoked=True),
+    Wanted("stranger", "acme", provider="keys", known=False),
+)
+POLICIES = Path(__file__).parents[1] / "e2e" / "policies"
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A running scene, the keys that it knows, and ways to send requests through its Envoy."""
+
+    stage: Stage
+    tokens: Mapping[str, str]
+
+    def send(
+        self,
+        method: str,
+        target: str,
+        *headers: tuple[str, str],
+        host: str = "app.test",
+        body: bytes = b"",
+        port: int = 0,
+    ) -> tuple[Reply, list[Seen]]:
+        """Send a request of HTTP/1.1 as it is spelled; return the answer and what the application saw."""
+        data = request_bytes(method, target, [("host", host), *headers], body)
+        return self.send_bytes(data, port)
+
+    def send_bytes(self, data: bytes, port: int = 0) -> tuple[Reply, list[Seen]]:
+        """Send any bytes at all."""
+        self.stage.upstream.take()
+        reply = send_raw(port or self.stage.port, data)
+        return reply, self.stage.upstream.take()
+
+    def send2(
+        self, method: str, target: str, *headers: tuple[str, str], host: str = "app.test", body: bytes = b""
+    ) -> tuple[Reply, list[Seen]]:
+        """Send a request of HTTP/2 as it is spelled."""
+        self.stage.upstream.take()
+        pseudo = [(":method", method), (":scheme", "http"), (":authority", host), (":path", target)]
+        reply = send_h2(self.stage.port, [*pseudo, *headers], body)
+        return reply, self.stage.upstream.take()
+
+    def key(self, name: str = "acme") -> tuple[str, str]:
+        """Return the header that presents a key."""
+        return ("x-api-key", self.tokens[name])
+
+
+def scene(directory: Path, **changes: Any) -> Scene:
+    """Return the scene of the end-to-end tests: their policies, with the keys in `directory`."""
+    plain = Scene(
+        directory=directory,
+        policies=(POLICIES, directory / "keys"),
+        pepper=PEPPER,
+        envoy=lambda choices: replace(choices, upgrades=("websocket",)),
+    )
+    return replace(plain, **changes)
+
+
+@contextmanager
+def live(wanted: Sequence[Wanted] = KEYS, **changes: Any) -> Iterator[Live]:
+    """Start a scene of its own; its directory goes away with it unless something fails."""
+    directory = short_directory()
+    tokens = make_keys(wanted, PEPPER, directory / "keys")
+    with staged(scene(directory, **changes)) as stage:
+        yield Live(stage, tokens)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def eventually(holds: Callable[[], bool], timeout_s: float = 5.0) -> bool:
+    """Whether something that happens elsewhere comes true in time."""
+    end = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True

@@ -1,0 +1,98 @@
+"""While the sidecar is away nothing passes, and when it leaves it answers first."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from authz.model.address import UnixAddress
+from authz.proxy.stage import start_sidecar
+from tests.support.proxy import KEYS, Live, eventually, live
+
+pytestmark = pytest.mark.e2e
+
+_KEY = KEYS[:1]
+
+
+def test_a_killed_sidecar_is_503_and_never_a_yes() -> None:
+    with live(_KEY) as app:
+        assert app.send("GET", "/public/a")[0].status == 200
+        app.stage.sidecar.send(signal.SIGKILL)
+        app.stage.sidecar.wait(5)
+        for target in ("/public/a", "/items", "/admin"):
+            reply, seen = app.send("GET", target, app.key())
+            assert (reply.status, seen) == (503, [])
+
+
+def test_a_stopped_sidecar_is_503_after_the_timeout_and_never_a_yes() -> None:
+    short = {"envoy": lambda choices: replace(choices, timeout_ms=200)}
+    with live(_KEY, **short) as app:
+        app.stage.sidecar.send(signal.SIGSTOP)
+        try:
+            reply, seen = app.send("GET", "/public/a")
+            assert (reply.status, seen) == (503, [])
+        finally:
+            app.stage.sidecar.send(signal.SIGCONT)
+        # What was asked in between is past its deadline: nothing is let through afterwards.
+        assert app.stage.upstream.take() == []
+        assert eventually(lambda: app.send("GET", "/public/a")[0].status == 200)
+
+
+def test_a_sidecar_that_comes_back_is_found_again() -> None:
+    with live(_KEY) as app:
+        app.stage.sidecar.stop()
+        assert app.send("GET", "/public/a")[0].status == 503
+        with start_sidecar(app.stage.scene, app.stage.ops_port):
+            assert eventually(lambda: app.send("GET", "/public/a")[0].status == 200, 10)
+
+
+def test_a_sidecar_that_is_asked_to_leave_answers_what_it_was_asked() -> None:
+    """Every request that Envoy sent before the sidecar left is answered by a decision or refused with 503."""
+    with live(_KEY) as app:
+        statuses: Counter[int] = Counter()
+        leaving = threading.Event()
+        callers = [threading.Thread(target=_call, args=(app, statuses, leaving)) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        assert eventually(lambda: statuses[200] > 50, 20)
+        app.stage.sidecar.send(signal.SIGTERM)
+        assert app.stage.sidecar.wait(10) == 0
+        leaving.set()
+        for caller in callers:
+            caller.join()
+        assert set(statuses) <= {200, 503}
+        allowed = _records(app)
+        # As many yes as the sidecar wrote down: no request passed without a record, none was lost on the way.
+        assert len(app.stage.upstream.take()) == statuses[200] == allowed
+
+
+def _call(app: Live, statuses: Counter[int], leaving: threading.Event) -> None:
+    from authz.proxy.client import request_bytes, send_raw
+
+    data = request_bytes("GET", "/public/a", [("host", "app.test")])
+    while not leaving.is_set():
+        statuses[send_raw(app.stage.port, data).status] += 1
+
+
+def _records(app: Live) -> int:
+    lines = app.stage.records.read_text().splitlines()
+    return sum(json.loads(line)["outcome"] == "allow" for line in lines)
+
+
+def test_of_two_sockets_a_dead_one_costs_at_most_a_few_requests() -> None:
+    def with_a_dead_one(choices: object) -> object:
+        from authz.proxy.choices import EnvoyChoices
+
+        assert isinstance(choices, EnvoyChoices)
+        return replace(choices, authz=(*choices.authz, UnixAddress(Path("/nonexistent/authz-1.sock"))))
+
+    with live(_KEY, envoy=with_a_dead_one) as app:
+        statuses = Counter(app.send("GET", "/public/a")[0].status for _ in range(100))
+        assert set(statuses) <= {200, 503}
+        assert statuses[503] <= 3
