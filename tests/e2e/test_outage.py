@@ -62,7 +62,7 @@ def test_a_sidecar_that_is_asked_to_leave_answers_what_it_was_asked() -> None:
             caller.start()
         assert eventually(lambda: statuses[200] > 50, 20)
         app.stage.sidecar.send(signal.SIGTERM)
-        assert app.stage.sidecar.wait(10) == 0
+        assert app.stage.sidecar.wait(20) == 0
         leaving.set()
         for caller in callers:
             caller.join()
