@@ -6,8 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +17,10 @@ from rich.table import Table
 
 import authz
 from authz.model.errors import AuthzError, NotStarted
-from authz.proxy import steps, tour
+from authz.proxy import steps
 from authz.proxy.keys import make_keys
 from authz.proxy.stage import Scene, Stage, new_pepper, short_directory, staged
+from authz.proxy.tour import Outcome, walk
 
 _ROOT = Path(authz.__file__).parents[1]
 _POLICIES = _ROOT / "policies" / "examples" / "demo"
@@ -50,10 +50,27 @@ def demo(
 
 
 def _run(progress: Console, *, keep: bool) -> int:
+    """Play in a directory of its own; it stays behind, with the logs, only where something went wrong."""
     if not _POLICIES.is_dir():
         raise NotStarted(f"{_POLICIES} is missing; run the demo in a checkout of the project")
+    parent = _ROOT / ".run"
+    parent.mkdir(exist_ok=True)
+    directory = short_directory(parent)
+    try:
+        good = _play(directory, progress, keep=keep)
+    except KeyboardInterrupt:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    if good:
+        shutil.rmtree(directory, ignore_errors=True)
+    else:
+        typer.echo(f"the logs are in {directory}")
+    return 0 if good else 1
+
+
+def _play(directory: Path, progress: Console, *, keep: bool) -> bool:
     pepper = new_pepper()
-    with _directory() as directory, progress.status("making keys") as status:
+    with progress.status("making keys") as status:
         tokens = make_keys(steps.KEYS, pepper, directory / "keys")
         scene = Scene(directory, (_POLICIES, directory / "keys"), pepper, hosts=(steps.HOST, "localhost"))
         status.update("starting the application, the sidecar and Envoy")
@@ -63,19 +80,18 @@ def _run(progress: Console, *, keep: bool) -> int:
             good = _report(outcomes)
             if keep:
                 _stay(stage, tokens)
-    return 0 if good else 1
+    return good
 
 
-def _walk(stage: Stage, tokens: Mapping[str, str], say: object) -> list[tour.Outcome]:
+def _walk(stage: Stage, tokens: Mapping[str, str], say: Callable[[str], None]) -> list[Outcome]:
     outcomes = []
-    for outcome in tour.walk(stage, steps.steps(tokens)):
+    for outcome in walk(stage, steps.steps(tokens)):
         outcomes.append(outcome)
-        if callable(say):
-            say(f"walked: {escape(outcome.step.title)}")
+        say(f"walked: {escape(outcome.step.title)}")
     return outcomes
 
 
-def _report(outcomes: Sequence[tour.Outcome]) -> bool:
+def _report(outcomes: Sequence[Outcome]) -> bool:
     """Print what came of the tour; return whether all of it came as expected."""
     console = Console(highlight=False)
     if console.is_terminal:
@@ -91,7 +107,7 @@ def _report(outcomes: Sequence[tour.Outcome]) -> bool:
     return not failed
 
 
-def _table(outcomes: Sequence[tour.Outcome]) -> Table:
+def _table(outcomes: Sequence[Outcome]) -> Table:
     table = Table(title="Through Envoy", title_justify="left")
     for heading in ("", "request", "status", "recorded reason", "what the application saw"):
         table.add_column(heading)
@@ -102,13 +118,13 @@ def _table(outcomes: Sequence[tour.Outcome]) -> Table:
     return table
 
 
-def _line(outcome: tour.Outcome) -> str:
+def _line(outcome: Outcome) -> str:
     mark = "FAILED" if outcome.faults else "ok"
     facts = f"{mark:6} {_status(outcome):8} {outcome.told:42} {outcome.step.title:30}"
     return f"{facts} {outcome.application}"
 
 
-def _status(outcome: tour.Outcome) -> str:
+def _status(outcome: Outcome) -> str:
     grpc = outcome.reply.header("grpc-status")
     return f"grpc {grpc}" if grpc else str(outcome.reply.status)
 
@@ -138,23 +154,6 @@ def _stay(stage: Stage, tokens: Mapping[str, str]) -> None:
     except KeyboardInterrupt:
         return
     raise NotStarted(f"a part of the demo ended by itself; its log is in {stage.scene.directory}")
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    """Give the run a directory of its own; it stays behind, with the logs, only where something failed."""
-    parent = _ROOT / ".run"
-    parent.mkdir(exist_ok=True)
-    directory = short_directory(parent)
-    try:
-        yield directory
-    except (AuthzError, OSError):
-        raise
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
-    else:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _interrupt(number: int, _frame: object) -> None:
