@@ -40,6 +40,7 @@ _FIELD_OF_KIND = {
 class _FileResult(NamedTuple):
     documents: tuple[AnyDocument, ...]
     faults: tuple[PolicyError, ...]
+    whole: bool  # every document of the file is there, if not without faults
 
 
 class Cache:
@@ -81,8 +82,8 @@ def load_lenient(files: Mapping[str, bytes], cache: Cache | None = None) -> tupl
     """Read a policy set, and return what could be read together with every fault.
 
     INVARIANT: what comes with faults is for finding more of them and is never served.
-    References are checked only where every document could be read: a broken provider is one fault, not one
-    for every rule that names it.
+    References are checked only where every document could be read: an unreadable provider is one fault, not
+    one for every rule that names it.
     """
     cache = cache or Cache()
     results = [cache.read(file, files[file]) for file in sorted(files)]
@@ -92,7 +93,7 @@ def load_lenient(files: Mapping[str, bytes], cache: Cache | None = None) -> tupl
     loaded = _sorted(documents)
     if not faults and not documents:
         faults.append(PolicyError(Place("policies"), "no documents in the set: write at least one policy"))
-    if not faults:
+    if all(result.whole for result in results):
         faults.extend(faults_between(loaded))
     return loaded, faults
 
@@ -112,17 +113,19 @@ def _read_file(file: str, content: bytes) -> _FileResult:
     source, trees, faults = parse(content, file)
     documents: list[AnyDocument] = []
     found = list(faults)
+    whole = not faults
     for tree in trees:
         try:
             document = _document(source, tree)
         except _Faulty as faulty:
             found.extend(faulty.faults)
+            whole = False
             continue
         documents.append(document)
         found.extend(_faults(source, tree, flaws_in(document.name, document.spec)))
     if not trees and not found:
         found.append(PolicyError(Place(file), "no document in this file: write one, or delete the file"))
-    return _FileResult(tuple(documents), tuple(found))
+    return _FileResult(tuple(documents), tuple(found), whole)
 
 
 class _Faulty(Exception):

@@ -21,7 +21,10 @@ from authz.model.errors import Place
 Path = tuple[str | int, ...]
 Position = tuple[int, int]  # line and column, both from 1
 
-_DEEPEST = 64  # twice what `yaml.py` reads: what lies deeper was never given to anybody
+# Not less than `yaml.py` reads: what lies beyond was never given to anybody, so nobody asks for its place.
+_MAX_DEPTH = 64
+_MAX_VALUES = 100_000
+_MAX_DOCUMENTS = 10_000
 
 
 def position_of(event: Event) -> Position:
@@ -74,20 +77,22 @@ class _Walk:
     def __init__(self, text: str) -> None:
         self._next = CParser(text).get_event
         self.roots: list[_Mark] = []
+        self._room = _MAX_VALUES
         # The fault was told when the file was read; what stands before it has its places.
         with contextlib.suppress(yaml.YAMLError):
             self._documents()
 
     def _documents(self) -> None:
-        while (event := self._next()) is not None:
+        while (event := self._next()) is not None and len(self.roots) <= _MAX_DOCUMENTS:
             if isinstance(event, DocumentStartEvent) and (first := self._next()) is not None:
                 position = position_of(first)
                 self.roots.append(_Mark(position, position))
                 self._fill(first, self.roots[-1], 0)
 
     def _fill(self, event: Event, mark: _Mark, depth: int) -> None:
-        if depth > _DEEPEST:
-            raise yaml.YAMLError("too deep")
+        self._room -= 1
+        if depth > _MAX_DEPTH or self._room < 0:
+            raise yaml.YAMLError("more than anybody was given")
         if isinstance(event, SequenceStartEvent):
             while isinstance(item := self._next(), NodeEvent):
                 position = position_of(item)
@@ -97,8 +102,11 @@ class _Walk:
                 self._member(mark, name, depth)
 
     def _member(self, mark: _Mark, name: NodeEvent, depth: int) -> None:
-        step = name.value if isinstance(name, ScalarEvent) else ""
-        self._fill(name, _Mark((1, 1), (1, 1)), depth + 1)
+        step = ""
+        if isinstance(name, ScalarEvent):
+            step = name.value
+        else:
+            self._fill(name, _Mark((1, 1), (1, 1)), depth + 1)
         value = self._next()
         if value is not None:
             self._add(mark, step, value, _Mark(position_of(value), position_of(name)), depth)

@@ -33,6 +33,8 @@ from authz.policy.source import Source, position_of
 
 MAX_FILE_BYTES = 1024 * 1024  # about 1,500 keys; a larger file is a mistake or an attack
 MAX_DEPTH = 32  # nested lists and mappings; the deepest document of ours has 9
+MAX_VALUES = 100_000  # a file; a megabyte of keys has 60,000, a megabyte of `1,1,1` half a million
+MAX_DOCUMENTS = 10_000  # a file; a megabyte of keys has 1,500, a megabyte of `---` a quarter million
 MAX_ALIASES = 64  # a file
 MAX_ALIASED_VALUES = 10_000  # values that one alias may repeat: 64 of them stay cheap
 MAX_FAULTS = 50  # a file; more tell nobody more
@@ -135,6 +137,7 @@ class _Reader:
         self._file = file
         self._anchors: dict[str, Data] = {}
         self._aliases = 0
+        self._room = MAX_VALUES
         self.trees: list[Tree] = []
         self.faults: list[PolicyError] = []
 
@@ -146,6 +149,8 @@ class _Reader:
                 continue
             self._anchors.clear()
             first = self._next()
+            if index >= MAX_DOCUMENTS:
+                raise self._error(event, f"more than {MAX_DOCUMENTS} documents in one file: split it")
             if isinstance(first, NodeEvent) and not _is_empty(first):
                 self.trees.append(Tree(index, self._value(first, 0)))
             index += 1
@@ -153,6 +158,7 @@ class _Reader:
     def _value(self, event: Event | None, depth: int) -> Data:
         if isinstance(event, AliasEvent):
             return self._alias(event, depth)
+        self._room -= 1
         value: Data
         if isinstance(event, ScalarEvent):
             value = self._scalar(event)
@@ -169,11 +175,13 @@ class _Reader:
         return value
 
     def _mapping(self, start: Event, depth: int) -> Data:
-        self._check_depth(start, depth)
+        self._check_size(start, depth)
         members: dict[str, Data] = {}
         while isinstance(event := self._next(), NodeEvent):
             key = self._key(event, depth)
             value = self._value(self._next(), depth)
+            if self._room < 0:
+                self._check_size(event, depth)
             if key is None:
                 continue
             if key in members:
@@ -183,10 +191,12 @@ class _Reader:
         return members
 
     def _sequence(self, start: Event, depth: int) -> Data:
-        self._check_depth(start, depth)
+        self._check_size(start, depth)
         items: list[Data] = []
         while isinstance(event := self._next(), NodeEvent):
             items.append(self._value(event, depth))
+            if self._room < 0:
+                self._check_size(event, depth)
         return items
 
     def _key(self, event: NodeEvent, depth: int) -> str | None:
@@ -239,9 +249,11 @@ class _Reader:
             raise self._error(event, "the alias repeats too much: write the values out")
         return value
 
-    def _check_depth(self, event: Event, depth: int) -> None:
+    def _check_size(self, event: Event, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise self._error(event, f"nested deeper than {MAX_DEPTH}: flatten it")
+        if self._room < 0:
+            raise self._error(event, f"more than {MAX_VALUES} values in one file: split it")
 
     def _fault(self, event: Event, what: str) -> None:
         self.faults.append(self._error(event, what))
