@@ -182,8 +182,8 @@ def _in_cookie(request: Request, name: str, _: re.Pattern[bytes] | None) -> Sigh
 
 def _cookie_value(text: str, name: str) -> str:
     """Return the value of the one cookie of that name. Between pairs stands `; ` (RFC 6265 section 4.2)."""
-    for index, piece in enumerate(text.split(";")):
-        if cookie_name(piece) == name:
-            start = f" {name}=" if index else f"{name}="
-            return piece[len(start) :] if piece.startswith(start) else _ODD
-    return _ODD
+    index, piece = next(
+        (index, piece) for index, piece in enumerate(text.split(";")) if cookie_name(piece) == name
+    )
+    start = f" {name}=" if index else f"{name}="
+    return piece[len(start) :] if piece.startswith(start) else _ODD
