@@ -1,0 +1,225 @@
+"""What Prometheus scrapes. Nothing here runs between scrapes: numbers are fetched when somebody asks.
+
+Series appear on first use. Label values come from documents and enums, never from a request: a client could
+otherwise fill the memory of whoever stores them.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from authz.model.reason import Outcome, Reason
+from authz.record.queue import RecordCounts
+from authz.record.tally import BUCKETS_US, Tally, total
+
+_ENFORCE = "enforce"  # the only mode whose decisions count until shadow rules do
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Shape(NamedTuple):
+    """One metric: what kind it is, its labels and its line in `docs/metrics.md`."""
+
+    kind: str  # counter, gauge or histogram
+    labels: tuple[str, ...]
+    help: str
+
+
+METRICS: Mapping[str, Shape] = {
+    "authz_checks_total": Shape(
+        "counter", ("outcome", "reason"), "Checks answered; reasons: see reasons.md."
+    ),
+    "authz_check_duration_seconds": Shape("histogram", (), "From taking a call to handing over its reply."),
+    "authz_rule_decisions_total": Shape(
+        "counter",
+        ("policy", "rule", "mode", "outcome"),
+        "Decisions of each rule that allowed or denied; the setting `rule_series` bounds the series.",
+    ),
+    "authz_limit_decisions_total": Shape(
+        "counter",
+        ("limit", "mode", "store", "outcome"),
+        "Decisions of each limit; a refused check charges none.",
+    ),
+    "authz_rate_limits_enabled": Shape("gauge", (), "0 where RATE_LIMIT_ENABLED switches every limit off."),
+    "authz_buckets": Shape("gauge", ("store",), "Buckets that are not full, by where they are kept."),
+    "authz_store_up": Shape("gauge", ("store",), "Whether a store of buckets answers."),
+    "authz_snapshot_revision_info": Shape(
+        "gauge", ("revision", "source_revision"), "The policy set in force."
+    ),
+    "authz_snapshot_loaded_timestamp_seconds": Shape("gauge", (), "When the policy set in force was loaded."),
+    "authz_reloads_total": Shape(
+        "counter", ("result",), "Tries to load a policy set: `accepted` or `rejected`."
+    ),
+    "authz_key_next_expiry_timestamp_seconds": Shape("gauge", (), "When the next API key in force expires."),
+    "authz_keys_disabled": Shape(
+        "gauge", (), "API keys that can never be accepted, for want of their pepper."
+    ),
+    "authz_records_total": Shape(
+        "counter",
+        ("sink", "result"),
+        "Records `written`, `dropped` because the queue was full, or `lost` because the sink was broken.",
+    ),
+    "authz_records_waiting": Shape("gauge", ("sink",), "Records in the queue."),
+    "authz_record_errors_total": Shape("counter", ("sink",), "Failed tries of a sink."),
+    "authz_build_info": Shape("gauge", ("version", "python"), "The program that runs."),
+}
+
+
+class SnapshotFacts(NamedTuple):
+    """What metrics say of the policy set in force."""
+
+    revision: str
+    source_revision: str
+    loaded_s: float  # wall clock, seconds since 1970
+    next_key_expiry_s: float | None = None  # None: no key expires
+    keys_disabled: int = 0
+
+
+class RecordFacts(NamedTuple):
+    """What metrics say of records."""
+
+    sink: str
+    counts: RecordCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Where metrics fetch what they do not count themselves. Each is called once a scrape, by its thread.
+
+    Args:
+        snapshot: the policy set in force; None before the first.
+        reloads: result -> count.
+        buckets: store -> buckets.
+        stores: store -> whether it answers.
+    """
+
+    snapshot: Callable[[], SnapshotFacts | None] = lambda: None
+    reloads: Callable[[], Mapping[str, int]] = dict
+    records: Callable[[], Sequence[RecordFacts]] = tuple
+    buckets: Callable[[], Mapping[str, int]] = dict
+    stores: Callable[[], Mapping[str, bool]] = dict
+    rate_limits: bool = True
+    version: str = ""
+
+
+class Metrics:
+    """Everything that `/metrics` shows.
+
+    Args:
+        tallies: of every judging thread; more may be added while serving.
+    """
+
+    def __init__(self, tallies: Sequence[Tally], facts: Facts) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Collector(tallies, facts))
+        ProcessCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """Return the page in Prometheus's text format, `CONTENT_TYPE`."""
+        return generate_latest(self._registry)
+
+
+Sample = tuple[tuple[str, ...], float]
+
+
+class _Collector(Collector):
+    """Turns counts and facts into families, in the order of METRICS."""
+
+    def __init__(self, tallies: Sequence[Tally], facts: Facts) -> None:
+        self._tallies = tallies
+        self._facts = facts
+
+    def collect(self) -> Iterator[Metric]:
+        """Return every family, as it is now."""
+        counts = total(self._tallies)
+        samples = {**_counted(counts), **_fetched(self._facts)}
+        for name, shape in METRICS.items():
+            if shape.kind == "histogram":
+                yield _histogram(name, shape, counts)
+            else:
+                yield _family(name, shape, samples[name])
+
+
+def _family(name: str, shape: Shape, samples: Iterable[Sample]) -> Metric:
+    family: CounterMetricFamily | GaugeMetricFamily
+    if shape.kind == "counter":
+        family = CounterMetricFamily(name, shape.help, labels=shape.labels)
+    else:
+        family = GaugeMetricFamily(name, shape.help, labels=shape.labels)
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family
+
+
+def _histogram(name: str, shape: Shape, counts: Tally) -> Metric:
+    bounds = [*(str(bound / 1_000_000) for bound in BUCKETS_US), "+Inf"]
+    buckets = list(zip(bounds, map(float, accumulate(counts.durations)), strict=True))
+    family = HistogramMetricFamily(name, shape.help)
+    family.add_metric((), buckets, sum_value=counts.duration_sum_us / 1_000_000)
+    return family
+
+
+def _counted(counts: Tally) -> dict[str, list[Sample]]:
+    rules = [(name, Outcome.ALLOW, count) for name, count in counts.rules_allowed.items()]
+    rules += [(name, Outcome.DENY, count) for name, count in counts.rules_denied.items()]
+    return {
+        "authz_checks_total": [
+            ((_outcome(reason), reason), count) for reason, count in counts.reasons.items()
+        ],
+        "authz_rule_decisions_total": [
+            ((name.policy, name.rule, _ENFORCE, outcome), count) for name, outcome, count in rules
+        ],
+        "authz_limit_decisions_total": [
+            ((limit, _ENFORCE, store, Outcome.ALLOW if passed else Outcome.DENY), count)
+            for (limit, store, passed), count in counts.limits.items()
+        ],
+    }
+
+
+def _outcome(reason: Reason) -> Outcome:
+    return Outcome.ALLOW if reason is Reason.ALLOWED else Outcome.DENY
+
+
+def _fetched(facts: Facts) -> dict[str, list[Sample]]:
+    return {
+        "authz_rate_limits_enabled": [((), float(facts.rate_limits))],
+        "authz_buckets": [((store,), count) for store, count in facts.buckets().items()],
+        "authz_store_up": [((store,), float(up)) for store, up in facts.stores().items()],
+        "authz_reloads_total": [((result,), count) for result, count in facts.reloads().items()],
+        "authz_build_info": [((facts.version, platform.python_version()), 1.0)],
+        **_of_snapshot(facts.snapshot()),
+        **_of_records(facts.records()),
+    }
+
+
+def _of_snapshot(snapshot: SnapshotFacts | None) -> dict[str, list[Sample]]:
+    expiry = snapshot.next_key_expiry_s if snapshot else None
+    return {
+        "authz_snapshot_revision_info": (
+            [((snapshot.revision, snapshot.source_revision), 1.0)] if snapshot else []
+        ),
+        "authz_snapshot_loaded_timestamp_seconds": [((), snapshot.loaded_s)] if snapshot else [],
+        "authz_key_next_expiry_timestamp_seconds": [((), expiry)] if expiry is not None else [],
+        "authz_keys_disabled": [((), snapshot.keys_disabled)] if snapshot else [],
+    }
+
+
+def _of_records(facts: Sequence[RecordFacts]) -> dict[str, list[Sample]]:
+    results: list[Sample] = []
+    for sink, counts in facts:
+        by_result = (("written", counts.written), ("dropped", counts.dropped), ("lost", counts.lost))
+        results += [((sink, result), count) for result, count in by_result if count]
+    return {
+        "authz_records_total": results,
+        "authz_records_waiting": [((sink,), counts.waiting) for sink, counts in facts],
+        "authz_record_errors_total": [((sink,), counts.errors) for sink, counts in facts if counts.errors],
+    }

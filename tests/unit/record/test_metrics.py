@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from authz.model.decision import Deny, RuleName
+from authz.model.reason import Detail, Reason
+from authz.model.request import Unreadable
+from authz.record.metrics import METRICS, Facts, Metrics, RecordFacts, SnapshotFacts
+from authz.record.queue import RecordCounts
+from authz.record.tally import Tally
+from tests.support.answers import PROVEN, allowed, answered, refused, request, unreadable
+
+FACTS = Facts(
+    snapshot=lambda: SnapshotFacts("0123456789ab", "4f2a9c1", 1_767_225_600.5, 1_798_761_600.0, 2),
+    reloads=lambda: {"accepted": 3, "rejected": 1},
+    records=lambda: [RecordFacts("stdout", RecordCounts(10, 2, 0, 5, 1))],
+    buckets=lambda: {"memory": 7},
+    stores=lambda: {"memory": True},
+    rate_limits=False,
+    version="0.1.0",
+)
+
+
+def scrape(metrics: Metrics) -> dict[str, float]:
+    """Return every series of ours, written as Prometheus writes it, by its name and labels."""
+    page = metrics.render().decode()
+    return {
+        sample.name
+        + (
+            "{" + ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items())) + "}"
+            if sample.labels
+            else ""
+        ): (sample.value)
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name.startswith("authz_")
+    }
+
+
+def test_a_scrape_shows_counts_of_every_thread() -> None:
+    tallies = [Tally(), Tally()]
+    tallies[0].add(allowed())
+    tallies[1].add(allowed())
+    deny = Deny(Reason.DENIED_BY_RULE, rule=RuleName("items", "block"))
+    tallies[1].add(answered(deny, request(), PROVEN, 403))
+    series = scrape(Metrics(tallies, Facts()))
+    assert series["authz_checks_total{outcome=allow,reason=allowed}"] == 2
+    assert series["authz_checks_total{outcome=deny,reason=denied_by_rule}"] == 1
+    assert series["authz_rule_decisions_total{mode=enforce,outcome=allow,policy=items,rule=read}"] == 2
+    assert series["authz_rule_decisions_total{mode=enforce,outcome=deny,policy=items,rule=block}"] == 1
+    assert series["authz_limit_decisions_total{limit=per-key,mode=enforce,outcome=allow,store=memory}"] == 2
+    assert series["authz_check_duration_seconds_count"] == 3
+    assert series["authz_check_duration_seconds_sum"] == pytest.approx(75e-6)
+    assert series["authz_check_duration_seconds_bucket{le=1e-05}"] == 0
+    assert series["authz_check_duration_seconds_bucket{le=2.5e-05}"] == 3
+    assert series["authz_check_duration_seconds_bucket{le=+Inf}"] == 3
+
+
+def test_a_scrape_shows_what_it_fetches() -> None:
+    series = scrape(Metrics([], FACTS))
+    assert series["authz_snapshot_revision_info{revision=0123456789ab,source_revision=4f2a9c1}"] == 1
+    assert series["authz_snapshot_loaded_timestamp_seconds"] == 1_767_225_600.5
+    assert series["authz_key_next_expiry_timestamp_seconds"] == 1_798_761_600
+    assert series["authz_keys_disabled"] == 2
+    assert series["authz_reloads_total{result=accepted}"] == 3
+    assert series["authz_reloads_total{result=rejected}"] == 1
+    assert series["authz_records_total{result=written,sink=stdout}"] == 10
+    assert series["authz_records_total{result=dropped,sink=stdout}"] == 2
+    assert series["authz_records_waiting{sink=stdout}"] == 5
+    assert series["authz_record_errors_total{sink=stdout}"] == 1
+    assert series["authz_buckets{store=memory}"] == 7
+    assert series["authz_store_up{store=memory}"] == 1
+    assert series["authz_rate_limits_enabled"] == 0
+    assert any(name.startswith("authz_build_info{python=") for name in series)
+
+
+def test_series_appear_on_first_use() -> None:
+    tally = Tally()
+    metrics = Metrics([tally], Facts())
+    assert not any(
+        name.startswith(("authz_checks", "authz_records", "authz_snapshot")) for name in scrape(metrics)
+    )
+    tally.add(refused())
+    assert scrape(metrics)["authz_checks_total{outcome=deny,reason=credential_missing}"] == 1
+
+
+def test_nothing_of_a_request_becomes_a_label() -> None:
+    tally = Tally()
+    canary = "c4n4ry"
+    tally.add(unreadable(Unreadable(Detail.PATH_INVALID, canary, canary, canary, canary, canary)))
+    tally.add(allowed(request(path="/" + canary)._replace(host=canary, sent_method=canary)))
+    assert canary not in Metrics([tally], Facts()).render().decode()
+
+
+def test_a_judging_thread_may_join_while_we_serve() -> None:
+    tallies: list[Tally] = []
+    metrics = Metrics(tallies, Facts())
+    late = Tally()
+    late.add(allowed())
+    tallies.append(late)
+    assert scrape(metrics)["authz_checks_total{outcome=allow,reason=allowed}"] == 1
+
+
+def test_the_process_itself_is_shown() -> None:
+    assert b"process_resident_memory_bytes" in Metrics([], Facts()).render()
+
+
+def test_every_metric_says_what_it_means() -> None:
+    assert all(shape.help.endswith(".") for shape in METRICS.values())
+    assert all(name.endswith("_total") == (shape.kind == "counter") for name, shape in METRICS.items())

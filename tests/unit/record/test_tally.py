@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from authz.model.decision import Allow, Deny, Grant, RuleName
+from authz.model.reason import Reason
+from authz.record.tally import BUCKETS_US, RuleSeries, Tally, total
+from tests.support.answers import GRANT, PROVEN, allowed, answered, refused, request, spent
+
+READ = RuleName("items", "read")
+BLOCK = RuleName("items", "block")
+
+
+def test_a_check_is_counted_by_reason_rule_limit_and_duration() -> None:
+    tally = Tally()
+    tally.add(allowed())
+    tally.add(allowed())
+    tally.add(refused(Reason.CREDENTIAL_MISSING))
+    assert tally.reasons == {Reason.ALLOWED: 2, Reason.CREDENTIAL_MISSING: 1}
+    assert tally.rules_allowed == {READ: 2}
+    assert tally.limits == {("per-key", "memory", True): 2, ("per-customer", "memory", True): 2}
+    assert tally.duration_sum_us == 75
+    assert sum(tally.durations) == 3
+
+
+def test_every_allowing_rule_counts_and_a_refusing_limit_is_told_from_its_neighbours() -> None:
+    tally = Tally()
+    both = Grant((READ, RuleName("other", "any")), (), ())
+    tally.add(answered(Allow(both), request(), PROVEN, 200))
+    states = (spent("a"), spent("b", passed=False, retry_ms=5))
+    tally.add(answered(Deny(Reason.RATE_LIMITED, spent=states), request(), PROVEN, 429))
+    assert tally.rules_allowed == {READ: 1, RuleName("other", "any"): 1}
+    assert tally.rules_denied == {}
+    assert tally.limits == {("a", "memory", True): 1, ("b", "memory", False): 1}
+
+
+@pytest.mark.parametrize(
+    ("series", "allows", "denies"),
+    [("all", {READ: 1}, {BLOCK: 1}), ("denies", {}, {BLOCK: 1}), ("off", {}, {})],
+)
+def test_the_setting_bounds_the_series_per_rule(
+    series: RuleSeries, allows: dict[RuleName, int], denies: dict[RuleName, int]
+) -> None:
+    tally = Tally(series)
+    tally.add(answered(Allow(GRANT), request(), PROVEN, 200))
+    tally.add(answered(Deny(Reason.DENIED_BY_RULE, rule=BLOCK), request(), PROVEN, 403))
+    assert tally.rules_allowed == allows
+    assert tally.rules_denied == denies
+    assert sum(tally.reasons.values()) == 2
+
+
+@pytest.mark.parametrize(
+    ("duration_us", "bucket"), [(0, 0), (10, 0), (11, 1), (1_000_000, len(BUCKETS_US) - 1), (9_000_000, -1)]
+)
+def test_a_duration_falls_under_the_first_bound_that_is_not_below_it(duration_us: int, bucket: int) -> None:
+    tally = Tally()
+    tally.add(allowed()._replace(duration_us=duration_us))
+    assert tally.durations[bucket] == 1
+
+
+def test_tallies_add_up_and_stay_as_they_were() -> None:
+    one, two = Tally(), Tally()
+    one.add(allowed())
+    two.add(allowed())
+    two.add(refused())
+    whole = total([one, two])
+    assert whole.reasons == {Reason.ALLOWED: 2, Reason.CREDENTIAL_MISSING: 1}
+    assert sum(whole.durations) == 3
+    assert whole.duration_sum_us == 75
+    assert one.reasons == {Reason.ALLOWED: 1}
