@@ -72,7 +72,7 @@ def read_headers(http: Any, line: RequestLine, site: Site, rules: ReadingRules) 
     if b"\n" in content or b"\r" in content or b"\0" in content:
         return Detail.HEADER_AMBIGUOUS
     if not content.isascii():
-        values = {name: header_text(value).encode() for name, value in values.items()}
+        values = legible(values)
     ordinary = _are_ordinary if len(names) <= _CACHED_NAMES_MAX_CHARS else _are_ordinary.__wrapped__
     if ordinary(names, len(values), rules.owned):
         return _understood(values, repeated, (), line.method)
@@ -96,6 +96,11 @@ def gather(http: Any, listener: Listener) -> tuple[dict[str, bytes], frozenset[s
     if len(values) != len(entries):
         return _joined([(entry.key, entry.raw_value) for entry in entries])
     return values, _NEVER
+
+
+def legible(values: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the values as Envoy's map would carry them: each byte that is not UTF-8 as `!`."""
+    return {name: header_text(value).encode() for name, value in values.items()}
 
 
 def _gather_mixed(entries: Any) -> tuple[dict[str, bytes], frozenset[str]] | Detail:

@@ -16,7 +16,7 @@ from authz.model.request import NOWHERE, Client, Request, Unreadable
 from authz.model.site import Listener, ReadingRules
 from authz.request.client import locate
 from authz.request.facts import request_id, speaks_grpc, trace_id
-from authz.request.headers import Headers, RequestLine, gather, read_headers
+from authz.request.headers import Headers, RequestLine, gather, legible, read_headers
 from authz.request.host import canonical_host
 from authz.request.parse import listed_context, listed_metadata, parse, seen_at_us
 from authz.request.path import Target, read_path, split_target
@@ -164,7 +164,7 @@ def _unreadable(detail: Detail, attributes: Any, listener: Listener) -> Unreadab
     # SECURITY: headers that cannot be gathered say nothing of the client; the peer would be the trusted
     # proxy, and what its guard is charged for would hit everyone behind it.
     unknown = isinstance(gathered, Detail)
-    values: Mapping[str, bytes] = {} if isinstance(gathered, Detail) else gathered[0]
+    values: Mapping[str, bytes] = {} if isinstance(gathered, Detail) else legible(gathered[0])
     return Unreadable(
         detail,
         method=method,
