@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 from authz.identity.keyring import Keyring, Peppers
 from authz.model.errors import PolicyError, SnapshotRejected
+from authz.model.identity import Provider
 from authz.model.site import Listener, ReadingRules
 from authz.policy.compile import compile_set
 from authz.policy.condition import Compiler
 from authz.policy.load import Cache, load_lenient
 from authz.policy.loaded import Loaded
 from authz.policy.texts import plain_header
+from authz.record.entry import FixedFields
+from authz.record.redact import recordable
 from authz.snapshot.keys import keys, providers
 from authz.snapshot.snapshot import Snapshot
 
@@ -26,6 +29,8 @@ class Surroundings:
     env: str = "live"
     listener: Listener = field(default_factory=Listener)
     source_revision: str = ""
+    sidecar: str = ""
+    record_headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ def build(
     if faults or rules.faults:
         raise SnapshotRejected(faults + rules.faults)
     known = providers(loaded)
+    ring = tuple(keys(loaded, known))
     snapshot = Snapshot(
         ready=True,
         revision=loaded.revision,
@@ -66,9 +72,21 @@ def build(
         index=rules.index,
         sites=rules.sites,
         providers=known,
-        keyring=Keyring(keys(loaded, known), surroundings.peppers, surroundings.brand, surroundings.env),
+        keyring=Keyring(ring, surroundings.peppers, surroundings.brand, surroundings.env),
         reading=ReadingRules(
             rules.sites.of, frozenset(map(plain_header, rules.settable)), surroundings.listener
         ),
+        fixed=_fixed(loaded, known, surroundings),
+        expiries_us=tuple(sorted(key.expires_at_us for key in ring if key.expires_at_us is not None)),
     )
     return Built(snapshot, loaded, (*loaded.warnings, *rules.warnings))
+
+
+def _fixed(loaded: Loaded, known: Mapping[str, Provider], surroundings: Surroundings) -> FixedFields:
+    places = [place for provider in known.values() for place in provider.places]
+    return FixedFields(
+        surroundings.sidecar,
+        loaded.revision,
+        surroundings.source_revision,
+        recordable(surroundings.record_headers, places),
+    )

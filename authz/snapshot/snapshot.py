@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from authz.identity.credential import Plan, plan
@@ -11,6 +12,7 @@ from authz.model.identity import CredentialPlace, PlaceKind, Provider
 from authz.model.site import DEFAULT_SITE, Listener, ReadingRules, Site
 from authz.policy.index import Index
 from authz.policy.sites import SiteIndex
+from authz.record.entry import FixedFields
 
 # Sets of providers that candidates of one request may name together: a handful in any real policy set.
 # Past this many, a set is worked out anew each time, so memory stays bounded whatever the documents say.
@@ -42,6 +44,8 @@ class Snapshot:
         revision: 12 hex digits over all documents but tests; "" where nothing is loaded.
         ready: whether a whole, valid policy set is here. A snapshot that is not ready allows nothing.
         problem: why it is not ready, one line.
+        fixed: what is alike in every record made under it.
+        expiries_us: when its API keys expire, sorted, microseconds since 1970.
     """
 
     ready: bool
@@ -54,6 +58,8 @@ class Snapshot:
     providers: dict[str, Provider] = field(default_factory=dict)
     keyring: Keyring = field(default_factory=Keyring)
     reading: ReadingRules = field(default_factory=lambda: ReadingRules(lambda _: DEFAULT_SITE))
+    fixed: FixedFields = field(default_factory=lambda: FixedFields("", ""))
+    expiries_us: tuple[int, ...] = ()
     _accesses: dict[frozenset[str], Access] = field(default_factory=dict)
 
     def site(self, host: str) -> Site:
@@ -69,13 +75,19 @@ class Snapshot:
                 self._accesses[names] = known
         return known
 
+    def next_expiry_us(self, now_us: int) -> int | None:
+        """Return when the next API key expires; None where none will."""
+        following = bisect_right(self.expiries_us, now_us)
+        return self.expiries_us[following] if following < len(self.expiries_us) else None
 
-def not_ready(problem: str, listener: Listener | None = None) -> Snapshot:
+
+def not_ready(problem: str, listener: Listener | None = None, sidecar: str = "") -> Snapshot:
     """Return a snapshot that refuses everything, and says why."""
     return Snapshot(
         ready=False,
         problem=problem,
         reading=ReadingRules(lambda _: DEFAULT_SITE, listener=listener or Listener()),
+        fixed=FixedFields(sidecar, ""),
     )
 
 

@@ -14,6 +14,7 @@ from authz.check import Call, Check, Finish, answer, reply
 from authz.limits.store import Limiter
 from authz.model.decision import Answered, Deny
 from authz.model.reason import Code, Reason
+from authz.record.entry import FixedFields
 from authz.response import message
 from authz.response.refusal import Refuser
 from authz.snapshot.snapshot import Snapshot
@@ -29,8 +30,8 @@ _LAST_RESORT = message.deny(503, Code.UNAVAILABLE, (("x-authz-reason", "unavaila
 class Keeper(Protocol):
     """Keeps records and counts, after the replies have left."""
 
-    def keep(self, answered: Sequence[Answered], snapshot: Snapshot) -> None:
-        """Take what was answered. Never blocks."""
+    def keep(self, answered: Sequence[Answered], fixed: FixedFields) -> None:
+        """Take what was answered under one snapshot. Never blocks."""
         ...
 
 
@@ -126,7 +127,7 @@ class Shield:
             answered.append(
                 Answered(decision_id, time_us, check.request, check.caller, check.decision, status, spent_us)
             )
-        self._keeper.keep(answered, snapshot)
+        self._keeper.keep(answered, snapshot.fixed)
 
 
 def _refused(call: Call, reason: Reason) -> Check:

@@ -1,0 +1,94 @@
+"""`authz serve`: answer Envoy's checks until told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from authz.config.log import configure
+from authz.config.settings import load
+
+_EPILOG = """Examples:
+
+  API_KEY_SALT=... authz serve --policies policies/ --listen unix:/run/authz/authz.sock
+
+  authz serve --policies base/ --policies team/ --listen 127.0.0.1:9191 --ops 127.0.0.1:9192
+
+Settings come from authz.toml, then the environment, then these flags; the later wins.
+Ends 0 when told to stop, 3 where an address or the pepper cannot be used."""
+
+
+def command(
+    policies: Annotated[
+        list[Path] | None,
+        typer.Option("--policies", metavar="DIR", help="Directory of documents; repeat for more. One set."),
+    ] = None,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--listen",
+            metavar="unix:PATH|HOST:PORT",
+            help="Where checks are answered. Default: a socket in the runtime directory.",
+        ),
+    ] = None,
+    ops: Annotated[
+        str | None,
+        typer.Option(
+            "--ops", metavar="HOST:PORT|off", help="Health, readiness, metrics. Default: 127.0.0.1:9192."
+        ),
+    ] = None,
+    debug: Annotated[
+        str | None,
+        typer.Option("--debug", metavar="unix:PATH|HOST:PORT|off", help="Recent records, by decision id."),
+    ] = None,
+    trusted_hops: Annotated[
+        int | None,
+        typer.Option(
+            "--trusted-hops", metavar="N", help="How many proxies of ours stand before ours. Default: 0."
+        ),
+    ] = None,
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option("--hosts", metavar="NAME", help="Hosts that are served here (not supported yet)."),
+    ] = None,
+    transport: Annotated[
+        str | None, typer.Option("--transport", metavar="native|grpcio", help="Default: native.")
+    ] = None,
+    source_revision: Annotated[
+        str | None,
+        typer.Option("--source-revision", metavar="TEXT", help="Commit of the documents, for records."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Settings file. Default: authz.toml, if there."),
+    ] = None,
+) -> None:
+    """Answer Envoy's checks until told to stop."""
+    flags = {
+        "policies": policies,
+        "listen": listen,
+        "ops": ops,
+        "debug": debug,
+        "trusted_hops": trusted_hops,
+        "hosts": hosts,
+        "transport": transport,
+        "source_revision": source_revision,
+    }
+    settings = load(flags, os.environb, config)
+    configure(settings.log.log_level)
+    # Only now: the settings may refuse, and what serves is the larger half of the imports.
+    from authz.wiring import Sidecar, require_supported
+
+    require_supported(settings)
+    sidecar = Sidecar(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sidecar.stop())
+    signal.signal(signal.SIGHUP, lambda *_: sidecar.reopen())
+    sidecar.run()
+
+
+command.__doc__ = f"{command.__doc__}\n\n\b\n{_EPILOG}"
