@@ -16,8 +16,8 @@ from typing import NamedTuple
 from authz.config.log import get_logger
 from authz.record.sinks import Sink
 
-# Lines wait at most this long for company: 100 leave together at 10,000 checks/s. Shorter costs wake-ups, each
-# of which takes the interpreter from the judging thread; longer costs memory and freshness.
+# Lines wait so long for company: 100 leave together at 10,000 checks/s. Shorter costs wake-ups, each of which
+# takes the interpreter from the judging thread; longer costs memory and freshness.
 PAUSE_S = 0.01
 WRITE_MAX_BYTES = 256 * 1024  # of one system call: a slow reader must not hide progress
 WAITING_MAX_BYTES = (

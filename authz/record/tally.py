@@ -14,7 +14,7 @@ from typing import Literal
 from authz.model.decision import Allow, Answered, RuleName
 from authz.model.reason import Reason
 
-# Upper bounds in microseconds. A check takes 25; one that waits takes up to Envoy's timeout, 200 ms by default.
+# Upper bounds in microseconds. A check takes 25; one that waits, up to Envoy's timeout: 200 ms by default.
 BUCKETS_US = (
     10,
     25,

@@ -182,8 +182,7 @@ def test_threads_that_put_at_once_lose_nothing() -> None:
 
     def work() -> None:
         for _ in range(500):
-            queue.put([b"x
-"] * 3)
+            queue.put([b"x\n"] * 3)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
