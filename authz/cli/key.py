@@ -25,7 +25,7 @@ from authz.cli.keyset import HEADINGS, KeySet, Row, read_keys
 from authz.config import settings
 from authz.config.rooms import IdentitySettings
 from authz.identity.apikey import new_token
-from authz.identity.keyring import Peppers, Verified
+from authz.identity.keyring import Key, Peppers
 from authz.model.errors import AuthzError, ConfigError, SnapshotRejected
 from authz.model.reason import Detail
 
@@ -155,7 +155,7 @@ def verify(
         _current(identity)  # without it no answer would be true
         known = read_keys(policies, _peppers(identity), identity.key_brand, identity.key_env)
         verdict = known.verify(_token_on_stdin(), _us(_now()), address)
-    if isinstance(verdict, Verified):
+    if isinstance(verdict, Key):
         _tell_good(known, verdict, output)
         return
     typer.echo(
@@ -196,7 +196,7 @@ _CAUSES = {
 }
 
 
-def _tell_good(known: KeySet, verdict: Verified, output: Output) -> None:
+def _tell_good(known: KeySet, verdict: Key, output: Output) -> None:
     identity = verdict.identity
     told = {
         "key_id": identity.key_id,

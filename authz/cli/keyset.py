@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from authz.cli.keychange import written
-from authz.identity.keyring import Key, Keyring, Peppers, Verified
+from authz.identity.keyring import Key, Keyring, Peppers
 from authz.model.errors import ConfigError
 from authz.model.reason import Detail
 from authz.model.request import Client
@@ -68,7 +68,7 @@ class KeySet:
         """Return the name of a key's document."""
         return self._names[key_id]
 
-    def verify(self, token: str, now_us: int, address: str | None) -> Verified | Detail:
+    def verify(self, token: str, now_us: int, address: str | None) -> Key | Detail:
         """Return whose token this is, from an address or, where none is given, from one that its key allows.
 
         Raises:
@@ -79,7 +79,7 @@ class KeySet:
             return verdict
         # The address is what is looked at last: everything else about the token is good.
         key = self._ring.get(token.split("_")[2])
-        return Verified(key.identity, key) if key else verdict
+        return key or verdict
 
     def rows(self, now_us: int) -> list[Row]:
         """Return every key by name, with its state now."""

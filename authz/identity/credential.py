@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from authz.model.identity import CredentialPlace, PlaceKind, Provider
@@ -29,6 +29,11 @@ class Absence(Enum):
 
     NONE = "none"
     AMBIGUOUS = "ambiguous"
+
+
+# An enum's member costs 0.04 us to look up, and the path of every check does so five times.
+_NONE: Final = Absence.NONE
+_AMBIGUOUS: Final = Absence.AMBIGUOUS
 
 
 class Found(NamedTuple):
@@ -72,13 +77,13 @@ def plan(providers: Sequence[Provider]) -> Plan:
 
 def find(planned: Plan, request: Request) -> Found | Absence:
     """Return the one credential of a request, or why there is none to judge."""
-    found: Found | Absence = Absence.NONE
+    found: Found | Absence = _NONE
     for look, name, pattern, place, providers in planned.spots:
         sight = look(request, name, pattern)
-        if sight is Absence.NONE:
+        if sight is _NONE:
             continue
-        if sight is Absence.AMBIGUOUS or found is not Absence.NONE:
-            return Absence.AMBIGUOUS
+        if sight is _AMBIGUOUS or found is not _NONE:
+            return _AMBIGUOUS
         found = Found(place, sight, providers)
     return found
 
@@ -133,21 +138,21 @@ def _spot(place: CredentialPlace, providers: frozenset[str]) -> Spot:
 def _in_header(request: Request, name: str, _: re.Pattern[bytes] | None) -> Sight:
     raw = request.headers.get(name)
     if raw is None:
-        return Absence.NONE
+        return _NONE
     if b"," in raw or name in request.repeated:
-        return Absence.AMBIGUOUS
+        return _AMBIGUOUS
     return raw.decode("latin-1")
 
 
 def _in_scheme_header(request: Request, name: str, pattern: re.Pattern[bytes] | None) -> Sight:
     raw = request.headers.get(name)
     if raw is None or pattern is None:
-        return Absence.NONE
+        return _NONE
     if b"," in raw or name in request.repeated:
-        return Absence.AMBIGUOUS if in_scheme(raw, pattern) else Absence.NONE
+        return _AMBIGUOUS if in_scheme(raw, pattern) else _NONE
     match = pattern.match(raw)
     if match is None:
-        return Absence.NONE
+        return _NONE
     # Something before the scheme, or anything but one space after it, is padding or quoting.
     end = match.end()
     return _ODD if match[1] or raw[end : end + 1] != b" " else raw[end + 1 :].decode("latin-1")
@@ -155,12 +160,12 @@ def _in_scheme_header(request: Request, name: str, pattern: re.Pattern[bytes] | 
 
 def _in_query(request: Request, name: str, _: re.Pattern[bytes] | None) -> Sight:
     if not request.query:
-        return Absence.NONE
+        return _NONE
     names = query_names(request.query, name)
     if not names:
-        return Absence.NONE
+        return _NONE
     if names != [name]:
-        return Absence.AMBIGUOUS
+        return _AMBIGUOUS
     parameters = (parameter.partition("=") for parameter in request.query.split("&"))
     return next(value for raw, _equals, value in parameters if raw == name)
 
@@ -168,15 +173,15 @@ def _in_query(request: Request, name: str, _: re.Pattern[bytes] | None) -> Sight
 def _in_cookie(request: Request, name: str, _: re.Pattern[bytes] | None) -> Sight:
     raw = request.headers.get("cookie")
     if raw is None or name.encode() not in raw:
-        return Absence.NONE
+        return _NONE
     text = raw.decode("latin-1")
     # A comma may be where a second line was joined, or part of another cookie's value: both readings count.
     pieces = re.split("[;,]", text)
     count = sum(cookie_name(piece) == name for piece in pieces)
     if count == 0:
-        return Absence.NONE
+        return _NONE
     if count > 1 or "," in text or "cookie" in request.repeated:
-        return Absence.AMBIGUOUS
+        return _AMBIGUOUS
     return _cookie_value(text, name)
 
 

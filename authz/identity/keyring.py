@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import NamedTuple
 
 from authz.identity.apikey import digest, fingerprint, prefix_of, split_token
 from authz.model.errors import ConfigError
@@ -129,13 +128,6 @@ class Key:
         return None
 
 
-class Verified(NamedTuple):
-    """A token that proves its key, now and from there."""
-
-    identity: Identity
-    key: Key
-
-
 # Stands where no secret is: hashed against like any other, and never accepted.
 _NO_SECRET = KeySecret(version=0, pepper="", digest=bytes(DIGEST_BYTES))
 _NO_PEPPER = bytes(PEPPER_MIN_BYTES)
@@ -180,7 +172,7 @@ class Keyring:
 
     def verify(
         self, text: str, now_us: int, client: Client, providers: Collection[str] | None = None
-    ) -> Verified | Detail:
+    ) -> Key | Detail:
         """Return whose token this is, or why it is nobody's.
 
         Args:
@@ -200,7 +192,7 @@ class Keyring:
         matches = self._matches(key_id, secret, current)
         cause = _refusal(key, current, now_us, client, providers) if matches else None
         if matches and cause is None:
-            return Verified(key.identity, key)
+            return key
         return self._verify_older(key, (key_id, secret), cause, now_us, client, providers)
 
     def _verify_older(
@@ -211,7 +203,7 @@ class Keyring:
         now_us: int,
         client: Client,
         providers: Collection[str] | None,
-    ) -> Verified | Detail:
+    ) -> Key | Detail:
         """Finish a token that the current secret did not accept; `cause` says why if it fitted."""
         # SECURITY: the second HMAC is computed before anything is decided, needed or not; see the top.
         older = key.secrets[1] if len(key.secrets) > 1 else _NO_SECRET
@@ -220,7 +212,7 @@ class Keyring:
             return cause
         if not matches or older is _NO_SECRET:
             return self._unproven(key)
-        return _refusal(key, older, now_us, client, providers) or Verified(key.identity, key)
+        return _refusal(key, older, now_us, client, providers) or key
 
     def _matches(self, key_id: str, secret: str, kept: KeySecret) -> bool:
         pepper = self._peppers.get(kept.pepper)

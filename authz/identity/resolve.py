@@ -17,6 +17,8 @@ from authz.model.request import Request
 
 _AMBIGUOUS = Caller(ANONYMOUS, Standing.AMBIGUOUS)
 _INVALID = {detail: Caller(ANONYMOUS, Standing.INVALID, detail) for detail in Detail}
+# Bound here: looking a member up in its enum costs 0.04 us each time.
+_PROVEN, _COOKIE, _MISSING = Standing.PROVEN, PlaceKind.COOKIE, Absence.NONE
 _SAFE_METHODS = frozenset(
     {"GET", "HEAD", "OPTIONS"}
 )  # nothing happens because of one; RFC 9110 section 9.2.1
@@ -35,14 +37,14 @@ def resolve(request: Request, plan: Plan, keyring: Keyring, now_us: int) -> Call
     """
     found = find(plan, request)
     if isinstance(found, Absence):
-        return NOBODY if found is Absence.NONE else _AMBIGUOUS
+        return NOBODY if found is _MISSING else _AMBIGUOUS
     place, text, providers = found
-    if place.kind is PlaceKind.COOKIE and not same_site(request):
+    if place.kind is _COOKIE and not same_site(request):
         return _INVALID[Detail.COOKIE_CROSS_SITE]
     verdict = keyring.verify(text, now_us, request.client, providers)
     if isinstance(verdict, Detail):
         return _INVALID[verdict]
-    return Caller(verdict.identity, Standing.PROVEN, None, place)
+    return Caller(verdict.identity, _PROVEN, None, place)
 
 
 def same_site(request: Request) -> bool:

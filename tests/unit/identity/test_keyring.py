@@ -9,7 +9,7 @@ import pytest
 
 from authz.identity import keyring as module
 from authz.identity.apikey import digest, new_token
-from authz.identity.keyring import Key, Keyring, KeySecret, Network, Peppers, Verified
+from authz.identity.keyring import Key, Keyring, KeySecret, Network, Peppers
 from authz.model.errors import ConfigError
 from authz.model.identity import ANONYMOUS
 from authz.model.reason import Detail
@@ -46,32 +46,32 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 def test_a_good_token_proves_its_key() -> None:
     held = key()
-    assert keyring(held).verify(TOKEN, NOW, HERE, {"partner-keys"}) == Verified(held.identity, held)
+    assert keyring(held).verify(TOKEN, NOW, HERE, {"partner-keys"}) is held
 
 
 def test_both_secrets_of_a_rotation_prove_their_key() -> None:
     ring = rotating()
-    assert isinstance(ring.verify(token(secret=OLD), NOW, HERE), Verified)
-    assert isinstance(ring.verify(token(secret=NEW), NOW, HERE), Verified)
+    assert isinstance(ring.verify(token(secret=OLD), NOW, HERE), Key)
+    assert isinstance(ring.verify(token(secret=NEW), NOW, HERE), Key)
 
 
 def test_the_old_secret_ends_exactly_at_its_expiry() -> None:
     ring = rotating(expires_at_us=NOW)
-    assert isinstance(ring.verify(token(secret=OLD), NOW - 1, HERE), Verified)
+    assert isinstance(ring.verify(token(secret=OLD), NOW - 1, HERE), Key)
     assert ring.verify(token(secret=OLD), NOW, HERE) is Detail.KEY_EXPIRED
-    assert isinstance(ring.verify(token(secret=NEW), NOW, HERE), Verified)
+    assert isinstance(ring.verify(token(secret=NEW), NOW, HERE), Key)
 
 
 def test_a_key_ends_exactly_at_its_expiry() -> None:
     ring = keyring(key(expires_at_us=NOW))
-    assert isinstance(ring.verify(TOKEN, NOW - 1, HERE), Verified)
+    assert isinstance(ring.verify(TOKEN, NOW - 1, HERE), Key)
     assert ring.verify(TOKEN, NOW, HERE) is Detail.KEY_EXPIRED
 
 
 def test_a_key_begins_exactly_at_not_before() -> None:
     ring = keyring(key(not_before_us=NOW))
     assert ring.verify(TOKEN, NOW - 1, HERE) is Detail.KEY_NOT_YET_VALID
-    assert isinstance(ring.verify(TOKEN, NOW, HERE), Verified)
+    assert isinstance(ring.verify(TOKEN, NOW, HERE), Key)
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_a_key_begins_exactly_at_not_before() -> None:
 def test_a_key_with_networks_is_good_only_inside_them(address: str, inside: bool) -> None:
     ring = keyring(key(networks=(network("203.0.113.0/24"), network("2001:db8::/48"))))
     verdict = ring.verify(TOKEN, NOW, client(address))
-    assert isinstance(verdict, Verified) if inside else verdict is Detail.KEY_ADDRESS
+    assert isinstance(verdict, Key) if inside else verdict is Detail.KEY_ADDRESS
 
 
 def test_a_key_without_networks_is_good_anywhere() -> None:
-    assert isinstance(keyring().verify(TOKEN, NOW, NOWHERE), Verified)
+    assert isinstance(keyring().verify(TOKEN, NOW, NOWHERE), Key)
 
 
 REFUSALS = [
@@ -125,7 +125,7 @@ def test_every_refusal_of_a_well_formed_token_costs_two_hashes(
 
 
 def test_a_good_current_secret_costs_one_hash(hashed: list[bytes]) -> None:
-    assert isinstance(rotating().verify(token(secret=NEW), NOW, HERE), Verified)
+    assert isinstance(rotating().verify(token(secret=NEW), NOW, HERE), Key)
     assert hashed == [PEPPER]
 
 
@@ -163,14 +163,14 @@ def test_the_dummy_of_unknown_ids_is_no_key_even_for_its_own_digest(monkeypatch:
 
 def test_the_previous_pepper_still_verifies() -> None:
     ring = keyring(key(kept(pepper=OTHER_PEPPER)), peppers=Peppers(PEPPER, OTHER_PEPPER))
-    assert isinstance(ring.verify(TOKEN, NOW, HERE), Verified)
+    assert isinstance(ring.verify(TOKEN, NOW, HERE), Key)
 
 
 def test_keys_without_their_pepper_are_disabled_and_counted_and_the_others_work() -> None:
     ring = keyring(key(), key(kept(pepper=OTHER_PEPPER), key_id="zzzzzzzzzzzz"))
     assert ring.disabled == ("zzzzzzzzzzzz",)
     assert ring.disabled_count == 1
-    assert isinstance(ring.verify(TOKEN, NOW, HERE), Verified)
+    assert isinstance(ring.verify(TOKEN, NOW, HERE), Key)
 
 
 @pytest.mark.parametrize("peppers", [None, Peppers(), Peppers(None, PEPPER)])
