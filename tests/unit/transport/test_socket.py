@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import fcntl
 import socket
 from pathlib import Path
 
 import pytest
 
 from authz.model.errors import ConfigError
+from authz.transport import socket as socket_module
 from authz.transport.socket import claim
 
 
@@ -68,3 +70,49 @@ def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="choose a path") as raised:
         claim(tmp_path / "file" / "authz.sock")
     assert "\n" not in str(raised.value)
+
+
+def test_a_lock_that_its_owner_removed_between_our_two_steps_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real, tries = tmp_path / "authz.sock", fcntl.flock, []
+
+    def flock(fd: int, operation: int) -> None:
+        if not tries:
+            path.with_name("authz.sock.lock").unlink()
+        tries.append(fd)
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    held = claim(path)
+    assert len(tries) == 2
+    assert path.with_name("authz.sock.lock").exists()
+    held.release()
+
+
+def test_a_lock_that_keeps_being_replaced_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "authz.sock"
+    monkeypatch.setattr(fcntl, "flock", lambda *_: path.with_name("authz.sock.lock").unlink())
+    with pytest.raises(ConfigError, match="another process serves there"):
+        claim(path)
+
+
+def test_a_live_socket_that_cannot_be_asked_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "authz.sock"
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        bound.listen(0)
+        monkeypatch.setattr(socket_module, "_PROBE_TIMEOUT_S", 0.01)
+        fillers = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(str(path))  # until the backlog is full
+        with pytest.raises(ConfigError, match="another process serves there"):
+            claim(path)
+        for filler in fillers:
+            filler.close()
+    assert path.exists()

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import json
+import socket
+import stat
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from authz.model.address import TcpAddress, UnixAddress
+from authz.model.errors import ConfigError
+from authz.transport import ops
+from authz.transport.ops import OpsServer
+from authz.transport.routes import Response, Route, health
+
+PATIENCE_S = 10.0
+
+
+def crash(_: str) -> Response:
+    raise RuntimeError("boom")
+
+
+def echo(rest: str) -> Response:
+    return Response(200, "text/plain", rest.encode())
+
+
+ROUTES: dict[str, Route] = {"/health": health(), "/logs/": echo, "/crash": crash}
+
+
+@pytest.fixture
+def server() -> Iterator[OpsServer]:
+    server = OpsServer("127.0.0.1:0", ROUTES)
+    server.start()
+    yield server
+    server.close()
+
+
+def connect(server: OpsServer) -> socket.socket:
+    address = server.address
+    if isinstance(address, TcpAddress):
+        connection = socket.create_connection((address.host, address.port))
+    else:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(address.path))
+    connection.settimeout(PATIENCE_S)
+    return connection
+
+
+def exchange(server: OpsServer, raw: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send bytes as they are; return status, headers and body of what comes back."""
+    with connect(server) as connection:
+        connection.sendall(raw)
+        reply = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = reply.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    return int(first.split()[1]), dict(line.split(": ", 1) for line in lines), body
+
+
+def get(server: OpsServer, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+    return exchange(server, f"{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+
+
+def test_a_route_answers_and_says_nothing_of_the_server(server: OpsServer) -> None:
+    status, headers, body = get(server, "/health?verbose")
+    assert (status, json.loads(body)) == (200, {"status": "alive"})
+    assert sorted(headers) == [
+        "cache-control",
+        "connection",
+        "content-length",
+        "content-type",
+        "x-content-type-options",
+    ]
+    assert int(headers["content-length"]) == len(body)
+
+
+def test_a_path_that_ends_in_a_slash_answers_for_what_is_below(server: OpsServer) -> None:
+    assert get(server, "/logs/abc")[2] == b"abc"
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/logs/", "/logs", "/logs/a/b", "/health/"])
+def test_any_other_path_is_a_problem(server: OpsServer, path: str) -> None:
+    status, headers, body = get(server, path)
+    assert (status, headers["content-type"]) == (404, "application/problem+json")
+    assert json.loads(body)["status"] == 404
+
+
+def test_head_has_the_head_alone(server: OpsServer) -> None:
+    status, headers, body = get(server, "/health", "HEAD")
+    assert (status, body) == (200, b"")
+    assert headers["content-length"] == "20"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"])
+def test_any_other_method_is_a_problem_that_names_the_right_ones(server: OpsServer, method: str) -> None:
+    status, headers, _ = get(server, "/health", method)
+    assert (status, headers["allow"], headers["content-type"]) == (
+        405,
+        "GET, HEAD",
+        "application/problem+json",
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
+        (b"GET /health HTTP/9.9\r\n\r\n", 505),
+        (b"GET /health HTTP/1.1\r\nx: " + b"a" * 9000, 431),
+        (b"G" * 8192, 431),
+    ],
+)
+def test_what_is_no_request_is_a_problem(server: OpsServer, raw: bytes, status: int) -> None:
+    got, headers, body = exchange(server, raw)
+    assert (got, headers["content-type"]) == (status, "application/problem+json")
+    assert json.loads(body)["status"] == status
+
+
+def test_one_connection_carries_one_request(server: OpsServer) -> None:
+    twice = b"GET /health HTTP/1.1\r\n\r\n" * 2
+    assert exchange(server, twice)[2].count(b"alive") == 1
+
+
+def test_a_route_that_crashes_answers_500_and_stops_nobody_else(server: OpsServer) -> None:
+    with capture_logs() as logs:
+        assert get(server, "/crash")[0] == 500
+    assert [event["event"] for event in logs] == ["route failed"]
+    assert get(server, "/health")[0] == 200
+
+
+def test_a_caller_who_hangs_up_before_the_reply_is_not_logged(server: OpsServer) -> None:
+    with capture_logs() as logs:
+        connection = connect(server)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset on close
+        connection.sendall(b"GET /hea")
+        connection.close()
+        assert get(server, "/health")[0] == 200
+    assert logs == []
+
+
+def test_a_caller_who_says_nothing_or_hangs_up_is_let_go(
+    server: OpsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ops, "HEAD_TIMEOUT_S", 0.05)
+    with connect(server) as slow:
+        slow.sendall(b"GET /hea")
+        assert slow.recv(10) == b""
+    connect(server).close()
+    assert get(server, "/health")[0] == 200
+
+
+def test_callers_beyond_the_bound_wait_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops, "CONNECTIONS_MAX", 2)
+    gate, entered = threading.Event(), threading.Semaphore(0)
+
+    def wait(_: str) -> Response:
+        entered.release()
+        gate.wait(PATIENCE_S)
+        return Response(200, "text/plain", b"ok")
+
+    server = OpsServer("127.0.0.1:0", {"/wait": wait})
+    server.start()
+    connections = [connect(server) for _ in range(5)]
+    for connection in connections:
+        connection.sendall(b"GET /wait HTTP/1.1\r\n\r\n")
+    assert all(entered.acquire(timeout=PATIENCE_S) for _ in range(2))
+    assert not entered.acquire(timeout=0.05)
+    gate.set()
+    for connection in connections:
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        connection.close()
+    server.close()
+
+
+def test_a_busy_port_is_one_line_that_says_what_to_do(server: OpsServer) -> None:
+    with pytest.raises(ConfigError, match="stop what listens there or choose another address") as raised:
+        OpsServer(str(server.address), ROUTES).start()
+    assert str(server.address) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["no.such.host.invalid:1", "192.0.2.1:1"])
+def test_an_address_that_is_not_ours_is_one_line(address: str) -> None:
+    with pytest.raises(ConfigError, match="listener"):
+        OpsServer(address, ROUTES).start()
+
+
+def test_a_unix_socket_is_for_our_user_alone_and_goes_with_us(tmp_path: Path) -> None:
+    path = tmp_path / "debug.sock"
+    server = OpsServer(f"unix:{path}", ROUTES)
+    server.start()
+    assert server.address == UnixAddress(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert get(server, "/health")[0] == 200
+    with pytest.raises(ConfigError, match="another process serves there"):
+        OpsServer(f"unix:{path}", ROUTES).start()
+    assert get(server, "/health")[0] == 200
+    server.close()
+    server.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ipv6_loopback_works_where_there_is_one() -> None:
+    server = OpsServer("[::1]:0", ROUTES)
+    try:
+        server.start()
+    except ConfigError:
+        pytest.skip("no IPv6 here")
+    assert get(server, "/health")[0] == 200
+    server.close()
+
+
+def test_a_unix_path_that_cannot_be_bound_gives_its_lock_back(tmp_path: Path) -> None:
+    server = OpsServer(f"unix:{tmp_path}/debug.sock", ROUTES)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ConfigError, match="listener `unix:"):
+        patch.setattr(Path, "chmod", _refuse)
+        server.start()
+    assert list(tmp_path.glob("*.lock")) == []
+
+
+def _refuse(*_: object) -> None:
+    raise PermissionError(1, "Operation not permitted")
