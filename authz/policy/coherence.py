@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from authz.model.identity import CredentialPlace
 from authz.policy.host import parse_host
 from authz.policy.kind_identity import ApiKeySpec, CredentialIn, IdentityProviderSpec, JwtProvider
 from authz.policy.kind_limit import LimitSpec
@@ -62,10 +63,14 @@ def _policy(spec: PolicySpec) -> Iterator[Flaw]:
     hosts = frozenset(parse_host(text).capture for text in spec.hosts) - {""}
     for index, rule in enumerate(spec.rules):
         yield from _rule(("spec", "rules", index), rule, hosts)
-    headers = spec.on_allow.headers if spec.on_allow else {}
-    for index, plain in repeated(plain_header(header) for header in headers):
-        path = ("spec", "onAllow", "headers", list(headers)[index])
-        yield Flaw(path, f"`{plain}` is set twice (`_` and `.` count as `-`): remove one", at_key=True)
+    if spec.on_allow is not None:
+        yield from _headers(("spec", "onAllow", "headers"), list(spec.on_allow.headers))
+
+
+def _headers(at: Path, names: list[str]) -> Iterator[Flaw]:
+    for index, plain in repeated(plain_header(name) for name in names):
+        what = f"`{plain}` is set twice (`_` and `.` count as `-`): remove one"
+        yield Flaw((*at, names[index]), what, at_key=True)
 
 
 def _rule(at: Path, rule: Rule, host_captures: frozenset[str]) -> Iterator[Flaw]:
@@ -93,9 +98,7 @@ def _site(spec: SiteSpec) -> Iterator[Flaw]:
         at = ("spec", "onDeny", told)
         if refusal.redirect is None and refusal.headers is None:
             yield Flaw(at, f"`spec.onDeny.{told}` says nothing: write `redirect` or `headers`, or remove it")
-        for index, plain in repeated(plain_header(header) for header in refusal.headers or {}):
-            path = (*at, "headers", list(refusal.headers or {})[index])
-            yield Flaw(path, f"`{plain}` is set twice (`_` and `.` count as `-`): remove one", at_key=True)
+        yield from _headers((*at, "headers"), list(refusal.headers or {}))
 
 
 def _provider(name: str, spec: IdentityProviderSpec) -> Iterator[Flaw]:
@@ -114,13 +117,16 @@ def _provider(name: str, spec: IdentityProviderSpec) -> Iterator[Flaw]:
 
 
 def _places(at: Path, places: tuple[CredentialIn, ...]) -> Iterator[Flaw]:
+    seen: set[CredentialPlace] = set()
     for index, place in enumerate(places):
         if sum(one is not None for one in (place.header, place.cookie, place.query)) != 1:
             yield Flaw((*at, index), "a place is exactly one of `header`, `cookie` and `query`: write one")
         elif place.scheme is not None and place.header is None:
             yield Flaw((*at, index, "scheme"), "`scheme` goes with `header` only: remove it", at_key=True)
-        elif place.to_place() in [other.to_place() for other in places[:index]]:
+        elif place.to_place() in seen:
             yield Flaw((*at, index), "this place stands twice: remove one")
+        else:
+            seen.add(place.to_place())
 
 
 def _jwt(jwt: JwtProvider) -> Iterator[Flaw]:

@@ -10,6 +10,8 @@ import ipaddress
 import re
 from typing import Literal, NamedTuple
 
+from authz.policy.texts import shown
+
 MAX_HOST_CHARS = 253  # RFC 1035, section 2.3.4, written without the last dot
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -48,7 +50,7 @@ def parse_host(text: str) -> HostPattern:
         name, dot, suffix = text.partition(".")
         capture = _CAPTURE.fullmatch(name)
         if capture is None or not dot:
-            raise ValueError(f"`{text}` is no host pattern: write `{{name}}.example.com`")
+            raise ValueError(f"`{shown(text)}` is no host pattern: write `{{name}}.example.com`")
         return HostPattern("capture", _canonical(text, suffix), capture[1])
     return HostPattern("exact", _canonical(text, text), "")
 
@@ -58,18 +60,17 @@ def _canonical(text: str, host: str) -> str:
     if host.startswith("["):
         return _address(text, host)
     if "*" in host or "{" in host or "}" in host:
-        raise ValueError(f"`{text}`: a wildcard is the whole first label: write `*.example.com`")
+        raise ValueError(f"`{shown(text)}`: a wildcard is the whole first label: write `*.example.com`")
     mended = _mended(host)
     if not host.isascii():
-        raise ValueError(f"`{text}` is not ASCII: write the `xn--` form of the name")
+        raise ValueError(f"`{shown(text)}` is not ASCII: write the `xn--` form of the name")
     if len(mended) > MAX_HOST_CHARS or not all(_LABEL.fullmatch(label) for label in mended.split(".")):
         raise ValueError(
-            f"`{text}` is no host: write a name such as `api.example.com`, without scheme and path"
+            f"`{shown(text)}` is no host: write a name such as `api.example.com`, without scheme and path"
         )
     if mended != host:
-        raise ValueError(
-            f"`{text}` is not written as hosts are compared: write `{text[: -len(host)]}{mended}`"
-        )
+        whole = shown(text[: -len(host)] + mended)
+        raise ValueError(f"`{shown(text)}` is not written as hosts are compared: write `{whole}`")
     return host
 
 
@@ -81,7 +82,7 @@ def _address(text: str, host: str) -> str:
     try:
         mended = f"[{ipaddress.IPv6Address(_PORT.sub('', host).strip('[]'))}]"
     except ValueError:
-        raise ValueError(f"`{text}` is no host: write an IPv6 address in brackets") from None
+        raise ValueError(f"`{shown(text)}` is no host: write an IPv6 address in brackets") from None
     if "%" in mended or mended != host:
-        raise ValueError(f"`{text}` is not written as hosts are compared: write `{mended}`")
+        raise ValueError(f"`{shown(text)}` is not written as hosts are compared: write `{mended}`")
     return host

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from authz.model.reason import Coarse
 from authz.model.site import PATH_MAX_BYTES
 from authz.policy.fields import HeaderValue, HostText, RefusalHeader, Token, Unlike, Url
 from authz.policy.shape import Model, RateSpec
+
+Told = Literal["bad_request", "unauthenticated", "forbidden", "limited", "unavailable", "default"]
 
 
 class PathReading(Model):
@@ -48,6 +49,6 @@ class SiteSpec(Model):
     )
     guard: RateSpec | None = Field(default=None, description="Faults per client network; not supported yet.")
     reasons: Literal["coarse", "full"] = Field(default="coarse", description="What the client is told.")
-    on_deny: Annotated[dict[Coarse | Literal["default"], Refusal], Field(min_length=1)] | None = Field(
+    on_deny: Annotated[dict[Told, Refusal], Field(min_length=1)] | None = Field(
         default=None, description="By told reason; `default` fills what an entry leaves out."
     )

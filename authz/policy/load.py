@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
+from itertools import islice
 from typing import Any, NamedTuple, cast
 
 from pydantic import ValidationError
@@ -24,7 +25,9 @@ from authz.policy.prose import Flaw, flaws_of
 from authz.policy.references import faults_between, warnings_about
 from authz.policy.source import Source
 from authz.policy.texts import shown
-from authz.policy.yaml import Data, Tree, parse
+from authz.policy.yaml import MAX_FAULTS, Data, Tree, parse
+
+MAX_FAULTS_BETWEEN = 500  # documents of a set; more tell nobody more, and each may search for a near miss
 
 _FIELD_OF_KIND = {
     "Policy": "policies",
@@ -94,8 +97,16 @@ def load_lenient(files: Mapping[str, bytes], cache: Cache | None = None) -> tupl
     if not faults and not documents:
         faults.append(PolicyError(Place("policies"), "no documents in the set: write at least one policy"))
     if all(result.whole for result in results):
-        faults.extend(faults_between(loaded))
+        faults.extend(_bounded(faults_between(loaded)))
     return loaded, faults
+
+
+def _bounded(faults: Iterator[PolicyError]) -> list[PolicyError]:
+    found = list(islice(faults, MAX_FAULTS_BETWEEN + 1))
+    if len(found) > MAX_FAULTS_BETWEEN:
+        what = "the set has more faults: mend these first"
+        found[MAX_FAULTS_BETWEEN:] = [PolicyError(found[-1].place, what)]
+    return found
 
 
 def _sorted(documents: tuple[AnyDocument, ...]) -> Loaded:
@@ -117,12 +128,15 @@ def _read_file(file: str, content: bytes) -> _FileResult:
     for tree in trees:
         try:
             document = _document(source, tree)
+            documents.append(document)
+            found.extend(_faults(source, tree, flaws_in(document.name, document.spec)))
         except _Faulty as faulty:
             found.extend(faulty.faults)
             whole = False
-            continue
-        documents.append(document)
-        found.extend(_faults(source, tree, flaws_in(document.name, document.spec)))
+        if len(found) > MAX_FAULTS:
+            found[MAX_FAULTS:] = [PolicyError(Place(file), "the file has more faults: mend these first")]
+            whole = False
+            break
     if not trees and not found:
         found.append(PolicyError(Place(file), "no document in this file: write one, or delete the file"))
     return _FileResult(tuple(documents), tuple(found), whole)

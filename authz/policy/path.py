@@ -13,6 +13,8 @@ import string
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from authz.policy.texts import shown
+
 MAX_PATTERN_BYTES = 8192  # as long as a path may be by default
 
 _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
@@ -41,12 +43,12 @@ def parse_path(text: str) -> PathPattern:
         ValueError: the text is no pattern; the message says how to mend it.
     """
     if not text.startswith("/"):
-        raise ValueError(f"`{text}` must begin with `/`")
+        raise ValueError(f"`{shown(text)}` must begin with `/`")
     if len(text.encode()) > MAX_PATTERN_BYTES:
         raise ValueError(f"longer than {MAX_PATTERN_BYTES} bytes: no such path reaches a rule")
     for character, why in _REFUSED.items():
         if character in text:
-            raise ValueError(f"`{text}`: {why}")
+            raise ValueError(f"`{shown(text)}`: {why}")
     parts = text.removesuffix("/")[1:].split("/") if text != "/" else []
     rest = parts[-1:] == ["**"]
     return _pattern(text, parts[:-1] if rest else parts, rest=rest)
@@ -59,7 +61,7 @@ def _pattern(text: str, parts: list[str], *, rest: bool) -> PathPattern:
         name = _CAPTURE.fullmatch(part)
         if name is not None:
             if name[1] in captures:
-                raise ValueError(f"`{text}`: `{{{name[1]}}}` stands twice: name one otherwise")
+                raise ValueError(f"`{shown(text)}`: `{{{name[1]}}}` stands twice: name one otherwise")
             captures[name[1]] = index
         segments.append(None if name is not None or part == "*" else _literal(text, part))
     return PathPattern(tuple(segments), tuple(captures.items()), rest)
@@ -67,19 +69,21 @@ def _pattern(text: str, parts: list[str], *, rest: bool) -> PathPattern:
 
 def _literal(text: str, part: str) -> str:
     if part == "**":
-        raise ValueError(f"`{text}`: `**` stands only at the end")
+        raise ValueError(f"`{shown(text)}`: `**` stands only at the end")
     if part == "":
-        raise ValueError(f"`{text}`: an empty segment is refused in every request: write one `/`")
+        raise ValueError(f"`{shown(text)}`: an empty segment is refused in every request: write one `/`")
     if part in (".", ".."):
-        raise ValueError(f"`{text}`: a dot segment is refused in every request: write the path that is meant")
+        raise ValueError(
+            f"`{shown(text)}`: a dot segment is refused in every request: write the path that is meant"
+        )
     if any(character in part for character in "*{}"):
         raise ValueError(
-            f"`{text}`: `*` and `{{name}}` are whole segments: escape the character (`%2A`, `%7B`, `%7D`) "
-            "where it is meant literally"
+            f"`{shown(text)}`: `*` and `{{name}}` are whole segments: "
+            "escape the character (`%2A`, `%7B`, `%7D`) where it is meant literally"
         )
     pieces = _PIECE.findall(part)
     if len("".join(pieces)) != len(part):
-        raise ValueError(f"`{text}`: `%` begins no escape: write `%25` for a percent sign")
+        raise ValueError(f"`{shown(text)}`: `%` begins no escape: write `%25` for a percent sign")
     return _checked(text, "".join(_canonical(text, piece) for piece in pieces))
 
 
@@ -90,9 +94,11 @@ def _canonical(text: str, piece: str) -> str:
         return piece if piece in _PLAIN else "".join(f"%{byte:02X}" for byte in piece.encode())
     character = chr(int(piece[1:], 16))
     if character in _UNRESERVED:
-        raise ValueError(f"`{text}`: a needless escape is refused in every request: write `{character}`")
+        raise ValueError(
+            f"`{shown(text)}`: a needless escape is refused in every request: write `{character}`"
+        )
     if ord(character) < 0x20 or character in "\\\x7f":
-        raise ValueError(f"`{text}`: `{piece}` is refused in every request: remove it")
+        raise ValueError(f"`{shown(text)}`: `{piece}` is refused in every request: remove it")
     return character if character in _PLAIN else piece.upper()
 
 
@@ -100,5 +106,7 @@ def _checked(text: str, literal: str) -> str:
     try:
         unquote_to_bytes(literal).decode("utf-8")
     except UnicodeDecodeError:
-        raise ValueError(f"`{text}`: the escapes are not UTF-8, which is refused in every request") from None
+        raise ValueError(
+            f"`{shown(text)}`: the escapes are not UTF-8, which is refused in every request"
+        ) from None
     return literal

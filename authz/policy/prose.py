@@ -26,7 +26,7 @@ _WANTED = {
 _WRITTEN = {
     bool: "a truth value",
     int: "a number",
-    float: "a number",
+    float: "a fraction",
     str: "a text",
     list: "a list",
     dict: "a mapping",
@@ -43,11 +43,14 @@ class Flaw(NamedTuple):
 
 def flaws_of(error: ValidationError, kind: str) -> Iterator[Flaw]:
     """Translate everything that pydantic found in one document."""
-    for details in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    blamed = {details["loc"][:end] for details in found for end in range(len(details["loc"]))}
+    for details in found:
         loc = details["loc"]
+        if details["type"] == "too_short" and loc in blamed:
+            continue  # pydantic counts only the items without faults of their own
         at_key = loc[-1:] == ("[key]",)
-        path = loc[:-1] if at_key else loc
-        yield _flaw(details, path, kind, at_key=at_key)
+        yield _flaw(details, loc[:-1] if at_key else loc, kind, at_key=at_key)
 
 
 def dotted(path: Path) -> str:
@@ -89,7 +92,7 @@ def _mistyped(details: ErrorDetails, name: str) -> str:
     if wanted is None:
         return f"`{name}`: {details['msg'][:1].lower()}{details['msg'][1:]}"
     written = _WRITTEN.get(type(value), "something else")
-    mend = ": put it in quotes" if wanted == "a text" and isinstance(value, bool | int | float) else ""
+    mend = ": put it in quotes" if wanted == "a text" and isinstance(value, int | float) else ""
     return f"`{name}` must be {wanted}, not {written}{mend}"
 
 

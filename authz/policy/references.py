@@ -18,6 +18,8 @@ from authz.policy.shape import Model
 from authz.policy.source import Path
 from authz.policy.texts import plain_header
 
+MAX_GUESSED = 200  # names to look for a near miss in: it takes 10 us each
+
 Faults = Iterator[PolicyError]
 _Spec = TypeVar("_Spec", bound=Model)
 
@@ -64,7 +66,7 @@ def _last(key: object) -> object:
 
 
 def _unknown(what: str, name: str, known: Collection[str]) -> str:
-    guess = difflib.get_close_matches(name, list(known), n=1)
+    guess = difflib.get_close_matches(name, list(known), n=1) if len(known) <= MAX_GUESSED else []
     mend = f"did you mean `{guess[0]}`?" if guess else "write the document, or remove the name"
     return f"there is no {what} `{name}`: {mend}"
 

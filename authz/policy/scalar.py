@@ -9,6 +9,7 @@ import math
 import re
 
 MAX_NUMBER_CHARS = 32  # no number of ours needs more; reading a megabyte of digits takes seconds
+MAX_INTEGER = 2**53 - 1
 
 _WORDS: dict[str, bool | None] = {
     "": None,
@@ -54,10 +55,17 @@ def _number(word: str) -> int | float | str:
     if len(word) > MAX_NUMBER_CHARS:
         raise ValueError("a number of too many digits: if it is a text, put it in quotes")
     if _INTEGER.fullmatch(word):
-        return int(word)
+        return _exact(word, int(word))
     if word.startswith(("0o", "0x")):
-        return int(word[2:], 8 if word[1] == "o" else 16)
+        return _exact(word, int(word[2:], 8 if word[1] == "o" else 16))
     value = float(word)
     if math.isinf(value):
         raise ValueError(f"`{word}` is no number that can be used here: write a finite one")
+    return value
+
+
+def _exact(word: str, value: int) -> int:
+    # Beyond this, JSON readers disagree about the last digits (RFC 8259, section 6).
+    if abs(value) > MAX_INTEGER:
+        raise ValueError(f"`{word}` is too large a number: if it is a text, put it in quotes")
     return value

@@ -189,7 +189,9 @@ def check_expression(value: str) -> str:
 
 def check_unique(values: tuple[_T, ...]) -> tuple[_T, ...]:
     """Take a list that names nothing twice."""
-    if len(values) != len(set(values)):
-        twice = next(value for at, value in enumerate(values) if value in values[:at])
-        raise ValueError(f"`{shown(twice)}` stands twice: remove one")
+    seen: set[_T] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"`{shown(value)}` stands twice: remove one")
+        seen.add(value)
     return values

@@ -30,6 +30,7 @@ from yaml.events import (
 from authz.model.errors import Place, PolicyError
 from authz.policy.scalar import is_text, number_or_text
 from authz.policy.source import Source, position_of
+from authz.policy.texts import shown
 
 MAX_FILE_BYTES = 1024 * 1024  # about 1,500 keys; a larger file is a mistake or an attack
 MAX_DEPTH = 32  # nested lists and mappings; the deepest document of ours has 9
@@ -169,7 +170,7 @@ class _Reader:
         else:
             raise TypeError("the parser gave no value where it promised one")
         if event.tag is not None:
-            self._fault(event, f"a tag: remove `{_short(event.tag)}`")
+            self._fault(event, f"a tag: remove `{shown(event.tag)}`")
         if event.anchor is not None:
             self._anchors[event.anchor] = value
         return value
@@ -185,7 +186,7 @@ class _Reader:
             if key is None:
                 continue
             if key in members:
-                self._fault(event, f"`{_short(key)}` stands twice: remove one")
+                self._fault(event, f"`{shown(key)}` stands twice: remove one")
             else:
                 members[key] = value
         return members
@@ -214,7 +215,7 @@ class _Reader:
             self._fault(event, "a merge key: write the fields out")
             return None
         if not is_text(event.value) and not _reads_as_text(event.value):
-            self._fault(event, f"the key `{_short(event.value)}` is not a text: put it in quotes")
+            self._fault(event, f"the key `{shown(event.value)}` is not a text: put it in quotes")
             return None
         return event.value
 
@@ -242,7 +243,7 @@ class _Reader:
             raise self._error(event, f"more than {MAX_ALIASES} aliases in one file: write the values out")
         name = event.anchor or ""
         if name not in self._anchors:
-            self._fault(event, f"no anchor `{_short(name)}` stands before this: write the value out")
+            self._fault(event, f"no anchor `{shown(name)}` stands before this: write the value out")
             return ""
         value = self._anchors[name]
         if not _fits(value, MAX_DEPTH - depth):
@@ -297,9 +298,3 @@ def _fits(value: Data, depth: int) -> bool:
         if not level:
             return True
     return False
-
-
-def _short(text: str) -> str:
-    """Shorten the user's words to what a line of error prose can carry."""
-    line = "".join(character if character.isprintable() else "?" for character in text)
-    return line if len(line) <= 60 else f"{line[:57]}..."

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from authz.policy.host import HostPattern, parse_host
@@ -59,9 +61,8 @@ def test_a_host_pattern_is_read(text: str, pattern: HostPattern) -> None:
     ],
 )
 def test_what_is_no_canonical_host_is_refused_with_what_mends_it(text: str, mended: str) -> None:
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=re.escape(mended)):
         parse_host(text)
-    assert mended in str(caught.value)
 
 
 def test_the_two_wildcards_rank_alike() -> None:

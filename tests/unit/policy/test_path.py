@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from authz.policy.path import PathPattern, parse_path
@@ -72,6 +74,5 @@ def test_a_path_pattern_is_brought_to_the_canonical_form_of_requests(text: str, 
     ],
 )
 def test_what_no_request_can_match_is_refused_with_what_mends_it(text: str, mended: str) -> None:
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=re.escape(mended)):
         parse_path(text)
-    assert mended in str(caught.value)
