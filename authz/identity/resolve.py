@@ -50,10 +50,11 @@ def resolve(request: Request, plan: Plan, keyring: Keyring, now_us: int) -> Call
 def same_site(request: Request) -> bool:
     """Return whether a browser's cookie may count: the request changes nothing, or our own page sent it.
 
-    SECURITY: a browser sends cookies along with what other sites ask of it. `Origin` is compared with
+    SECURITY: a browser sends cookies along with what other sites ask of it, and opens a WebSocket for any
+    page, with a GET: an upgrade is never safe. `Origin` is compared with
     the scheme and host that Envoy saw, to the byte; a port in it is another origin.
     """
-    if request.method in _SAFE_METHODS:
+    if request.method in _SAFE_METHODS and not request.upgrade:
         return True
     fetch_site = request.headers.get("sec-fetch-site")
     if fetch_site is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from sys import intern
 from types import MappingProxyType
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from authz.policy.kind_identity import ApiKeySpec, CustomerSpec
 from authz.policy.loaded import Document, Loaded, namespace_of
 from authz.policy.shape import RateSpec
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_RATES: Mapping[str, Rate] = MappingProxyType({})
 _NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
 
@@ -102,4 +103,4 @@ def _digest(text: str) -> bytes:
 
 
 def _us(moment: datetime | None) -> int | None:
-    return int(moment.timestamp() * 1_000_000) if moment is not None else None
+    return (moment - _EPOCH) // timedelta(microseconds=1) if moment is not None else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authz.identity.credential import plan
-from authz.identity.resolve import resolve
+from authz.identity.resolve import resolve, same_site
 from authz.model.identity import ANONYMOUS, NOBODY, Caller, CredentialPlace, PlaceKind, Provider, Standing
 from authz.model.reason import Detail
 from authz.model.request import Request
@@ -115,3 +115,9 @@ def test_a_header_needs_no_origin() -> None:
 def test_a_caller_does_not_show_the_secret() -> None:
     for text in (TOKEN, TOKEN + "x"):
         assert SECRET not in repr(caller(request(headers={"x-api-key": text})))
+
+
+def test_a_websocket_of_another_site_cannot_use_a_cookie() -> None:
+    asked = request(headers={"sec-fetch-site": "cross-site"}, upgrade=("websocket",))
+    assert not same_site(asked)
+    assert same_site(request(headers={"sec-fetch-site": "same-origin"}, upgrade=("websocket",)))
