@@ -14,6 +14,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from threading import Event
 
@@ -36,7 +37,8 @@ from authz.snapshot.snapshot import Snapshot, not_ready
 from authz.snapshot.sources import read
 from authz.transport.mint import Mint
 from authz.transport.native import NativeFront
-from authz.transport.ops import OpsServer, Response, json_response
+from authz.transport.ops import OpsServer
+from authz.transport.routes import Readiness, Response, health, metrics, problem, ready, records
 from authz.transport.server import CheckServer
 from authz.transport.shield import Shield
 
@@ -267,35 +269,26 @@ class Sidecar:
         serve = self._settings.serve
         servers = []
         if serve.ops is not None:
-            routes = {"/health": self._health, "/ready": self._ready, "/metrics": self._render}
-            servers.append(OpsServer(serve.ops, routes))
+            routes = {
+                "/health": self._health,
+                "/ready": ready(self._readiness),
+                "/metrics": metrics(self._metrics.render, CONTENT_TYPE),
+            }
+            servers.append(OpsServer(str(serve.ops), routes))
         if serve.debug is not None:
-            servers.append(OpsServer(serve.debug, {"/logs/": self._log_entry}))
+            servers.append(OpsServer(str(serve.debug), {"/logs/": records(self._queue.find)}))
         return servers
 
     def _health(self, _: str) -> Response:
-        alive = all(server.alive for server in self._servers)
-        return json_response(200 if alive else 503, {"status": "alive" if alive else "dead"})
+        if all(server.alive for server in self._servers):
+            return health()(_)
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "a judging thread has ended: restart this process")
 
-    def _ready(self, _: str) -> Response:
-        snapshot = self.loader.snapshot
-        ready = snapshot.ready and not self._stopping.is_set()
-        problem = "draining" if self._stopping.is_set() else snapshot.problem
-        body: dict[str, object] = (
-            {"ready": ready, "revision": snapshot.revision} if ready else {"ready": ready, "problem": problem}
-        )
-        if not self._settings.limits.rate_limit_enabled:
-            body["rate_limits"] = "off"
-        return json_response(200 if ready else 503, body)
-
-    def _render(self, _: str) -> Response:
-        return Response(200, CONTENT_TYPE, self._metrics.render())
-
-    def _log_entry(self, decision_id: str) -> Response:
-        line = self._queue.find(decision_id)
-        if line is None:
-            return json_response(404, {"problem": "no recent record has this decision id"})
-        return Response(200, "application/json", line)
+    def _readiness(self) -> Readiness:
+        snapshot, limits = self.loader.snapshot, self._settings.limits.rate_limit_enabled
+        if self._stopping.is_set():
+            return Readiness(ready=False, why="draining", rate_limits=limits)
+        return Readiness(snapshot.ready, snapshot.revision, snapshot.problem, limits)
 
 
 class _Crashes:
