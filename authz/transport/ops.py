@@ -22,8 +22,10 @@ from typing import Any
 from authz.config.log import get_logger
 from authz.model.address import Address, TcpAddress, UnixAddress, parse_address
 from authz.model.errors import ConfigError
-from authz.transport.routes import Response, Route, problem
+from authz.transport.routes import Response, Route, json_response, problem
 from authz.transport.socket import Claim, claim
+
+__all__ = ["OpsServer", "Response", "Route", "json_response"]
 
 HEAD_MAX_BYTES = 8192  # a scrape sends 300
 HEAD_TIMEOUT_S = 3.0  # for the whole head: a byte now and then does not extend it
@@ -43,15 +45,15 @@ class OpsServer:
     """Serves routes at one address, in threads of its own, from `start` to `close`.
 
     Args:
-        address: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH` (which only our own user may reach).
+        address: parsed or as text; what listens at a `unix:PATH` only our own user may reach.
         routes: path -> what answers it; one that ends in `/` answers for all below it and is told the rest.
 
     Raises:
         ConfigError: the address cannot be read.
     """
 
-    def __init__(self, address: str, routes: Mapping[str, Route]) -> None:
-        self._address = parse_address(address)
+    def __init__(self, address: Address | str, routes: Mapping[str, Route]) -> None:
+        self._address = parse_address(address) if isinstance(address, str) else address
         self._routes = dict(routes)
         self._claim: Claim | None = None
         self._server: _Server | None = None

@@ -37,9 +37,14 @@ def problem(status: HTTPStatus, detail: str = "") -> Response:
     return Response(status, PROBLEM, _json(body | ({"detail": detail} if detail else {})))
 
 
+def json_response(status: int, body: dict[str, object]) -> Response:
+    """Return a JSON object as a response."""
+    return Response(status, JSON, _json(body))
+
+
 def health() -> Route:
     """Return the route that says that the process lives: a supervisor restarts it where this fails."""
-    return lambda _: Response(HTTPStatus.OK, JSON, _json({"status": "alive"}))
+    return lambda _: json_response(HTTPStatus.OK, {"status": "alive"})
 
 
 def ready(state: Callable[[], Readiness]) -> Route:
@@ -52,7 +57,7 @@ def ready(state: Callable[[], Readiness]) -> Route:
         if not now.rate_limits:
             body["rate_limits"] = "off"
         status = HTTPStatus.OK if now.ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return Response(status, JSON, _json(body))
+        return json_response(status, body)
 
     return route
 

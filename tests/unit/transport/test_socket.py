@@ -75,7 +75,8 @@ def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 def test_a_lock_that_its_owner_removed_between_our_two_steps_is_taken_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, real, tries = tmp_path / "authz.sock", fcntl.flock, []
+    path, real = tmp_path / "authz.sock", fcntl.flock
+    tries: list[int] = []
 
     def flock(fd: int, operation: int) -> None:
         if not tries:
