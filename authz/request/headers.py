@@ -73,6 +73,7 @@ def read_headers(http: Any, line: RequestLine, site: Site, rules: ReadingRules) 
         return Detail.HEADER_AMBIGUOUS
     if not content.isascii():
         values = legible(values)
+    # SECURITY: only short lists are remembered, or a client could fill our memory.
     ordinary = _are_ordinary if len(names) <= _CACHED_NAMES_MAX_CHARS else _are_ordinary.__wrapped__
     if ordinary(names, len(values), rules.owned):
         return _understood(values, repeated, (), line.method)
@@ -82,12 +83,14 @@ def read_headers(http: Any, line: RequestLine, site: Site, rules: ReadingRules) 
 def gather(http: Any, listener: Listener) -> tuple[dict[str, bytes], frozenset[str]] | Detail:
     """Return name -> joined value as Envoy sent it, pseudo headers included, and the repeated names."""
     entries = http.header_map.headers
-    if not entries:
-        return {name: value.encode() for name, value in http.headers.items()}, _NEVER
-    if len(entries) > listener.max_header_count + _PSEUDO_COUNT:
-        return Detail.HEADERS_TOO_LARGE  # before walking them: a message holds a million empty ones
-    if http.headers:
+    joined = http.headers
+    # SECURITY: counted before they are walked, since one message holds a million empty ones.
+    if len(entries) + len(joined) > listener.max_header_count + _PSEUDO_COUNT:
+        return Detail.HEADERS_TOO_LARGE
+    if joined and entries:
         return Detail.HEADER_AMBIGUOUS
+    if joined:
+        return {name: value.encode() for name, value in joined.items()}, _NEVER
     values: dict[str, bytes] = {}
     for entry in entries:
         if entry.value:

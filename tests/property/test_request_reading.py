@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from authz.model.reason import Detail
@@ -22,6 +22,8 @@ from tests.support.spellings import (
     spelled_paths,
     wild_paths,
 )
+
+patient = settings(deadline=None)  # a busy machine is no fault of the reader
 
 PROTECTED = ("/admin", "/api/v1/items", "/a+b/@me", "/.well-known/x~y")
 SITES = (
@@ -45,11 +47,13 @@ values = st.one_of(
 pairs = st.lists(st.tuples(names, values), max_size=8)
 
 
+@patient
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
     assert isinstance(read(payload, RULES), Request | Unreadable)
 
 
+@patient
 @given(st.data())
 def test_a_damaged_message_is_read_or_refused(data: st.DataObject) -> None:
     payload = bytearray(check_request(path="/a/b?c", headers=[("x", "1"), ("x", "2"), ("y_z", b"\xff")]))
@@ -59,6 +63,7 @@ def test_a_damaged_message_is_read_or_refused(data: st.DataObject) -> None:
     assert isinstance(read(bytes(payload), RULES), Request | Unreadable)
 
 
+@patient
 @given(
     method=st.text(max_size=10),
     path=st.text(max_size=40),
@@ -76,6 +81,7 @@ def test_any_fields_are_read_or_refused(
     assert isinstance(read(payload, rules), Request | Unreadable)
 
 
+@patient
 @given(headers=pairs, method=st.sampled_from(("GET", "POST")), hops=st.integers(0, 2))
 @example(headers=[("x", b"\xe2"), ("x", b"\x82\xac")], method="GET", hops=0)
 @example(headers=[("x", b"\0"), ("x-request-id", b"\x80")], method="GET", hops=0)
@@ -99,6 +105,7 @@ def protects(raw: str, site: Site, prefix: str) -> bool:
     return not any(falls_under(reading, prefix) for reading in readings(raw.partition("?")[0]))
 
 
+@patient
 @given(st.data(), st.sampled_from(PROTECTED), st.sampled_from(SITES))
 def test_a_protected_path_stays_protected_under_every_spelling(
     data: st.DataObject, prefix: str, site: Site
@@ -106,11 +113,13 @@ def test_a_protected_path_stays_protected_under_every_spelling(
     assert protects(data.draw(spelled_paths(prefix)), site, prefix)
 
 
+@patient
 @given(st.data(), st.sampled_from(PROTECTED))
 def test_below_a_protected_path_too(data: st.DataObject, prefix: str) -> None:
     assert protects(data.draw(spelled_paths("/public" + prefix + "/x")), DEFAULT_SITE, prefix)
 
 
+@patient
 @given(wild_paths(), st.sampled_from(SITES))
 def test_wild_paths_reach_nothing_protected(raw: str, site: Site) -> None:
     assert protects(raw, site, "/admin")
@@ -128,6 +137,7 @@ def test_the_oracle_can_fail() -> None:
     assert not any(falls_under(reading, "/admin") for reading in readings("/administrator"))
 
 
+@patient
 @given(st.data(), st.sampled_from(SITES))
 def test_reading_a_canonical_path_again_changes_nothing(data: st.DataObject, site: Site) -> None:
     characters = st.sampled_from("ab.;%+@/é 2F5C~")
@@ -141,11 +151,13 @@ def test_reading_a_canonical_path_again_changes_nothing(data: st.DataObject, sit
         assert again.path == found.structural
 
 
+@patient
 @given(st.data(), st.sampled_from(("example.com", "a.b-c.example.com", "127.0.0.1", "localhost")))
 def test_a_spelled_host_is_that_host_or_none(data: st.DataObject, host: str) -> None:
     assert canonical_host(data.draw(spelled_hosts(host))) in (host, "")
 
 
+@patient
 @given(st.text(max_size=80))
 def test_a_canonical_host_is_its_own_canonical_form(raw: str) -> None:
     host = canonical_host(raw)
@@ -154,6 +166,7 @@ def test_a_canonical_host_is_its_own_canonical_form(raw: str) -> None:
     assert host.isascii()
 
 
+@patient
 @given(spelled_names("x-auth-key-id"), st.sampled_from(("raw", "map")))
 def test_no_spelling_of_an_owned_header_goes_unnoticed(name: str, mode: str) -> None:
     payload = check_request(headers=[("a", "1"), (name, "forged")], mode="raw" if mode == "raw" else "map")
