@@ -27,7 +27,7 @@ _POLICIES = _ROOT / "policies" / "examples" / "demo"
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
 
-def demo(
+def command(
     keep: Annotated[
         bool, typer.Option("--keep", help="Stay up afterwards, and print requests to try.")
     ] = False,
@@ -72,7 +72,7 @@ def _play(directory: Path, progress: Console, *, keep: bool) -> bool:
     pepper = new_pepper()
     with progress.status("making keys") as status:
         tokens = make_keys(steps.KEYS, pepper, directory / "keys")
-        scene = Scene(directory, (_POLICIES, directory / "keys"), pepper, hosts=(steps.HOST, "localhost"))
+        scene = Scene(directory, (_POLICIES, directory / "keys"), pepper)
         status.update("starting the application, the sidecar and Envoy")
         with staged(scene) as stage:
             outcomes = _walk(stage, tokens, status.update)

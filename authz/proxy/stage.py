@@ -159,6 +159,8 @@ def _envoy_plan(scene: Scene, config: Path, admin_file: Path) -> Plan:
     command += ["--concurrency", "1"]
     # Hot restart claims shared memory by a number; two runs on one machine would quarrel about it.
     command += ["--disable-hot-restart", "--log-level", "warning"]
+    # The access log is looked at while Envoy runs; by default it is written every ten seconds.
+    command += ["--file-flush-interval-msec", "200"]
     directory = scene.directory
     return Plan("Envoy", command, log=directory / "envoy.log", output=directory / "access.jsonl")
 

@@ -20,7 +20,7 @@ from io import BufferedIOBase
 from types import TracebackType
 from typing import cast
 
-_REMEMBERED = 10_000  # requests kept; the oldest go first
+_REMEMBERED = 100_000  # requests kept; the oldest go first
 _WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
 

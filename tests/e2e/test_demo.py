@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def outcomes() -> Iterator[list[tour.Outcome]]:
     pepper, directory = new_pepper(), short_directory()
     tokens = make_keys(steps.KEYS, pepper, directory / "keys")
     policies = (ROOT / "policies" / "examples" / "demo", directory / "keys")
-    with staged(Scene(directory, policies, pepper, hosts=(steps.HOST,))) as stage:
+    with staged(Scene(directory, policies, pepper)) as stage:
         yield list(tour.walk(stage, steps.steps(tokens)))
 
 
@@ -92,7 +93,7 @@ def test_a_part_that_cannot_start_is_one_line_and_code_3(tmp_path: Path) -> None
     # The demo finds its commands beside the interpreter; one that is a link elsewhere finds none there.
     python = tmp_path / "python"
     python.symlink_to(Path(program("python")).resolve())
-    code = "from authz.cli.demo import demo; import typer; typer.run(demo)"
+    code = "from authz.cli.demo import command; import typer; typer.run(command)"
     done = subprocess.run(
         [str(python), "-c", code],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *_site_packages()])},
@@ -106,6 +107,4 @@ def test_a_part_that_cannot_start_is_one_line_and_code_3(tmp_path: Path) -> None
 
 
 def _site_packages() -> list[str]:
-    import sysconfig
-
     return [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from authz.model.address import UnixAddress
+from authz.proxy.choices import EnvoyChoices
+from authz.proxy.client import request_bytes, send_raw
 from authz.proxy.stage import start_sidecar
 from tests.support.proxy import KEYS, Live, eventually, live
 
@@ -53,31 +56,29 @@ def test_a_sidecar_that_comes_back_is_found_again() -> None:
 
 
 def test_a_sidecar_that_is_asked_to_leave_answers_what_it_was_asked() -> None:
-    """Every request that Envoy sent before the sidecar left is answered by a decision or refused with 503."""
+    """Nothing that Envoy asks before the sidecar is gone is refused, and everything is written down."""
     with live(_KEY) as app:
-        statuses: Counter[int] = Counter()
+        statuses: list[int] = []  # appended to by every caller
         leaving = threading.Event()
         callers = [threading.Thread(target=_call, args=(app, statuses, leaving)) for _ in range(4)]
         for caller in callers:
             caller.start()
-        assert eventually(lambda: statuses[200] > 50, 20)
+        assert eventually(lambda: statuses.count(200) > 50, 20)
         app.stage.sidecar.send(signal.SIGTERM)
-        assert app.stage.sidecar.wait(20) == 0
+        time.sleep(0.5)  # Envoy goes on asking while the sidecar drains
         leaving.set()
         for caller in callers:
             caller.join()
-        assert set(statuses) <= {200, 503}
-        allowed = _records(app)
-        # As many yes as the sidecar wrote down: no request passed without a record, none was lost on the way.
-        assert len(app.stage.upstream.take()) == statuses[200] == allowed
+        assert app.stage.sidecar.wait(20) == 0
+        assert set(statuses) == {200}
+        # As many as the sidecar wrote down: no request passed without a record, and none was lost on the way.
+        assert len(app.stage.upstream.take()) == len(statuses) == _records(app)
 
 
-def _call(app: Live, statuses: Counter[int], leaving: threading.Event) -> None:
-    from authz.proxy.client import request_bytes, send_raw
-
+def _call(app: Live, statuses: list[int], leaving: threading.Event) -> None:
     data = request_bytes("GET", "/public/a", [("host", "app.test")])
     while not leaving.is_set():
-        statuses[send_raw(app.stage.port, data).status] += 1
+        statuses.append(send_raw(app.stage.port, data).status)
 
 
 def _records(app: Live) -> int:
@@ -86,10 +87,7 @@ def _records(app: Live) -> int:
 
 
 def test_of_two_sockets_a_dead_one_costs_at_most_a_few_requests() -> None:
-    def with_a_dead_one(choices: object) -> object:
-        from authz.proxy.choices import EnvoyChoices
-
-        assert isinstance(choices, EnvoyChoices)
+    def with_a_dead_one(choices: EnvoyChoices) -> EnvoyChoices:
         return replace(choices, authz=(*choices.authz, UnixAddress(Path("/nonexistent/authz-1.sock"))))
 
     with live(_KEY, envoy=with_a_dead_one) as app:

@@ -108,7 +108,12 @@ def _leak(app: Live, spelling: str, host: str, *, http2: bool) -> str:
 @pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
 @pytest.mark.parametrize("host", ["open.test", "closed.test"])
 def test_no_spelling_of_a_protected_path_reaches_the_application(app: Live, host: str, http2: bool) -> None:
-    leaks = {spelling: _leak(app, spelling, host, http2=http2) for spelling in SPELLINGS}
+    # What is no path at all ends a connection of HTTP/2, and Envoy takes a second over it: a few will do.
+    tried = [each for each in SPELLINGS if each.startswith("/") or not http2] + [
+        "admin",
+        "http://open.test/admin",
+    ]
+    leaks = {spelling: _leak(app, spelling, host, http2=http2) for spelling in tried}
     assert {spelling: path for spelling, path in leaks.items() if path} == {}
 
 
@@ -120,6 +125,7 @@ def test_no_spelling_of_a_protected_path_reaches_the_application(app: Live, host
 )
 @given(spelling=spelled_paths("/admin").filter(lambda path: TYPEABLE.fullmatch(path)), http2=st.booleans())
 def test_no_generated_spelling_does_either(app: Live, spelling: str, http2: bool) -> None:
+    http2 = http2 and spelling.startswith("/")
     assert _leak(app, spelling, "open.test", http2=http2) == ""
 
 

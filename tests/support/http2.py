@@ -34,6 +34,7 @@ def send_h2(port: int, headers: Sequence[tuple[str, str]], body: bytes = b"") ->
     )
     link = H2Connection(config)
     with socket.create_connection(("127.0.0.1", port), _TIMEOUT_S) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link.initiate_connection()
         link.send_headers(
             1, [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers], end_stream=not body

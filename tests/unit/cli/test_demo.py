@@ -57,7 +57,7 @@ def scenery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Scenery:
 
 def _run() -> Result:
     app = typer.Typer()
-    app.command()(demo.demo)
+    app.command()(demo.command)
     return CliRunner().invoke(app, [])
 
 
