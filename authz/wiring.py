@@ -164,15 +164,15 @@ class Sidecar:
         Raises:
             ConfigError: a socket or port cannot be used.
         """
-        started: list[CheckServer | OpsServer] = []
         try:
-            for server in (*self._servers, *self._operations):
+            for server in self._servers:
                 server.start()
-                started.append(server)
+            for server in self._operations:
+                server.start()
             self._queue.start()
             self._serve(on_ready)
         finally:
-            self._end(started)
+            self._end()
 
     def stop(self) -> None:
         """Ask to drain and end; any thread or signal handler may."""
@@ -209,19 +209,17 @@ class Sidecar:
             limits=self._settings.limits.rate_limit_enabled,
         )
 
-    def _end(self, started: Sequence[CheckServer | OpsServer]) -> None:
+    def _end(self) -> None:
         """Answer what still comes, then write what waits, then let go of the sockets."""
-        checks = [server for server in started if isinstance(server, CheckServer)]
-        if checks and self._stopping.is_set():
+        if self._stopping.is_set():
             _log.info("draining")
-        for check in checks:
+        for check in self._servers:
             check.stop()
-        for check in checks:
+        for check in self._servers:
             check.join()
         self._queue.close(_RECORDS_S)
-        for server in started:
-            if isinstance(server, OpsServer):
-                server.close()
+        for server in self._operations:
+            server.close()
         _log.info("stopped")
 
     def _server(self, address: Address, tally: Tally) -> CheckServer:

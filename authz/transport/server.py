@@ -50,8 +50,9 @@ class CheckServer:
         self._stopping.set()
 
     def join(self) -> None:
-        """Wait until everything is answered, or the drain time is over; then close."""
-        self._thread.join()
+        """Wait until everything is answered, or the drain time is over; then close. Safe before `start`."""
+        if self._thread.ident is not None:
+            self._thread.join()
         self._front.close()
 
     @property
