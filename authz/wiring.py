@@ -165,8 +165,8 @@ class Sidecar:
             ConfigError: a socket or port cannot be used.
         """
         try:
-            for server in self._servers:
-                server.start()
+            for check in self._servers:
+                check.start()
             for server in self._operations:
                 server.start()
             self._queue.start()
@@ -220,7 +220,8 @@ class Sidecar:
         self._queue.close(_RECORDS_S)
         for server in self._operations:
             server.close()
-        _log.info("stopped")
+        if self._stopping.is_set():
+            _log.info("stopped")
 
     def _server(self, address: Address, tally: Tally) -> CheckServer:
         keeper = Keeper(self._queue, tally, self._next_seq)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 
 from pygrpc_native import EVENT_CALL, NativeGrpcFront
 
@@ -40,6 +41,7 @@ class NativeFront:
             self._address.path.chmod(_SOCKET_MODE)
         else:
             _require_loopback(self._address)
+            _require_free(self._address)
             self._listen(str(self._address))
 
     def _listen(self, target: str) -> None:
@@ -97,6 +99,18 @@ def _require_loopback(address: TcpAddress) -> None:
             f"--listen {address}: the native front has no TLS and serves loopback only;"
             " use `unix:PATH` or 127.0.0.1"
         )
+
+
+def _require_free(address: TcpAddress) -> None:
+    """Ask the kernel first: the library writes lines of its own on standard error when it cannot bind."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host, address.port))
+        except OSError as error:
+            words = (error.strerror or "cannot be used").lower()
+            raise ConfigError(f"--listen {address}: {words}; free the port or choose another") from None
 
 
 def _words(error: Exception) -> str:
