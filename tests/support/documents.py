@@ -55,3 +55,9 @@ def faults_of_files(files: dict[str, bytes]) -> list[str]:
     except SnapshotRejected as rejected:
         return [str(fault) for fault in rejected.faults]
     return []
+
+
+def place_of_mark(text: str) -> str:
+    """Return where in the file `f.yaml` the mark `§` of a text stands; take it out before loading."""
+    before = text.partition("§")[0]
+    return f"f.yaml:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"

@@ -9,7 +9,17 @@ import pytest
 
 from authz.model.reason import Coarse
 from authz.policy.document import KINDS, json_schema
-from tests.support.documents import DIGEST, PER_KEY, PROVIDER, document, faults, key, loaded, policy
+from tests.support.documents import (
+    DIGEST,
+    PER_KEY,
+    PROVIDER,
+    document,
+    faults,
+    key,
+    loaded,
+    place_of_mark,
+    policy,
+)
 
 SECRET = f"{{version: 1, pepper: e09102e2, digest: {DIGEST}}}"
 ALLOW = "effect: allow, identity: [anyone]"
@@ -19,12 +29,6 @@ SCHEMA = Path(__file__).parents[3] / "policies/schema/policy.schema.json"
 def told(text: str) -> list[str]:
     """Return the faults of one document, without their places."""
     return [fault.split(": ", 1)[1] for fault in faults(text)]
-
-
-def place_of_mark(text: str) -> str:
-    """Return where the mark `§` stands in a text."""
-    before = text.partition("§")[0]
-    return f"f.yaml:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
 
 
 def rule(more: str) -> str:
