@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from authz.cli.policy import app
+from authz.policy.document import json_schema
+from tests.support.documents import PER_KEY, PROVIDER, document, join, key, policy
+
+ALLOW = "effect: allow, identity: [keys]"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("set").mkdir()
+    return tmp_path
+
+
+def write(*documents: str) -> None:
+    Path("set/a.yaml").write_text(join(*documents))
+
+
+def test_a_set_that_could_be_served_is_summed_up() -> None:
+    write(PROVIDER, PER_KEY, policy(ALLOW), policy(ALLOW, name="other"), key())
+    result = CliRunner().invoke(app, ["validate", "set"])
+    assert result.exit_code == 0
+    summary, revision = result.stdout.strip().rsplit(" ", 1)
+    assert summary == "2 policies, 1 provider, 1 key, 1 limit, revision"
+    assert len(revision) == 12
+    assert result.stderr == ""
+
+
+def test_every_error_is_told_with_its_place_on_standard_error() -> None:
+    write(PROVIDER, policy("effect: permit"))
+    Path("set/b.yaml").write_text("a: [")
+    Path("set/c.yml").write_text("")
+    result = CliRunner().invoke(app, ["validate", "set"])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert [line.rsplit(": ", 2)[0].split(": ")[0] for line in result.stderr.splitlines()] == [
+        "set/a.yaml:9:65",
+        "set/b.yaml:2:1",
+        "set/c.yml:1:1",
+    ]
+    assert "\x1b" not in result.stderr
+
+
+def test_warnings_are_told_but_do_not_count() -> None:
+    write(document("IdentityProvider", "keys", "{apiKey: {in: [{query: api_key}]}}"), policy(ALLOW))
+    result = CliRunner().invoke(app, ["validate", "set"])
+    assert result.exit_code == 0
+    assert result.stderr.startswith("set/a.yaml:4:22: warning: a key in the query (`api_key`)")
+
+
+def test_a_missing_directory_is_an_error() -> None:
+    result = CliRunner().invoke(app, ["validate", "nowhere"])
+    assert result.exit_code == 1
+    assert result.stderr == "nowhere:1:1: no such file or directory: name a directory that can be read\n"
+
+
+def test_machines_get_json() -> None:
+    write(PROVIDER, policy(ALLOW))
+    result = CliRunner().invoke(app, ["validate", "--output", "json", "set"])
+    told = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert told["valid"] is True
+    assert told["documents"]["policies"] == 1
+    assert len(told["revision"]) == 12
+    write(policy("effect: permit"))
+    result = CliRunner().invoke(app, ["validate", "--output", "json", "set"])
+    told = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert told["valid"] is False
+    assert "revision" not in told
+    assert told["errors"] == [
+        {
+            "file": "set/a.yaml",
+            "line": 4,
+            "column": 65,
+            "what": "`spec.rules[0].effect` cannot be `permit`: write `allow` or `deny`",
+        }
+    ]
+
+
+def test_no_directory_is_a_mistake_of_usage() -> None:
+    assert CliRunner().invoke(app, ["validate"]).exit_code == 2
+
+
+def test_the_schema_is_written_for_editors() -> None:
+    result = CliRunner().invoke(app, ["schema"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == json_schema()

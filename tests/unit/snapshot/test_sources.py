@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from authz.model.errors import SnapshotRejected
+from authz.policy.yaml import MAX_FILE_BYTES
+from authz.snapshot import sources
+from authz.snapshot.sources import read
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set").mkdir()
+    return Path("set")
+
+
+def refused(*directories: Path) -> list[str]:
+    with pytest.raises(SnapshotRejected) as caught:
+        read(directories)
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_files_are_named_as_the_directory_was_given(root: Path) -> None:
+    (root / "a.yaml").write_bytes(b"a")
+    (root / "below" / "deeper").mkdir(parents=True)
+    (root / "below" / "deeper" / "b.yaml").write_bytes(b"b")
+    assert read([root]) == {"set/a.yaml": b"a", "set/below/deeper/b.yaml": b"b"}
+    assert list(read([root.absolute()])) == [
+        f"{root.absolute()}/a.yaml",
+        f"{root.absolute()}/below/deeper/b.yaml",
+    ]
+
+
+def test_dot_entries_and_other_files_are_skipped(root: Path) -> None:
+    (root / ".git").mkdir()
+    (root / ".git" / "x.yaml").write_bytes(b"x")
+    (root / ".hidden.yaml").write_bytes(b"x")
+    (root / "README.md").write_bytes(b"x")
+    os.mkfifo(root / "pipe")
+    (root / "a.yaml").write_bytes(b"a")
+    assert read([root]) == {"set/a.yaml": b"a"}
+
+
+def test_a_config_map_mount_is_read_once(root: Path) -> None:
+    (root / "..2026_01_01").mkdir()
+    (root / "..2026_01_01" / "a.yaml").write_bytes(b"a")
+    (root / "..data").symlink_to("..2026_01_01")
+    (root / "a.yaml").symlink_to("..data/a.yaml")
+    assert read([root]) == {"set/a.yaml": b"a"}
+
+
+def test_a_directory_may_itself_be_a_link(root: Path) -> None:
+    (root / "a.yaml").write_bytes(b"a")
+    Path("link").symlink_to("set")
+    assert read([Path("link")]) == {"link/a.yaml": b"a"}
+
+
+def test_no_file_and_no_directory_is_read_twice(root: Path) -> None:
+    (root / "a.yaml").write_bytes(b"a")
+    (root / "b.yaml").symlink_to("a.yaml")
+    os.link(root / "a.yaml", root / "c.yaml")
+    (root / "below").mkdir()
+    (root / "below" / "loop").symlink_to("..")
+    assert read([root, root, root / "below"]) == {"set/a.yaml": b"a"}
+
+
+def test_links_inside_the_directory_are_followed(root: Path) -> None:
+    (root / "x").mkdir()
+    (root / "x" / "a.yaml").write_bytes(b"a")
+    (root / "w").symlink_to("x")
+    assert read([root]) == {"set/w/a.yaml": b"a"}
+
+
+def test_links_out_of_the_directory_are_refused(root: Path) -> None:
+    Path("out.yaml").write_bytes(b"x")
+    Path("outside").mkdir()
+    (root / "a.yaml").symlink_to("../out.yaml")
+    (root / "dir").symlink_to("../outside")
+    (root / "NOTES").symlink_to("../out.yaml")
+    assert refused(root) == [
+        "set/a.yaml:1:1: a link out of the directory: copy the file, or name its directory too",
+        "set/dir:1:1: a link out of the directory: copy the file, or name its directory too",
+    ]
+
+
+def test_broken_and_endless_links_are_refused(root: Path) -> None:
+    (root / "a.yaml").symlink_to("nowhere.yaml")
+    (root / "b.yaml").symlink_to("b.yaml")
+    found = refused(root)
+    assert found[0] == "set/a.yaml:1:1: no such file or directory: mend or remove it"
+    assert found[1].startswith("set/b.yaml:1:1: ")
+    assert found[1].endswith(": mend or remove it")
+
+
+def test_what_is_no_regular_file_is_refused_without_opening_it(root: Path) -> None:
+    os.mkfifo(root / "fifo.yaml")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(root / "socket.yaml"))
+        (root / "device.yaml").symlink_to("/dev/zero")
+        assert refused(root) == [
+            "set/device.yaml:1:1: a link out of the directory: copy the file, or name its directory too",
+            "set/fifo.yaml:1:1: not a regular file: remove it",
+            "set/socket.yaml:1:1: not a regular file: remove it",
+        ]
+
+
+def test_a_fifo_that_took_the_place_of_a_file_does_not_hang(root: Path) -> None:
+    os.mkfifo(root / "a.yaml")
+    with pytest.raises(OSError, match="not a regular file"):
+        sources._read_one(root / "a.yaml")
+
+
+def test_a_link_that_took_the_place_of_a_file_is_not_followed(root: Path) -> None:
+    Path("out").write_bytes(b"x")
+    (root / "a.yaml").symlink_to("../out")
+    with pytest.raises(OSError, match="symbolic links"):
+        sources._read_one(root / "a.yaml")
+
+
+def test_a_file_that_is_too_large_is_refused(root: Path) -> None:
+    (root / "a.yaml").write_bytes(b"x" * MAX_FILE_BYTES)
+    assert len(read([root])["set/a.yaml"]) == MAX_FILE_BYTES
+    (root / "a.yaml").write_bytes(b"x" * (MAX_FILE_BYTES + 1))
+    assert refused(root) == ["set/a.yaml:1:1: more than 1048576 bytes in one file: mend or remove it"]
+
+
+@pytest.mark.parametrize("name", ["a.yml", "a.YAML", "a.Yml"])
+def test_a_file_that_looks_like_a_policy_file_but_would_be_skipped_is_refused(root: Path, name: str) -> None:
+    (root / name).write_bytes(b"x")
+    assert refused(root) == [f"set/{name}:1:1: only files that end in `.yaml` are read: rename it"]
+
+
+def test_directories_that_cannot_be_read_are_refused(root: Path) -> None:
+    Path("file").write_bytes(b"x")
+    assert refused(Path("nowhere"), Path("file"), root) == [
+        "file:1:1: not a directory: name the directory that holds the files",
+        "nowhere:1:1: no such file or directory: name a directory that can be read",
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_files_and_directories_without_permission_are_refused(root: Path) -> None:
+    (root / "a.yaml").write_bytes(b"x")
+    (root / "a.yaml").chmod(0)
+    (root / "below").mkdir(mode=0)
+    assert refused(root) == [
+        "set/a.yaml:1:1: permission denied: mend or remove it",
+        "set/below:1:1: permission denied: make it readable",
+    ]
+
+
+def test_errors_of_the_system_are_told_at_the_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    def unlisted(path: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    (root / "a.yaml").write_bytes(b"x")
+    monkeypatch.setattr(sources, "_read_one", denied)
+    assert refused(root) == ["set/a.yaml:1:1: permission denied: mend or remove it"]
+    monkeypatch.setattr(Path, "iterdir", unlisted)
+    assert refused(root) == ["set:1:1: permission denied: make it readable"]
+
+
+def test_a_set_without_files_is_refused(root: Path) -> None:
+    Path("other").mkdir()
+    assert refused(root, Path("other")) == [
+        "set other:1:1: no documents here: write at least one `.yaml` file"
+    ]
+
+
+def test_directories_are_bounded_in_depth_and_files_in_number(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = root.joinpath(*["d"] * 17)
+    deep.mkdir(parents=True)
+    assert refused(root)[0].endswith("more than 16 directories deep: flatten it")
+    monkeypatch.setattr(sources, "MAX_FILES", 1)
+    for name in "ab":
+        (root / f"{name}.yaml").write_bytes(b"x")
+    assert any("set/b.yaml:1:1: more than 1 files" in fault for fault in refused(root))
+
+
+def test_names_are_one_line_and_no_two_are_written_alike(root: Path) -> None:
+    for name in (b"a\n.yaml", b"a\\n.yaml", b"\xff.yaml", "é.yaml".encode()):
+        (root / os.fsdecode(name)).write_bytes(name)
+    found = read([root])
+    assert set(found) == {"set/a\\n.yaml", "set/a\\\\n.yaml", "set/\\udcff.yaml", "set/é.yaml"}
+    assert found["set/a\\n.yaml"] == b"a\n.yaml"
+
+
+def test_a_set_that_changes_while_it_is_read_is_read_anew(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "a.yaml").write_bytes(b"old")
+    real, calls = sources._read_one, []
+
+    def swapping(path: Path) -> bytes:
+        content = real(path)
+        calls.append(content)
+        if len(calls) == 1:
+            (root / "new").write_bytes(b"new!")
+            (root / "new").rename(root / "a.yaml")
+        return content
+
+    monkeypatch.setattr(sources, "_read_one", swapping)
+    assert read([root]) == {"set/a.yaml": b"new!"}
+    assert calls == [b"old", b"new!"]
+
+
+def test_a_set_that_never_stands_still_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "a.yaml").write_bytes(b"")
+    real = sources._read_one
+
+    def growing(path: Path) -> bytes:
+        content = real(path)
+        path.write_bytes(content + b"x")
+        return content
+
+    monkeypatch.setattr(sources, "_read_one", growing)
+    assert refused(root) == ["set:1:1: the files change while they are read: try again"]
