@@ -53,7 +53,7 @@ class ServeSettings(Room):
         flag=True,
     )
     transport: Annotated[Literal["native", "grpcio"], values.Lower] = _set(
-        "native", "`native` (Unix socket, loopback) or `grpcio`", flag=True
+        "native", "`native` (Unix socket, loopback); `grpcio` is not supported yet", flag=True
     )
     source_revision: values.Line = _set(
         "", "the commit that the documents come from, for records and metrics", flag=True
@@ -64,7 +64,9 @@ class RequestSettings(Room):
     """How requests are read."""
 
     hosts: values.Hosts = _set(
-        (), "hosts that are served here, any other gets 421; default: every host", flag=True
+        (),
+        "hosts that are served here, any other gets 421; default: every host; not supported yet",
+        flag=True,
     )
     trusted_hops: values.Whole = _set(0, "how many proxies of ours stand before ours", flag=True, ge=0, le=16)
     xff_appended: bool = _set(
@@ -109,8 +111,8 @@ class LimitSettings(Room):
     max_buckets: values.Whole = _set(
         100_000, "buckets in memory; when full, new callers of a limit share one", ge=1, le=10_000_000
     )
-    limit_headers: Annotated[Literal["draft", "triple", "x-ratelimit", "off"], values.Lower] = _set(
-        "draft", "limit headers: the IETF draft's form, its older triple, `X-RateLimit-*`, or `off`"
+    limit_headers: Annotated[Literal["draft", "off"], values.Lower] = _set(
+        "draft", "limit headers in refusals: the IETF draft's structured form, or `off`"
     )
 
 
@@ -129,7 +131,8 @@ class RecordSettings(Room):
         "all", "which decisions are counted per rule: `all`, `denies` or `off`"
     )
     dynamic_metadata: bool = _set(
-        default=False, meaning="answers carry their decision as dynamic metadata, for Envoy's access log"
+        default=False,
+        meaning="answers carry their decision as dynamic metadata, for Envoy's access log; not supported yet",
     )
     sidecar: values.Line = _set("", "name of this sidecar in records; default: the host name")
 

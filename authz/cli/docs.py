@@ -1,0 +1,197 @@
+"""`authz docs` (hidden): writes the pages that are generated from code. A test fails where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from authz.config.settings import KEYS
+from authz.config.sources import Key
+from authz.model.meaning import DETAILS, REASONS
+from authz.model.reason import Reason, coarse_of, code_of, status_of
+from authz.record import entry
+from authz.record.metrics import METRICS
+
+_GENERATED = "<!-- Written by `authz docs` from {source}. Change it there. -->"
+
+
+def command(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="The project's root.")] = Path(),
+) -> None:
+    """Write the generated pages below the project's root."""
+    for name, text in pages().items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        typer.echo(str(path))
+
+
+def pages() -> Mapping[str, str]:
+    """Return every generated page: path below the project's root -> text."""
+    return {
+        ".env.example": _env_example(),
+        "docs/settings.md": _settings(),
+        "docs/metrics.md": _metrics(),
+        "docs/reasons.md": _reasons(),
+        "docs/records.md": _records(),
+    }
+
+
+def _page(title: str, source: str, *parts: str) -> str:
+    return "\n\n".join((f"# {title}", _GENERATED.format(source=f"`{source}`"), *parts)) + "\n"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _settings() -> str:
+    rows = (
+        (
+            f"`{key.name}`" if not key.secret else "",
+            f"`{key.env}`",
+            _code(key.flag),
+            _default(key),
+            key.meaning,
+        )
+        for key in KEYS.values()
+    )
+    return _page(
+        "Settings",
+        "authz/config/rooms.py",
+        "Read once at start: `authz.toml` (or the file that `--config` or `AUTHZ_CONFIG` names), then the\n"
+        "environment, then flags; the later wins. Unknown keys and unknown `AUTHZ_*` variables stop the\n"
+        "start, and so does an empty value. A list is a list in the file, a repeated flag, and one text\n"
+        "with commas in the environment. Secrets come from the environment alone. Paths are relative to\n"
+        "the working directory; the runtime directory is `$XDG_RUNTIME_DIR/authz`, else `/run/authz`.",
+        _table(("key in `authz.toml`", "environment", "flag of `serve`", "default", "meaning"), rows),
+    )
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _default(key: Key) -> str:
+    text = _default_text(key)
+    return f"`{text}`" if text else ""
+
+
+def _default_text(key: Key) -> str:
+    if isinstance(key.default, bool):
+        return str(key.default).lower()
+    return "" if key.default in (None, "", ()) else str(key.default)
+
+
+def _env_example() -> str:
+    lines = [
+        "# Environment of the sidecar, written by `authz docs` from `authz/config/rooms.py`.",
+        "# Values are taken as they stand: no quotes. What is commented out shows its default.",
+        "# An empty value stops the start; leave a line out instead. The program does not read",
+        "# this file: hand it over, for example with `docker run --env-file .env`.",
+    ]
+    for key in KEYS.values():
+        lines += ["", f"# {_plain(key.meaning)}", f"# {key.env}={_default_text(key)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    bare = text.replace("`", "")
+    return f"{bare[:1].upper()}{bare[1:]}."
+
+
+def _metrics() -> str:
+    rows = (
+        (f"`{name}`", shape.kind, ", ".join(f"`{label}`" for label in shape.labels), shape.help)
+        for name, shape in METRICS.items()
+    )
+    return _page(
+        "Metrics",
+        "authz/record/metrics.py",
+        "Shown at `/metrics` of the address `--ops`. Series appear on first use. Label values come from\n"
+        "documents and enums, never from requests. The usual `process_*` metrics stand beside them.",
+        _table(("metric", "kind", "labels", "meaning"), rows),
+    )
+
+
+def _reasons() -> str:
+    rows = ((f"`{reason}`", _status(reason), _told(reason), text) for reason, text in REASONS.items())
+    details = (
+        (f"`{detail}`", f"`{reason}`", str(status_of(reason, detail)), text)
+        for reason, of_reason in DETAILS.items()
+        for detail, text in of_reason.items()
+    )
+    return _page(
+        "Reasons",
+        "authz/model/reason.py` and `authz/model/meaning.py",
+        "Every check ends with one of these, in its record and in `authz_checks_total`. The client is\n"
+        "told the coarse word in `x-authz-reason`, or the reason itself where the Site says `reasons:\n"
+        "full`. Where a Site redirects, the status is 302 and the reason stays.",
+        _table(("reason", "status (`google.rpc` code)", "told to the client", "meaning"), rows),
+        "## Details",
+        "A detail stands in the record only; of `bad_request` it also chooses the status. Of an allowed\n"
+        "request it says why a credential that no rule needed was invalid.",
+        _table(("detail", "of reason", "status", "meaning"), details),
+    )
+
+
+def _status(reason: Reason) -> str:
+    status = status_of(reason)
+    return f"{status} ({int(code_of(status))})"
+
+
+def _told(reason: Reason) -> str:
+    return "" if reason is Reason.ALLOWED else f"`{coarse_of(reason)}`"
+
+
+def _records() -> str:
+    return _page(
+        "Records",
+        "authz/record/entry.py",
+        "One JSON line for each check, written after its reply has left, to standard output unless\n"
+        "`record_sink` says otherwise. Lines are ASCII. A field that does not apply is absent, never\n"
+        "null. What clients control is cut at a bound, with a marker such as `...[+120 characters]`. No\n"
+        "record holds a credential, a cookie or a query string. When the queue is full the newest records\n"
+        "are dropped and counted (`authz_records_total`); `seq` shows the gap.",
+        _fields(entry.Record),
+        "## `identity`",
+        _fields(entry.IdentityPart),
+        "## `request`",
+        _fields(entry.RequestPart),
+        "## Each of `limits`",
+        _fields(entry.LimitPart),
+    )
+
+
+# What the encoder is handed as ready JSON has no type of its own there.
+_READY_JSON = {"allowed_by": "list of text", "identity": "object"}
+_TYPES = {
+    msgspec.inspect.StrType: "text",
+    msgspec.inspect.IntType: "number",
+    msgspec.inspect.ListType: "list of objects",
+    msgspec.inspect.VarTupleType: "list of text",
+    msgspec.inspect.DictType: "object of text",
+    msgspec.inspect.StructType: "object",
+    msgspec.inspect.UnionType: "object",
+}
+
+
+def _fields(struct: type[msgspec.Struct]) -> str:
+    described = msgspec.inspect.type_info(struct)
+    if not isinstance(described, msgspec.inspect.StructType):
+        raise TypeError("a record's part is a struct")
+    return _table(("field", "type", "meaning"), (_field(field) for field in described.fields))
+
+
+def _field(field: msgspec.inspect.Field) -> tuple[str, str, str]:
+    kind, meaning = field.type, ""
+    if isinstance(kind, msgspec.inspect.Metadata):
+        meaning = str((kind.extra_json_schema or {}).get("description", ""))
+        kind = kind.type
+    name = field.name
+    return f"`{name}`", _READY_JSON.get(name) or _TYPES[type(kind)], meaning
