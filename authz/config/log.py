@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import structlog
-from structlog.typing import FilteringBoundLogger
+# structlog colours consoles with rich wherever it is installed, and loads 5 MiB for it. We write JSON: while
+# structlog is loaded, rich is not to be found. (`authz` itself needs rich for people, and loads it later.)
+_hide_rich = "rich" not in sys.modules
+if _hide_rich:
+    sys.modules["rich"] = None  # type: ignore[assignment]  # None makes the import fail, by the language's rule
+import structlog  # noqa: E402 - after the line above
+from structlog.typing import FilteringBoundLogger  # noqa: E402 - as before
+
+if _hide_rich:
+    del sys.modules["rich"]
 
 Logger = FilteringBoundLogger
 

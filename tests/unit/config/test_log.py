@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -86,3 +88,9 @@ def test_a_closed_standard_error_stops_nobody() -> None:
     get_logger("x").info("lost")
     os.close(writer)
     get_logger("x").info("lost too")
+
+
+def test_logging_does_not_load_what_colours_consoles() -> None:
+    code = "import sys, authz.config.log; print('rich' in sys.modules); import rich; print(rich.__name__)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["False", "rich"]
