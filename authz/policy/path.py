@@ -20,6 +20,7 @@ MAX_PATTERN_BYTES = 8192  # as long as a path may be by default
 _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 _PLAIN = _UNRESERVED | frozenset("!$&'()*+,;=:@")  # stands unescaped in a canonical path
 _CAPTURE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,62})\}")
+_ORDINARY = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")  # canonical at sight: nearly every segment
 _PIECE = re.compile(r"%[0-9A-Fa-f]{2}|[^%]")
 _REFUSED = {
     "?": "a path has no query: conditions read `request.query`",
@@ -68,6 +69,8 @@ def _pattern(text: str, parts: list[str], *, rest: bool) -> PathPattern:
 
 
 def _literal(text: str, part: str) -> str:
+    if _ORDINARY.fullmatch(part):
+        return part
     if part == "**":
         raise ValueError(f"`{shown(text)}`: `**` stands only at the end")
     if part == "":
