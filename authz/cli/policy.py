@@ -9,7 +9,8 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from authz.model.errors import PolicyError
+from authz.model.errors import Place, PolicyError
+from authz.policy.compile import compile_set
 from authz.policy.document import json_schema
 from authz.policy.load import load_lenient
 from authz.policy.loaded import Loaded
@@ -38,15 +39,25 @@ def _group() -> None:
 class _Verdict(NamedTuple):
     loaded: Loaded
     faults: list[PolicyError]
+    warnings: list[PolicyError]
 
 
 def _judge(directories: list[Path]) -> _Verdict:
-    """Read and check a policy set. The one place that knows how a set is built."""
+    """Read and check a policy set as `serve` would, but go on past the first room that finds faults."""
     files, faults = read_lenient(directories)
     if faults and not files:
-        return _Verdict(Loaded(), faults)
+        return _Verdict(Loaded(), faults, [])
     loaded, more = load_lenient(files)
-    return _Verdict(loaded, sorted([*faults, *more], key=lambda fault: (fault.place, fault.what)))
+    compiled = compile_set(loaded)
+    return _Verdict(
+        loaded,
+        sorted([*faults, *more, *compiled.faults], key=_by_place),
+        sorted([*loaded.warnings, *compiled.warnings], key=_by_place),
+    )
+
+
+def _by_place(fault: PolicyError) -> tuple[Place, str]:
+    return fault.place, fault.what
 
 
 @app.command()
@@ -67,7 +78,7 @@ def schema() -> None:
 
 
 def _print(verdict: _Verdict) -> None:
-    for warning in verdict.loaded.warnings:
+    for warning in verdict.warnings:
         typer.echo(f"{warning.place}: {typer.style('warning:', fg='yellow')} {warning.what}", err=True)
     for fault in verdict.faults:
         typer.echo(f"{fault.place}: {typer.style(fault.what, fg='red')}", err=True)
@@ -111,7 +122,7 @@ def _as_json(verdict: _Verdict) -> dict[str, Any]:
         **known,
         "documents": _counts(verdict.loaded),
         "errors": [_row(fault) for fault in verdict.faults],
-        "warnings": [_row(warning) for warning in verdict.loaded.warnings],
+        "warnings": [_row(warning) for warning in verdict.warnings],
     }
 
 
