@@ -33,6 +33,7 @@ class Scene:
         serve: further arguments of `authz serve`.
         env: further variables of the sidecar.
         envoy: changes the choices about Envoy before they are written.
+        edit: changes the written bootstrap: tests ask what happens behind an Envoy that is set up worse.
     """
 
     directory: Path
@@ -42,6 +43,7 @@ class Scene:
     serve: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     envoy: Callable[[EnvoyChoices], EnvoyChoices] = lambda choices: choices
+    edit: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def start_envoy(scene: Scene, upstream_port: int, stack: ExitStack) -> tuple[Chi
         NotStarted: it does not become ready.
     """
     config = scene.directory / "envoy.yaml"
-    config.write_text(written(envoy_choices(scene, upstream_port)), encoding="utf-8")
+    config.write_text(scene.edit(written(envoy_choices(scene, upstream_port))), encoding="utf-8")
     admin_file = scene.directory / "envoy-admin"
     admin_file.unlink(missing_ok=True)
     child = stack.enter_context(Child(_envoy_plan(scene, config, admin_file)))

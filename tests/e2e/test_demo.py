@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sysconfig
@@ -31,6 +32,7 @@ def outcomes() -> Iterator[list[tour.Outcome]]:
     policies = (ROOT / "policies" / "examples" / "demo", directory / "keys")
     with staged(Scene(directory, policies, pepper)) as stage:
         yield list(tour.walk(stage, steps.steps(tokens)))
+    shutil.rmtree(directory)
 
 
 def test_every_step_of_the_tour_comes_out_as_expected(outcomes: list[tour.Outcome]) -> None:

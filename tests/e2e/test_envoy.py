@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,26 +13,9 @@ from authz.proxy.choices import EnvoyChoices
 from authz.proxy.client import request_bytes
 from authz.proxy.cors import CorsRules
 from authz.proxy.process import http_get
-from authz.proxy.stage import envoy_choices, start_envoy
-from tests.support.proxy import Live, eventually
+from tests.support.proxy import Live, another_envoy, eventually, live
 
 pytestmark = pytest.mark.e2e
-
-
-@contextmanager
-def _another(app: Live, name: str, **changes: Any) -> Iterator[int]:
-    """A second Envoy with other choices before the same sidecar."""
-    scene, upstream = app.stage.scene, app.stage.upstream.port
-    directory = scene.directory / name
-    directory.mkdir()
-    authz = envoy_choices(scene, upstream).authz
-
-    def change(choices: EnvoyChoices) -> EnvoyChoices:
-        return replace(choices, **{"authz": authz, **changes})
-
-    with ExitStack() as stack:
-        _, (port, _) = start_envoy(replace(scene, directory=directory, envoy=change), upstream, stack)
-        yield port
 
 
 def _logged(app: Live, request_id: str) -> dict[str, Any]:
@@ -67,7 +48,7 @@ def test_the_filter_counts_no_error_while_all_is_well(app: Live) -> None:
 
 
 def test_a_listener_bound_to_hosts_serves_no_other(app: Live) -> None:
-    with _another(app, "hosts", hosts=("app.test",)) as port:
+    with another_envoy(app, "hosts", hosts=("app.test",)) as port:
         assert app.send("GET", "/public/a", port=port)[0].status == 200
         assert app.send("GET", "/public/a", host="app.test:8443", port=port)[0].status == 200
         reply, seen = app.send("GET", "/other", host="open.test", port=port)
@@ -75,7 +56,7 @@ def test_a_listener_bound_to_hosts_serves_no_other(app: Live) -> None:
 
 
 def test_a_body_above_the_bound_is_413_and_below_it_passes(app: Live) -> None:
-    with _another(app, "body", body_bytes=1024) as port:
+    with another_envoy(app, "body", body_bytes=1024) as port:
         reply, seen = app.send("POST", "/items", app.key(), body=b"x" * 1024, port=port)
         assert (reply.status, len(seen[0].body)) == (200, 1024)
         reply, seen = app.send("POST", "/items", app.key(), body=b"x" * 1025, port=port)
@@ -91,13 +72,13 @@ def test_a_preflight_is_answered_by_envoy_and_any_other_is_judged(app: Live) -> 
         assert seen == []
         return reply.status, reply.header("access-control-allow-origin")
 
-    with _another(app, "cors", cors=rules) as port:
+    with another_envoy(app, "cors", cors=rules) as port:
         assert preflight("https://b.a.test") == (200, "https://b.a.test")
         assert preflight("https://evila.test") == (403, "")
 
 
 def test_at_the_edge_the_peer_is_appended_to_x_forwarded_for(app: Live) -> None:
-    with _another(app, "edge", edge=True) as port:
+    with another_envoy(app, "edge", edge=True) as port:
         _, seen = app.send("GET", "/public/a", ("x-forwarded-for", "1.2.3.4"), port=port)
         # Envoy writes its own address where the peer is the loopback.
         assert re.fullmatch(r"1\.2\.3\.4,[0-9.]+", seen[0].values("x-forwarded-for")[0])
@@ -106,8 +87,54 @@ def test_at_the_edge_the_peer_is_appended_to_x_forwarded_for(app: Live) -> None:
 
 
 def test_a_websocket_is_403_where_upgrades_are_not_passed_on(app: Live) -> None:
-    with _another(app, "plain", upgrades=()) as port:
+    with another_envoy(app, "plain", upgrades=()) as port:
         headers = [("host", "app.test"), app.key(), ("upgrade", "websocket"), ("sec-websocket-version", "13")]
         data = request_bytes("GET", "/live", headers).replace(b"connection: close", b"connection: upgrade")
         reply, seen = app.send_bytes(data, port)
         assert (reply.status, seen) == (403, [])
+
+
+def _client(app: Live, forwarded: str) -> tuple[str, str]:
+    """Return the client that the decision record names, and the one that Envoy's log names."""
+    request_id = f"client-{forwarded}"
+    app.send("GET", "/public/a", ("x-forwarded-for", forwarded), ("x-request-id", request_id))
+
+    def records() -> list[dict[str, Any]]:
+        lines = app.stage.records.read_text().splitlines()
+        return [record for record in map(json.loads, lines) if record.get("request_id") == request_id]
+
+    assert eventually(lambda: bool(records()))
+    return records()[0]["request"]["client_address"], _logged(app, request_id)["client"]
+
+
+def test_behind_a_load_balancer_both_read_the_entry_that_it_wrote() -> None:
+    def hop(choices: EnvoyChoices) -> EnvoyChoices:
+        return replace(choices, trusted_hops=1)
+
+    with live((), serve=("--trusted-hops", "1"), envoy=hop) as app:
+        assert _client(app, "6.6.6.6, 203.0.113.9") == ("203.0.113.9", "203.0.113.9")
+        assert _client(app, "203.0.113.8") == ("203.0.113.8", "203.0.113.8")
+
+
+def test_at_the_edge_behind_a_cdn_both_read_the_entry_that_it_wrote() -> None:
+    def edge(choices: EnvoyChoices) -> EnvoyChoices:
+        return replace(choices, trusted_hops=1, edge=True)
+
+    env = {"AUTHZ_XFF_APPENDED": "true"}
+    with live((), serve=("--trusted-hops", "1"), env=env, envoy=edge) as app:
+        recorded, logged = _client_at_the_edge(app, "6.6.6.6, 203.0.113.9")
+        assert (recorded, logged) == ("203.0.113.9", "203.0.113.9")
+
+
+def _client_at_the_edge(app: Live, forwarded: str) -> tuple[str, str]:
+    """Like `_client`, where Envoy gives every request an id of its own."""
+    app.send("GET", "/public/edge", ("x-forwarded-for", forwarded))
+    assert eventually(lambda: "/public/edge" in app.stage.records.read_text())
+    assert eventually(lambda: "/public/edge" in app.stage.access_log.read_text())
+    record = json.loads(app.stage.records.read_text().splitlines()[-1])
+    return record["request"]["client_address"], json.loads(app.stage.access_log.read_text())["client"]
+
+
+def test_a_client_cannot_choose_its_address_where_no_proxy_is_trusted(app: Live) -> None:
+    recorded, _ = _client(app, "6.6.6.6")
+    assert recorded == "127.0.0.1"

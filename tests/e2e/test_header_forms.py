@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import replace
 
 import pytest
 
-from authz.proxy.stage import envoy_choices, start_envoy
-from tests.support.proxy import Live
+from tests.support.proxy import Live, another_envoy
 
 pytestmark = pytest.mark.e2e
 
@@ -17,15 +14,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def joined_port(app: Live) -> Iterator[int]:
     """The port of a second Envoy before the same sidecar, with `encode_raw_headers: false`."""
-    scene, upstream_port = app.stage.scene, app.stage.upstream.port
-    authz = envoy_choices(scene, upstream_port).authz
-    directory = scene.directory / "joined"
-    directory.mkdir()
-    joined = replace(
-        scene, directory=directory, envoy=lambda choices: replace(choices, raw_headers=False, authz=authz)
-    )
-    with ExitStack() as stack:
-        _, (port, _) = start_envoy(joined, upstream_port, stack)
+    with another_envoy(app, "joined", raw_headers=False) as port:
         yield port
 
 

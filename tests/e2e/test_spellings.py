@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from authz.proxy.upstream import Seen
-from tests.support.proxy import Live
+from tests.support.proxy import Live, another_envoy
 from tests.support.spellings import falls_under, fixed_spellings, readings, spelled_paths
 
 pytestmark = pytest.mark.e2e
@@ -98,9 +99,31 @@ def test_the_lenient_reader_recognises_what_it_should(spelling: str) -> None:
     assert could_be_admin(Seen("GET", spelling, ()))
 
 
-def _leak(app: Live, spelling: str, host: str, *, http2: bool) -> str:
+def _careless(config: str) -> str:
+    """Set an Envoy up as others may: it passes on every path as it came."""
+    for ours, theirs in (
+        ("normalize_path: true", "normalize_path: false"),
+        ("merge_slashes: true", "merge_slashes: false"),
+        (
+            "path_with_escaped_slashes_action: REJECT_REQUEST",
+            "path_with_escaped_slashes_action: KEEP_UNCHANGED",
+        ),
+        ("headers_with_underscores_action: REJECT_REQUEST", "headers_with_underscores_action: ALLOW"),
+    ):
+        assert ours in config
+        config = config.replace(ours, theirs)
+    return config
+
+
+@pytest.fixture(scope="module")
+def careless_port(app: Live) -> Iterator[int]:
+    with another_envoy(app, "careless", edit=_careless) as port:
+        yield port
+
+
+def _leak(app: Live, spelling: str, host: str, *, http2: bool, port: int = 0) -> str:
     """Return the path by which a spelling got through, or ""."""
-    reply, seen = (app.send2 if http2 else app.send)("GET", spelling, host=host)
+    reply, seen = (app.send2 if http2 else app.send)("GET", spelling, host=host, port=port)
     assert len(seen) == (reply.status == 200), (spelling, reply.status)
     return next((each.path for each in seen if could_be_admin(each)), "")
 
@@ -127,6 +150,40 @@ def test_no_spelling_of_a_protected_path_reaches_the_application(app: Live, host
 def test_no_generated_spelling_does_either(app: Live, spelling: str, http2: bool) -> None:
     http2 = http2 and spelling.startswith("/")
     assert _leak(app, spelling, "open.test", http2=http2) == ""
+
+
+@pytest.mark.parametrize("host", ["open.test", "closed.test"])
+def test_behind_an_envoy_that_cleans_nothing_we_alone_keep_them_out(
+    app: Live, careless_port: int, host: str
+) -> None:
+    leaks = {spelling: _leak(app, spelling, host, http2=False, port=careless_port) for spelling in SPELLINGS}
+    assert {spelling: path for spelling, path in leaks.items() if path} == {}
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(spelling=spelled_paths("/admin").filter(lambda path: TYPEABLE.fullmatch(path)))
+def test_behind_such_an_envoy_no_generated_spelling_gets_through_either(
+    app: Live, careless_port: int, spelling: str
+) -> None:
+    assert _leak(app, spelling, "open.test", http2=False, port=careless_port) == ""
+
+
+def test_an_envoy_that_cleans_nothing_passes_odd_paths_on_to_us(app: Live, careless_port: int) -> None:
+    for path in ("//items", "/items/../items", "/items%2f7"):
+        reply, seen = app.send("GET", path, app.key(), port=careless_port)
+        assert (reply.status, reply.header("x-authz-reason"), seen) == (400, "bad_request", [])
+
+
+@pytest.mark.parametrize("name", ["x_auth_customer", "X_Auth-Customer", "x.auth_customer", "x_tenant"])
+def test_behind_such_an_envoy_underscores_forge_no_identity(app: Live, careless_port: int, name: str) -> None:
+    reply, seen = app.send("GET", "/items", app.key(), (name, "root"), port=careless_port)
+    assert reply.status == 200
+    assert "root" not in repr(seen)
 
 
 def test_the_open_host_is_open_so_that_the_test_above_can_fail(app: Live) -> None:

@@ -6,15 +6,16 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from authz.proxy.choices import EnvoyChoices
 from authz.proxy.client import Reply, request_bytes, send_raw
 from authz.proxy.keys import Wanted, make_keys
 from authz.proxy.process import program
-from authz.proxy.stage import Scene, Stage, short_directory, staged
+from authz.proxy.stage import Scene, Stage, envoy_choices, short_directory, staged, start_envoy
 from authz.proxy.upstream import Seen
 from tests.support.http2 import send_h2
 
@@ -71,12 +72,24 @@ class Live:
         return reply, self.stage.upstream.take()
 
     def send2(
-        self, method: str, target: str, *headers: tuple[str, str], host: str = "app.test", body: bytes = b""
+        self,
+        method: str,
+        target: str,
+        *headers: tuple[str, str],
+        host: str = "app.test",
+        body: bytes = b"",
+        port: int = 0,
     ) -> tuple[Reply, list[Seen]]:
         """Send a request of HTTP/2 as it is spelled."""
-        self.stage.upstream.take()
         pseudo = [(":method", method), (":scheme", "http"), (":authority", host), (":path", target)]
-        reply = send_h2(self.stage.port, [*pseudo, *headers], body)
+        return self.send_list([*pseudo, *headers], body, port)
+
+    def send_list(
+        self, headers: Sequence[tuple[str, str]], body: bytes = b"", port: int = 0
+    ) -> tuple[Reply, list[Seen]]:
+        """Send any header list at all over HTTP/2."""
+        self.stage.upstream.take()
+        reply = send_h2(port or self.stage.port, headers, body)
         return reply, self.stage.upstream.take()
 
     def key(self, name: str = "acme") -> tuple[str, str]:
@@ -103,6 +116,24 @@ def live(wanted: Sequence[Wanted] = KEYS, **changes: Any) -> Iterator[Live]:
     with staged(scene(directory, **changes)) as stage:
         yield Live(stage, tokens)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def another_envoy(app: Live, name: str, *, edit: Callable[[str], str] = str, **changes: Any) -> Iterator[int]:
+    """A second Envoy, set up otherwise, before the same sidecar and application; yields its port."""
+    scene, upstream = app.stage.scene, app.stage.upstream.port
+    directory = scene.directory / name
+    directory.mkdir()
+    authz = envoy_choices(scene, upstream).authz
+
+    def change(choices: EnvoyChoices) -> EnvoyChoices:
+        return replace(choices, **{"authz": authz, "upgrades": ("websocket",), **changes})
+
+    with ExitStack() as stack:
+        _, (port, _) = start_envoy(
+            replace(scene, directory=directory, envoy=change, edit=edit), upstream, stack
+        )
+        yield port
 
 
 def eventually(holds: Callable[[], bool], timeout_s: float = 5.0) -> bool:

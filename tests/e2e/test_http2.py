@@ -1,0 +1,81 @@
+"""What only HTTP/2 can say: nothing of it reaches the application unjudged."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.proxy import Live
+
+pytestmark = pytest.mark.e2e
+
+GET = [(":method", "GET"), (":scheme", "http"), (":authority", "open.test"), (":path", "/other")]
+
+
+def test_a_plain_request_passes_so_that_the_others_can_fail(app: Live) -> None:
+    reply, seen = app.send_list(GET)
+    assert (reply.status, [each.path for each in seen]) == (200, ["/other"])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [*GET, ("X-Upper", "1")],
+        [*GET, ("x-a", "b\r\nx-auth-customer: root")],
+        [*GET, ("x-a", "b\0c")],
+        [*GET, ("x-a\r\nx-b", "c")],
+        [*GET, ("x a", "c")],
+        [*GET, (":path", "/admin")],
+        [*GET, (":authority", "closed.test")],
+        [*GET, (":method", "POST")],
+        [*GET, (":odd", "x")],
+        [*GET[:3], (":path", "")],
+        [*GET[:3], (":path", "other")],
+        [*GET[:3], (":path", "/a b")],
+        [*GET[:3], (":path", "/a\r\nhost: x")],
+        [*GET[1:], (":method", "GET /admin HTTP/1.1\r\nx: ")],
+        [*GET, ("transfer-encoding", "chunked")],
+        [*GET, ("connection", "x-auth-customer")],
+        [*GET[1:], (":method", "")],
+    ],
+    ids=repr,
+)
+def test_a_malformed_request_never_reaches_the_application(app: Live, headers: list[tuple[str, str]]) -> None:
+    reply, seen = app.send_list(headers)
+    assert reply.status in (0, 400, 405)
+    assert seen == []
+
+
+def test_extended_connect_is_refused(app: Live) -> None:
+    headers = [(":method", "CONNECT"), (":protocol", "websocket"), *GET[1:3], (":path", "/live"), app.key()]
+    reply, seen = app.send_list(headers)
+    assert reply.status in (0, 400, 403, 404, 405)
+    assert seen == []
+
+
+def test_connect_is_refused(app: Live) -> None:
+    reply, seen = app.send_list([(":method", "CONNECT"), (":authority", "open.test:80")])
+    assert reply.status in (0, 400, 403, 404, 405)
+    assert seen == []
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "HTTP", "javascript", "https"])
+def test_an_odd_scheme_opens_nothing(app: Live, scheme: str) -> None:
+    headers = [(":method", "GET"), (":scheme", scheme), (":authority", "open.test"), (":path", "/admin")]
+    reply, seen = app.send_list(headers)
+    assert reply.status in (0, 400, 403)
+    assert seen == []
+
+
+def test_a_host_header_beside_the_authority_does_not_choose_another_judge(app: Live) -> None:
+    headers = [(":method", "GET"), (":scheme", "http"), (":authority", "closed.test"), (":path", "/other")]
+    reply, seen = app.send_list([*headers, ("host", "open.test")])
+    assert reply.status in (0, 400, 403)
+    assert seen == []
+
+
+def test_cookies_in_pieces_are_one_cookie(app: Live) -> None:
+    pieces = [("cookie", "theme=dark"), ("cookie", f"session={app.tokens['acme']}")]
+    reply, seen = app.send2("GET", "/items", *pieces)
+    assert reply.status == 200
+    assert app.tokens["acme"] not in repr(seen)
+    assert seen[0].values("cookie") == ["theme=dark"]
