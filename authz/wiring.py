@@ -29,6 +29,7 @@ from authz.model.site import Listener
 from authz.record.keeper import Keeper
 from authz.record.metrics import CONTENT_TYPE, Facts, Metrics, RecordFacts, SnapshotFacts
 from authz.record.queue import RecordQueue
+from authz.record.redact import check_header_names
 from authz.record.sinks import open_sink
 from authz.record.tally import Tally
 from authz.response.refusal import Refuser
@@ -346,5 +347,6 @@ def require_supported(settings: Settings) -> None:
         raise ConfigError("--hosts: not supported yet; leave it out")
     if settings.record.dynamic_metadata:
         raise ConfigError("dynamic_metadata: not supported yet; leave it out")
+    check_header_names(settings.record.record_headers)
     if not settings.serve.policies:
         raise ConfigError("--policies: no directory is named; name at least one")

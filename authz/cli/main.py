@@ -7,11 +7,9 @@ command line chooses what is imported, and only help and completion import all o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from typing import NamedTuple
 
-import click
 import typer
 
 from authz import __version__
@@ -75,18 +73,12 @@ def _root(
 
 def main() -> None:
     """Run the command line. Exit codes: 0 yes, 1 the answer is no, 2 usage, 3 cannot run."""
-    _run(lambda: build(sys.argv[1:])(standalone_mode=True))
-
-
-def _run(command: Callable[[], object]) -> None:
     try:
-        command()
+        build(sys.argv[1:])()
     except ConfigError as error:
         _fail(str(error), CANNOT_RUN)
     except AuthzError as error:
         _fail(str(error), 1)
-    except click.ClickException as error:
-        _fail(error.format_message(), error.exit_code)
 
 
 def _fail(message: str, code: int) -> None:

@@ -1,0 +1,219 @@
+"""The bench: start everything, measure in interleaved rounds, take medians.
+
+All servers run from the start, so each round asks each of them under the same conditions; a machine that
+gets slower for a minute slows a whole round, and the median does not see it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+
+from authz.bench import load, subjects, through_envoy, usage
+from authz.bench.documents import PolicySet
+from authz.bench.subjects import EMPTY, Case, Server
+from authz.model.errors import NotStarted
+from authz.proxy.process import Child
+
+KEYS = 10_000
+SIZES = (1000, 10, 10_000)  # the first is the one that everything else is measured on
+START_POLICIES, START_KEYS = 1000, 1000
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long to measure."""
+
+    rounds: int = 5
+    calls: int = 30_000
+    warm_calls: int = 3000
+    paced_per_s: int = 2000
+    seconds: int = 3
+
+
+@dataclass(slots=True)
+class Row:
+    """One case: medians over the rounds."""
+
+    name: str
+    cpu_us: float = 0.0  # per check, user and system, of the server alone
+    per_s: float = 0.0
+    p50_us: float = 0.0
+    p99_us: float = 0.0
+    memory_mib: float = 0.0
+    ratio: float = 0.0  # CPU against the empty server, median of the ratios within each round
+    cpu_rounds_us: list[float] = field(default_factory=list)
+    speed_rounds: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that was measured."""
+
+    machine: str
+    effort: Effort
+    rows: list[Row] = field(default_factory=list)
+    proxied: list[Row] = field(default_factory=list)
+    ready_s: float = 0.0
+    size_ratio: float = 0.0  # CPU with 10,000 policies against 10
+    missing: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as plain data."""
+        return asdict(self)
+
+
+def run(directory: Path, effort: Effort, progress: Progress) -> Report:
+    """Measure.
+
+    Raises:
+        NotStarted: something does not come up, or answers otherwise than expected.
+    """
+    report = Report(
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}", effort
+    )
+    report.missing = load.missing()
+    with ExitStack() as stack:
+        report.ready_s = _ready_s(directory, progress)
+        if "h2load" not in report.missing:
+            _checks(directory, effort, stack, report, progress)
+        if "wrk" not in report.missing:
+            _proxied(directory, effort, report, progress)
+    return report
+
+
+def _ready_s(directory: Path, progress: Progress) -> float:
+    """Start a sidecar three times and take the median."""
+    progress(f"start-up with {START_POLICIES} policies and {START_KEYS} keys")
+    written = subjects.policy_set(directory / "start", START_POLICIES, START_KEYS)
+    took = []
+    for number in range(3):
+        scratch = directory / f"start-{number}"
+        scratch.mkdir()
+        with ExitStack() as stack:
+            took.append(subjects.start_sidecar(scratch, written, stack).ready_s)
+    return median(took)
+
+
+def _checks(directory: Path, effort: Effort, stack: ExitStack, report: Report, progress: Progress) -> None:
+    scratch = directory / "frames"
+    scratch.mkdir()
+    empty = subjects.start_empty(directory, stack)
+    cases: list[Case] = []
+    for size in SIZES:
+        progress(f"starting the sidecar with {size} policies and {KEYS} keys")
+        written, server = _sidecar(directory, size, stack)
+        name = f"whole check, {size} policies"
+        case = subjects.allowed(name, server, written, scratch, effort.rounds)
+        if not cases:
+            cases.append(Case(EMPTY, empty, case.frames))
+            cases.append(case)
+            cases += subjects.refusals(server, written, scratch)
+        else:
+            cases.append(case)
+    report.rows = _measure(cases, effort, progress)
+    _compare(report)
+    for row, case in zip(report.rows[:2], cases[:2], strict=True):
+        progress(f"{row.name} at {effort.paced_per_s}/s")
+        paced = load.paced(case.server.socket, case.frames[0], effort.paced_per_s, effort.seconds, scratch)
+        row.p50_us, row.p99_us = paced.p50_us, paced.p99_us
+
+
+def _sidecar(directory: Path, size: int, stack: ExitStack) -> tuple[PolicySet, Server]:
+    written = subjects.policy_set(directory / f"policies-{size}", size, KEYS)
+    place = directory / f"sidecar-{size}"
+    place.mkdir()
+    return written, subjects.start_sidecar(place, written, stack)
+
+
+def _measure(cases: Sequence[Case], effort: Effort, progress: Progress) -> list[Row]:
+    rows = [Row(case.name) for case in cases]
+    for case in cases:
+        for frame in case.frames:
+            load.calls(case.server.socket, frame, max(64, effort.warm_calls // len(case.frames)))
+    for number in range(effort.rounds):
+        progress(f"round {number + 1} of {effort.rounds}")
+        for case, row in zip(cases, rows, strict=True):
+            _ask(case, row, number, effort.calls)
+    for case, row in zip(cases, rows, strict=True):
+        row.cpu_us, row.per_s = median(row.cpu_rounds_us), median(row.speed_rounds)
+        row.memory_mib = usage.resident_mib(case.server.child.pid)
+    return rows
+
+
+def _ask(case: Case, row: Row, number: int, count: int) -> None:
+    server = case.server
+    if server.records is not None and server.records.exists():
+        os.truncate(server.records, 0)
+    counted = server.counts()
+    before_s = usage.cpu_s(server.child.pid)
+    run_ = load.calls(server.socket, case.frames[number % len(case.frames)], count)
+    row.cpu_rounds_us.append((usage.cpu_s(server.child.pid) - before_s) / count * 1e6)
+    row.speed_rounds.append(run_.calls / run_.wall_s)
+    if case.reason:
+        _require(case, server.counts(), counted, count)
+
+
+def _require(case: Case, after: dict[str, float], before: dict[str, float], count: int) -> None:
+    """A figure counts only if every single answer was the expected one."""
+    found = after.get(case.reason, 0) - before.get(case.reason, 0)
+    if found != count:
+        raise NotStarted(f"{case.name}: {found:.0f} of {count} checks ended as `{case.reason}`")
+
+
+def _compare(report: Report) -> None:
+    floor = report.rows[0].cpu_rounds_us
+    for row in report.rows:
+        row.ratio = median(ours / theirs for ours, theirs in zip(row.cpu_rounds_us, floor, strict=True))
+    by_name = {row.name: row.cpu_rounds_us for row in report.rows}
+    large, small = (by_name[f"whole check, {size} policies"] for size in (max(SIZES), min(SIZES)))
+    report.size_ratio = median(many / few for many, few in zip(large, small, strict=True))
+
+
+def _proxied(directory: Path, effort: Effort, report: Report, progress: Progress) -> None:
+    """Nothing else runs meanwhile: on two cores every idle neighbour would still be felt."""
+    with ExitStack() as stack:
+        progress("requests through Envoy")
+        place = directory / "proxied"
+        place.mkdir()
+        written = subjects.policy_set(place / "policies", SIZES[0], KEYS)
+        server = subjects.start_sidecar(place, written, stack)
+        host, path = written.target(7)
+        headers = {"host": host, "x-api-key": written.tokens[7]}
+        sides = {
+            "Envoy without authorization": through_envoy.start(place, server, stack, authorized=False),
+            "Envoy with authz, whole check": through_envoy.start(place, server, stack, authorized=True),
+        }
+        rows = {name: Row(name) for name in sides}
+        halves: dict[str, list[load.Run]] = {name: [] for name in sides}
+        for number in range(effort.rounds + 1):
+            for name, (envoy, port) in sides.items():
+                run_, cpu_us = _request(envoy, server, f"http://127.0.0.1:{port}{path}", headers, effort)
+                if number:  # the first round warms
+                    halves[name].append(run_)
+                    rows[name].cpu_rounds_us.append(cpu_us)
+        for name, row in rows.items():
+            row.per_s = median(run_.calls / run_.wall_s for run_ in halves[name])
+            row.p50_us = median(run_.p50_us for run_ in halves[name])
+            row.p99_us = median(run_.p99_us for run_ in halves[name])
+            row.cpu_us = median(row.cpu_rounds_us)
+        report.proxied = list(rows.values())
+
+
+def _request(
+    envoy: Child, server: Server, url: str, headers: dict[str, str], effort: Effort
+) -> tuple[load.Run, float]:
+    """Return a run, and the CPU per request of Envoy and sidecar together."""
+    pids = (envoy.pid, server.child.pid)
+    before_s = sum(map(usage.cpu_s, pids))
+    found = load.requests(url, headers, effort.seconds)
+    if found.refused:
+        raise NotStarted(f"{found.refused} of {found.calls} requests through Envoy were refused")
+    return found, (sum(map(usage.cpu_s, pids)) - before_s) / found.calls * 1e6

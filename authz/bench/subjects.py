@@ -1,0 +1,126 @@
+"""What is measured: running servers, and the cases that are asked of them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from authz.bench import documents
+from authz.bench.documents import PolicySet
+from authz.bench.frame import frame
+from authz.proxy.process import Child, Plan, free_port, http_get, program
+
+EMPTY = "empty server, same front"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server.
+
+    Args:
+        ops_port: where its metrics are; 0 for the empty server.
+        ready_s: from the start of the process until it said that it was ready.
+    """
+
+    child: Child
+    socket: Path
+    ops_port: int = 0
+    records: Path | None = None
+    ready_s: float = 0.0
+
+    def counts(self) -> dict[str, float]:
+        """Return how many checks ended so far, by reason."""
+        page = http_get(self.ops_port, "/metrics") if self.ops_port else None
+        found: dict[str, float] = {}
+        for line in (page[1].decode() if page else "").splitlines():
+            if line.startswith("authz_checks_total{"):
+                labels, _, count = line.rpartition(" ")
+                found[labels.partition('reason="')[2].partition('"')[0]] = float(count)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One kind of check, asked of one server.
+
+    Args:
+        frames: prepared calls, one for each round in turn.
+        reason: how every one of them must end; "" where the server cannot tell.
+    """
+
+    name: str
+    server: Server
+    frames: tuple[Path, ...]
+    reason: str = ""
+
+
+def start_empty(directory: Path, stack: ExitStack) -> Server:
+    """Start the floor of every comparison."""
+    socket = directory / "empty.sock"
+    command = [sys.executable, "-m", "authz.bench.empty", str(socket)]
+    child = stack.enter_context(
+        Child(Plan("the empty server", command, directory / "empty.log", Path("/dev/null")))
+    )
+    child.wait_until(socket.exists)
+    return Server(child, socket)
+
+
+def start_sidecar(directory: Path, policies: PolicySet, stack: ExitStack) -> Server:
+    """Start the whole sidecar, with records to a file."""
+    socket, records, port = directory / "authz.sock", directory / "records.jsonl", free_port()
+    command = [program("authz"), "serve", "--policies", str(policies.directory)]
+    command += ["--listen", f"unix:{socket}", "--ops", f"127.0.0.1:{port}", "--debug", "off"]
+    env = {"API_KEY_SALT": documents.PEPPER, "AUTHZ_RECORD_SINK": f"file:{records}", "LOG_LEVEL": "warning"}
+    began = time.monotonic()
+    child = stack.enter_context(
+        Child(Plan("the sidecar", command, directory / "sidecar.log", Path("/dev/null"), env))
+    )
+    child.wait_until(lambda: (http_get(port, "/ready") or (0,))[0] == 200, timeout_s=90)
+    return Server(child, socket, port, records, time.monotonic() - began)
+
+
+def policy_set(directory: Path, policies: int, keys: int) -> PolicySet:
+    """Write a policy set into a new directory."""
+    directory.mkdir()
+    return documents.write(directory, policies, keys)
+
+
+def allowed(name: str, server: Server, policies: PolicySet, scratch: Path, rounds: int) -> Case:
+    """Return the whole check that allows: each round another key, another policy."""
+    step = max(1, len(policies.tokens) // rounds)
+    frames = []
+    for number in range(rounds):
+        host, path = policies.target(number * 7919)
+        frames.append(_kept(scratch, f"{name}-{number}", frame(host, path, policies.tokens[number * step])))
+    return Case(name, server, tuple(frames), "allowed")
+
+
+def refusals(server: Server, policies: PolicySet, scratch: Path) -> Sequence[Case]:
+    """Return one case for each kind of refusal."""
+    good, other = policies.tokens[0], policies.tokens[1]
+    host, path = policies.target(1)
+    refused = "refused.example.com"
+    asked = {
+        "refused: path with dot segments": (frame(host, "/a/../b", good), "bad_request"),
+        "refused: no key": (frame(host, path), "credential_missing"),
+        "refused: checksum wrong": (frame(host, path, good[:-1] + "0"), "credential_invalid"),
+        "refused: key revoked": (frame(host, path, policies.revoked), "credential_invalid"),
+        "refused: no policy": (frame("nobody.example.com", path, good), "no_matching_policy"),
+        "refused: condition false": (frame(refused, "/keys/a", good), "not_permitted"),
+        "refused: deny rule": (frame(refused, "/denied/a", good), "denied_by_rule"),
+        "refused: rate limited": (frame(refused, "/once", other), "rate_limited"),
+    }
+    return [
+        Case(name, server, (_kept(scratch, name, prepared),), reason)
+        for name, (prepared, reason) in asked.items()
+    ]
+
+
+def _kept(scratch: Path, name: str, prepared: bytes) -> Path:
+    file = scratch / f"{''.join(c if c.isalnum() else '-' for c in name)}.frame"
+    file.write_bytes(prepared)
+    return file
