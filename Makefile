@@ -36,6 +36,7 @@ bench: .venv/.installed ## cost per check against an empty server, in one run
 
 schema: .venv/.installed ## write what is generated from code: policies/schema, docs
 	$(BIN)/authz policy schema > policies/schema/policy.schema.json
+	$(BIN)/authz docs
 
 lock: ## renew the lock files
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
