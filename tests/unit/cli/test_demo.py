@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Scenery:
 
 
 @pytest.fixture
-def scenery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Scenery:
+def scenery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Scenery]:
     scenery = Scenery()
 
     @contextmanager
@@ -52,7 +53,10 @@ def scenery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Scenery:
     monkeypatch.setattr(demo, "make_keys", lambda *_: {key.name: f"ak_live_{key.name}" for key in KEYS})
     monkeypatch.setattr(demo, "walk", walk)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    return scenery
+    yield scenery
+    # The path of pytest's own directory is too long for sockets, so the run's may be elsewhere.
+    if scenery.directory:
+        shutil.rmtree(scenery.directory, ignore_errors=True)
 
 
 def _run() -> Result:
