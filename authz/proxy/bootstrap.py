@@ -57,12 +57,11 @@ def written(choices: EnvoyChoices) -> str:
 
 def _heading(choices: EnvoyChoices) -> str:
     """Say which sidecar belongs to this Envoy: both have to count proxies alike."""
-    hosts = "".join(f" --hosts '{host}'" for host in choices.hosts)
     hops = f" --trusted-hops {choices.trusted_hops}" if choices.trusted_hops else ""
     appended = ", with the setting `xff_appended: true`" if choices.edge and choices.trusted_hops else ""
     return (
         "# Envoy with authz beside it. Written by `authz envoy config`: change its flags, not this file.\n"
-        f"# The sidecar: authz serve --policies DIR --listen {choices.authz[0]}{hosts}{hops}{appended}\n"
+        f"# The sidecar: authz serve --policies DIR --listen {choices.authz[0]}{hops}{appended}\n"
     )
 
 

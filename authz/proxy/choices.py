@@ -75,27 +75,29 @@ def server(text: str, flag: str) -> TcpAddress:
     Raises:
         ConfigError: it is none.
     """
-    where = sidecar(text, flag)
-    if isinstance(where, UnixAddress):
-        raise ConfigError(f"{flag}: `{text}` is a Unix socket; write `HOST:PORT`")
+    try:
+        where = parse_address(text)
+    except ConfigError:
+        where = None
+    if not isinstance(where, TcpAddress) or where.port == 0:
+        raise ConfigError(f"{flag}: `{text}` is not HOST:PORT; write for example `127.0.0.1:8080`")
     return where
 
 
-def sidecar(text: str, flag: str = "--authz") -> Address:
+def sidecar(text: str) -> Address:
     """Read an address of the sidecar: a Unix socket by its absolute path, or a host and a port.
 
     Raises:
         ConfigError: it is neither.
     """
+    if not text.startswith("unix:"):
+        return server(text, "--authz")
     try:
         where = parse_address(text)
     except ConfigError as fault:
-        raise ConfigError(f"{flag}: {fault}") from None
-    if isinstance(where, UnixAddress):
-        if not where.path.is_absolute():
-            raise ConfigError(f"{flag}: `{text}` is not an absolute path; write `unix:/run/authz.sock`")
-    elif where.port == 0:
-        raise ConfigError(f"{flag}: `{text}` has no port; Envoy's configuration needs a fixed one")
+        raise ConfigError(f"--authz: {fault}") from None
+    if isinstance(where, UnixAddress) and not where.path.is_absolute():
+        raise ConfigError(f"--authz: `{text}` is not an absolute path; write `unix:/run/authz.sock`")
     return where
 
 
