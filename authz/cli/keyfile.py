@@ -21,6 +21,7 @@ from authz.policy.document import API_VERSION
 from authz.policy.kind_identity import ApiKeySpec
 from authz.policy.load import Cache
 from authz.policy.loaded import Document
+from authz.policy.shape import written_names
 from authz.policy.yaml import MAX_FILE_BYTES
 
 Data = dict[str, Any]  # any: what a YAML document holds, checked by `checked` before it is written
@@ -28,7 +29,7 @@ Data = dict[str, Any]  # any: what a YAML document holds, checked by `checked` b
 _ORDER = (
     ("apiVersion", "kind", "metadata", "spec"),
     ("name", "labels", "annotations"),
-    tuple(field.alias or name for name, field in ApiKeySpec.model_fields.items()),
+    written_names(ApiKeySpec),
     ("version", "pepper", "digest", "expiresAt"),
 )
 

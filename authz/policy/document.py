@@ -21,7 +21,7 @@ from authz.policy.kind_limit import LimitSpec
 from authz.policy.kind_policy import PolicySpec
 from authz.policy.kind_site import SiteSpec
 from authz.policy.kind_test import PolicyTestSpec
-from authz.policy.shape import Metadata, Model
+from authz.policy.shape import Metadata, Model, model
 
 API_VERSION = "policy.authz/v1alpha1"
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
@@ -29,6 +29,7 @@ SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 _Version = Annotated[Literal["policy.authz/v1alpha1"], Field(description="Version of the contract.")]
 
 
+@model
 class _Written(Model):
     """What every document says before its spec."""
 
@@ -36,6 +37,7 @@ class _Written(Model):
     metadata: Metadata
 
 
+@model
 class Policy(_Written):
     """Rules for some hosts: who may do what."""
 
@@ -43,6 +45,7 @@ class Policy(_Written):
     spec: PolicySpec
 
 
+@model
 class Site(_Written):
     """How requests for some hosts are read and refused."""
 
@@ -50,6 +53,7 @@ class Site(_Written):
     spec: SiteSpec
 
 
+@model
 class IdentityProvider(_Written):
     """How callers prove who they are."""
 
@@ -57,6 +61,7 @@ class IdentityProvider(_Written):
     spec: IdentityProviderSpec
 
 
+@model
 class ApiKey(_Written):
     """One API key; holds no secret and is safe in Git."""
 
@@ -64,6 +69,7 @@ class ApiKey(_Written):
     spec: ApiKeySpec
 
 
+@model
 class Customer(_Written):
     """What holds for all credentials of one customer."""
 
@@ -71,6 +77,7 @@ class Customer(_Written):
     spec: CustomerSpec
 
 
+@model
 class Limit(_Written):
     """How often a caller may ask."""
 
@@ -78,6 +85,7 @@ class Limit(_Written):
     spec: LimitSpec
 
 
+@model
 class PolicyTest(_Written):
     """Requests with known answers."""
 
@@ -89,6 +97,9 @@ Written = Policy | Site | IdentityProvider | ApiKey | Customer | Limit | PolicyT
 
 KINDS: Mapping[str, type[Written]] = MappingProxyType(
     {model.__name__: model for model in (Policy, Site, IdentityProvider, ApiKey, Customer, Limit, PolicyTest)}
+)
+READERS: Mapping[str, TypeAdapter[Written]] = MappingProxyType(
+    {kind: TypeAdapter(model) for kind, model in KINDS.items()}
 )
 LATER_KINDS = frozenset(("Data", "Scope", "SigningKey"))
 

@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from authz.model.reason import Coarse
 from authz.policy import texts
 from authz.policy.host import parse_host
 from authz.policy.path import parse_path
@@ -92,6 +93,15 @@ Line = Annotated[
 HeaderValue = Annotated[
     str,
     _like(r"[!-~]([ -~]{0,4094}[!-~])?", "a header value: write visible ASCII, at most 4096 characters"),
+]
+
+_TOLD = (*(told.value for told in Coarse), "default")
+Told = Annotated[
+    str,
+    _like(
+        f"({'|'.join(_TOLD)})",
+        f"what a client is told: write one of {', '.join(f'`{one}`' for one in _TOLD)}",
+    ),
 ]
 
 Method = Annotated[str, _Text(texts.check_method, {"pattern": "^[A-Z][A-Z0-9_-]{0,31}$"})]

@@ -22,9 +22,10 @@ from authz.policy.fields import (
     Unlike,
     Url,
 )
-from authz.policy.shape import Labels, Model, RateSpec
+from authz.policy.shape import Labels, Model, RateSpec, model
 
 
+@model
 class CredentialIn(Model):
     """One place of a request that may hold a credential: a header, a cookie or a query parameter."""
 
@@ -44,12 +45,14 @@ class CredentialIn(Model):
         return CredentialPlace(PlaceKind.QUERY, self.query or "")
 
 
+@model
 class ApiKeyProvider(Model):
     """API keys, as ApiKey documents name them."""
 
     places: Some[CredentialIn] = Field(alias="in", description="Where the key stands.")
 
 
+@model
 class Jwks(Model):
     """Where the keys of an issuer come from."""
 
@@ -57,6 +60,7 @@ class Jwks(Model):
     file: Line | None = Field(default=None, description="File that holds the key set.")
 
 
+@model
 class Claim(Model):
     """Which claim an attribute is taken from."""
 
@@ -64,6 +68,7 @@ class Claim(Model):
     type: Literal["string", "words", "list"] = Field(description="`words`: a text split at spaces.")
 
 
+@model
 class JwtProvider(Model):
     """JSON Web Tokens of one issuer; not supported yet."""
 
@@ -74,10 +79,13 @@ class JwtProvider(Model):
     ] = Field(description="Accepted signature algorithms.")
     jwks: Jwks = Field(description="Keys of the issuer: `url` or `file`.")
     places: Some[CredentialIn] = Field(alias="in", description="Where the token stands.")
-    claims: dict[Literal["customer", "scopes"], Claim] = Field(default={}, description="Attribute to claim.")
+    claims: dict[Literal["customer", "scopes"], Claim] = Field(
+        default_factory=dict, description="Attribute to claim."
+    )
     forward: bool = Field(default=False, description="The upstream still gets the accepted token.")
 
 
+@model
 class IdentityProviderSpec(Model):
     """How callers prove who they are."""
 
@@ -94,6 +102,7 @@ class IdentityProviderSpec(Model):
         return tuple(place.to_place() for place in provider.places) if provider else ()
 
 
+@model
 class KeySecret(Model):
     """One version of a key's secret: a digest, which cannot be presented as a key."""
 
@@ -103,6 +112,7 @@ class KeySecret(Model):
     expires_at: Instant | None = Field(default=None, description="End of a rotation's overlap, exclusive.")
 
 
+@model
 class ApiKeySpec(Model):
     """One API key of a customer; holds no secret."""
 
@@ -112,7 +122,7 @@ class ApiKeySpec(Model):
     scopes: Unlike[Scope] | None = Field(
         default=None, description="What conditions see in `identity.scopes`."
     )
-    labels: Labels = Field(default={}, description="What conditions see in `identity.labels`.")
+    labels: Labels = Field(default_factory=dict, description="What conditions see in `identity.labels`.")
     not_before: Instant | None = Field(default=None, description="First moment at which the key is valid.")
     expires_at: Instant | None = Field(default=None, description="First moment at which it no longer is.")
     addresses: Unlike[Network] | None = Field(default=None, description="Networks it may be used from.")
@@ -125,6 +135,7 @@ class ApiKeySpec(Model):
     )
 
 
+@model
 class CustomerSpec(Model):
     """What holds for all keys of one customer."""
 
@@ -132,7 +143,7 @@ class CustomerSpec(Model):
         default=None, description="Name space; required where the set has several."
     )
     enabled: bool = Field(default=True, description="`false` refuses every credential of this customer.")
-    labels: Labels = Field(default={}, description="Labels of its identities; a key's own win.")
+    labels: Labels = Field(default_factory=dict, description="Labels of its identities; a key's own win.")
     limits: Annotated[dict[Name, RateSpec], Field(min_length=1)] | None = Field(
         default=None, description="Rates for this customer: name of a Limit to rate and burst."
     )

@@ -7,15 +7,17 @@ from typing import Literal
 from pydantic import Field
 
 from authz.policy.fields import Expression, Some, Unlike
-from authz.policy.shape import Mode, RateSpec
+from authz.policy.shape import Mode, RateSpec, model
 
 
+@model
 class Tier(RateSpec):
     """Another rate for some callers."""
 
     when: Expression = Field(description="CEL condition over the identity; the first tier that holds counts.")
 
 
+@model
 class LimitSpec(RateSpec):
     """How often: one bucket for each value of `per`."""
 

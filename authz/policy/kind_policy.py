@@ -22,9 +22,10 @@ from authz.policy.fields import (
     Unlike,
     Upgrade,
 )
-from authz.policy.shape import Mode, Model
+from authz.policy.shape import Mode, Model, model
 
 
+@model
 class GrpcMatch(Model):
     """Calls of one gRPC service."""
 
@@ -32,6 +33,7 @@ class GrpcMatch(Model):
     methods: Unlike[RpcMethod] | None = Field(default=None, description="Its methods; default: all.")
 
 
+@model
 class Rule(Model):
     """Which requests are allowed or denied."""
 
@@ -62,6 +64,7 @@ class Rule(Model):
     limits: Unlike[Name] | None = Field(default=None, description="Limits, all spent together or none.")
 
 
+@model
 class OnAllow(Model):
     """What an allowed request carries to the upstream."""
 
@@ -70,6 +73,7 @@ class OnAllow(Model):
     )
 
 
+@model
 class PolicySpec(Model):
     """Rules for some hosts."""
 

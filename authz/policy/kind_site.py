@@ -7,12 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from authz.model.site import PATH_MAX_BYTES
-from authz.policy.fields import HeaderValue, HostText, RefusalHeader, Token, Unlike, Url
-from authz.policy.shape import Model, RateSpec
-
-Told = Literal["bad_request", "unauthenticated", "forbidden", "limited", "unavailable", "default"]
+from authz.policy.fields import HeaderValue, HostText, RefusalHeader, Token, Told, Unlike, Url
+from authz.policy.shape import Model, RateSpec, model
 
 
+@model
 class PathReading(Model):
     """How paths are read."""
 
@@ -23,6 +22,7 @@ class PathReading(Model):
     )
 
 
+@model
 class Redirect(Model):
     """Where a browser is sent instead of being refused."""
 
@@ -30,6 +30,7 @@ class Redirect(Model):
     return_to: Token | None = Field(default=None, description="Query parameter for the URL first asked for.")
 
 
+@model
 class Refusal(Model):
     """What refusals of one told reason carry."""
 
@@ -39,6 +40,7 @@ class Refusal(Model):
     )
 
 
+@model
 class SiteSpec(Model):
     """How requests for some hosts are read and refused."""
 

@@ -8,9 +8,10 @@ from pydantic import Field
 
 from authz.model.reason import Detail, Reason
 from authz.policy.fields import Instant, Line, Name, Scope, Some, Unlike
-from authz.policy.shape import Labels, Model
+from authz.policy.shape import Labels, Model, model
 
 
+@model
 class TestRequest(Model):
     """A request as Envoy would describe it. Nothing is checked here: a test may ask for nonsense."""
 
@@ -20,12 +21,13 @@ class TestRequest(Model):
     host: str = Field(description="Host header.")
     path: str = Field(description="Path and query, as sent.")
     scheme: str = Field(default="https", description="`http` or `https`.")
-    headers: dict[str, str] = Field(default={}, description="Request headers.")
+    headers: dict[str, str] = Field(default_factory=dict, description="Request headers.")
     address: str | None = Field(default=None, description="Client address.")
     principal: str | None = Field(default=None, description="Workload that Envoy authenticated by mTLS.")
     upgrade: str | None = Field(default=None, description="Protocol that the request asks to switch to.")
 
 
+@model
 class TestCredential(Model):
     """A valid token of one ApiKey document, as if it were presented."""
 
@@ -34,6 +36,7 @@ class TestCredential(Model):
     key: Name = Field(description="Name of an ApiKey document.")
 
 
+@model
 class TestIdentity(Model):
     """A caller, as if a provider had proven it."""
 
@@ -43,10 +46,11 @@ class TestIdentity(Model):
     subject: str = Field(default="", description="Who, in the provider's words.")
     customer: Name | None = Field(default=None, description="Customer.")
     scopes: Unlike[Scope] | None = Field(default=None, description="Scopes.")
-    labels: Labels = Field(default={}, description="Labels.")
-    claims: dict[str, Any] = Field(default={}, description="Claims of the token.")
+    labels: Labels = Field(default_factory=dict, description="Labels.")
+    claims: dict[str, Any] = Field(default_factory=dict, description="Claims of the token.")
 
 
+@model
 class TestExpect(Model):
     """What must come of the request; what is left out is not compared."""
 
@@ -64,6 +68,7 @@ class TestExpect(Model):
     limits: tuple[Name, ...] | None = Field(default=None, description="Limits that would be spent.")
 
 
+@model
 class TestCase(Model):
     """One request and what must come of it."""
 
@@ -76,6 +81,7 @@ class TestCase(Model):
     expect: TestExpect = Field(description="What must come of it.")
 
 
+@model
 class PolicyTestSpec(Model):
     """Requests with known answers; tests never spend and never depend on the wall clock."""
 

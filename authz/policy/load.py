@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from authz.model.errors import Place, PolicyError, SnapshotRejected
 from authz.policy.coherence import flaws_in
-from authz.policy.document import KINDS, LATER_KINDS
+from authz.policy.document import KINDS, LATER_KINDS, READERS
 from authz.policy.loaded import AnyDocument, Document, Loaded, canonical_json, revision_of
 from authz.policy.prose import Flaw, flaws_of
 from authz.policy.references import faults_between, warnings_about
@@ -154,13 +154,13 @@ def _faults(source: Source, tree: Tree, flaws: Iterator[Flaw]) -> list[PolicyErr
 
 def _document(source: Source, tree: Tree) -> AnyDocument:
     kind = tree.data.get("kind") if isinstance(tree.data, dict) else None
-    model = KINDS.get(kind) if isinstance(kind, str) else None
-    if model is None or not isinstance(kind, str):
+    reader = READERS.get(kind) if isinstance(kind, str) else None
+    if reader is None or not isinstance(kind, str):
         raise _Faulty(_faults(source, tree, iter([_kind_flaw(tree.data, kind)])))
     # What is validated is what the revision covers: the canonical bytes, not the data they came from.
     canonical = canonical_json(tree.data)
     try:
-        written = model.model_validate_json(canonical)
+        written = reader.validate_json(canonical)
     except ValidationError as error:
         raise _Faulty(_faults(source, tree, flaws_of(error, kind))) from None
     return Document(kind, written.metadata.name, written.spec, source, tree.position, canonical)

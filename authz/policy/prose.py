@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from authz.policy.document import KINDS, json_schema
+from authz.policy.document import json_schema
 from authz.policy.source import Path
 from authz.policy.texts import shown
 
@@ -18,8 +18,7 @@ _WANTED = {
     "bool_type": "`true` or `false`",
     "dict_type": "a mapping",
     "int_type": "a whole number",
-    "model_attributes_type": "a mapping",
-    "model_type": "a mapping",
+    "dataclass_type": "a mapping",
     "string_type": "a text",
     "tuple_type": "a list",
 }
@@ -64,7 +63,7 @@ def _flaw(details: ErrorDetails, path: Path, kind: str, *, at_key: bool) -> Flaw
     match details["type"]:
         case "missing":
             return Flaw(path[:-1], f"`{name}` is missing: write it")
-        case "extra_forbidden":
+        case "unexpected_keyword_argument":
             return Flaw(path, f"unknown field `{name}`: {_nearest(path, kind)}", at_key=True)
         case "too_short":
             return Flaw(path, f"`{name}` is empty: write at least one, or remove the line")
@@ -112,7 +111,7 @@ def _schema() -> dict[str, Any]:
 def _known_fields(path: Path, kind: str) -> set[str]:
     """Walk the JSON Schema down a path and return the fields that may stand there."""
     defs = _schema()
-    node: dict[str, Any] = defs[KINDS[kind].__name__]
+    node: dict[str, Any] = defs[kind]
     for step in path:
         node = _below(_resolved(node, defs), step)
     return set(_resolved(node, defs).get("properties", {}))

@@ -157,7 +157,10 @@ def test_a_rule_that_says_everything_is_accepted() -> None:
         (site("methodOverride: §keep"), "cannot be `keep`: write `refuse` or `remove`"),
         (site("reasons: §none"), "cannot be `none`: write `coarse` or `full`"),
         (site("onDeny: §{}"), "`spec.onDeny` is empty"),
-        (site("onDeny: {§teapot: {headers: {a: b}}}"), "`spec.onDeny.teapot` cannot be `teapot`: write "),
+        (
+            site("onDeny: {§teapot: {headers: {a: b}}}"),
+            "`spec.onDeny.teapot`: `teapot` is not what a client is told: write one of `bad_request`, ",
+        ),
         (site("onDeny: {default: {headers: {§A-b: c}}}"), "`spec.onDeny.default.headers.A-b`: `A-b` is not"),
         (site("onDeny: {default: {headers: {§connection: c}}}"), "is ours or the connection's to set"),
         (site("onDeny: {default: {headers: {§content-length: c}}}"), "is ours or the connection's to set"),
