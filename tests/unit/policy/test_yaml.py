@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
 
 from authz.policy.yaml import MAX_FILE_BYTES, parse
+
+BUDGET_S = 1.0 if sys.gettrace() is None else 8.0  # measuring coverage costs several times the work
 
 
 def read(text: str | bytes) -> object:
@@ -197,7 +200,7 @@ def test_no_file_takes_a_second(bomb: bytes) -> None:
     for fault in parsed.faults[:3]:
         assert fault.place.line >= 1
     assert parsed.source.place(0, ("a", 0, "b")).line >= 1
-    assert time.process_time() - begun < 1.0
+    assert time.process_time() - begun < BUDGET_S
 
 
 def test_values_and_documents_of_a_file_are_bounded() -> None:
