@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import json
 from pathlib import Path
 
@@ -35,6 +37,18 @@ def test_the_contract_loads() -> None:
     assert [limit.name for limit in found.limits] == ["per-customer", "per-key"]
     assert len(found.revision) == 12
     assert not found.warnings
+
+
+def test_the_digests_of_the_contract_are_those_of_its_example_secret() -> None:
+    pepper = b"example-pepper-of-32-bytes-long!"
+    (found,) = load({"contract.yaml": (GOLDEN / "contract.yaml").read_bytes()}).keys
+    assert [secret.version for secret in found.spec.secrets] == [2, 1]
+    for secret in found.spec.secrets:
+        fields = (b"authz-key-v1", found.spec.id.encode(), str(secret.version).encode(), b"A" * 43)
+        message = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+        digest = base64.urlsafe_b64encode(hmac.digest(pepper, message, "sha256")).rstrip(b"=")
+        assert secret.digest == digest.decode()
+        assert secret.pepper == hmac.digest(pepper, b"authz-pepper", "sha256")[:4].hex()
 
 
 def test_of_the_whole_contract_only_what_is_not_due_yet_is_refused() -> None:
