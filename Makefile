@@ -3,27 +3,37 @@
 PYTHON ?= python3
 BIN := .venv/bin
 KEEP ?=
+ARGS ?=
 
-.PHONY: help demo test check bench lock schema clean
+.PHONY: help demo test check bench schema lock clean
 
-help: ## list the targets
+help: ## this list
+	@echo "Needs Python 3.11 or newer and make; no root. The first target makes .venv (half a minute)."
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@echo 'Another Python: make test PYTHON=python3.12'
 
 .venv/.installed: requirements-dev.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "authz needs Python 3.11 or newer: set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@command -v $(PYTHON) > /dev/null || { echo "authz: there is no \`$(PYTHON)\` here; install Python 3.11 or newer (Debian: apt-get install python3-venv), or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "authz: \`$(PYTHON)\` is older than Python 3.11; name a newer one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "authz: \`$(PYTHON)\` cannot make virtual environments; install the package for it (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
-demo: .venv/.installed ## a tour through the real Envoy; KEEP=1 stays up
+demo: .venv/.installed ## a tour of requests through the real Envoy; KEEP=1 stays up
 	@$(BIN)/authz demo $(if $(KEEP),--keep)
 
-test: .venv/.installed ## every test, through the real Envoy, with coverage
+# A part of the tests covers a part of the code: only the whole run is held to the bound.
+test: .venv/.installed ## every test, through the real Envoy, with coverage; ARGS='tests/unit -q' runs some
+ifeq ($(strip $(ARGS)),)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+else
+	$(BIN)/python -m pytest $(ARGS)
+endif
 
 check: .venv/.installed ## format, lint, types, import contract
 	$(BIN)/ruff format --check .
@@ -31,14 +41,14 @@ check: .venv/.installed ## format, lint, types, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.installed ## cost per check against an empty server, in one run
-	@$(BIN)/authz bench
+bench: .venv/.installed ## cost per check against an empty server; ARGS=--quick takes seconds
+	@$(BIN)/authz bench $(ARGS)
 
-schema: .venv/.installed ## write what is generated from code: policies/schema, docs
+schema: .venv/.installed ## write what is generated from code: policies/schema, docs, .env.example
 	$(BIN)/authz policy schema > policies/schema/policy.schema.json
 	$(BIN)/authz docs
 
-lock: ## renew the lock files
+lock: ## renew the lock files (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements-dev.lock
 
