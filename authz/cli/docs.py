@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from authz.cli import conditions
 from authz.config.settings import KEYS
 from authz.config.sources import Key
 from authz.model.meaning import DETAILS, REASONS
@@ -37,6 +38,7 @@ def pages() -> Mapping[str, str]:
         "docs/settings.md": _settings(),
         "docs/metrics.md": _metrics(),
         "docs/reasons.md": _reasons(),
+        "docs/conditions.md": _conditions(),
         "docs/records.md": _records(),
     }
 
@@ -147,6 +149,27 @@ def _status(reason: Reason) -> str:
 
 def _told(reason: Reason) -> str:
     return "" if reason is Reason.ALLOWED else f"`{coarse_of(reason)}`"
+
+
+def _conditions() -> str:
+    return _page(
+        "Conditions",
+        "authz/policy/vocabulary.py` and `authz/cli/conditions.py",
+        conditions.INTRODUCTION,
+        _table(("field", "gives", "where it fails"), conditions.FIELDS),
+        "## Variables",
+        "Where there is nothing, text, lists and maps are empty; no variable is ever missing.",
+        _table(("variable", "type", "meaning"), conditions.variables()),
+        "## Examples",
+        _table(("condition", "true where"), conditions.examples()),
+        "Expressions that give something else:",
+        _table(("expression", "for", "meaning"), conditions.values()),
+        "Besides the functions of CEL there are its optional values and the string functions `charAt`,\n"
+        "`format`, `indexOf`, `join`, `lowerAscii`, `replace`, `reverse`, `split`, `substring`, `trim`\n"
+        "and `upperAscii`. Regular expressions are RE2: linear time, no back-references.",
+        "## Pitfalls",
+        conditions.PITFALLS,
+    )
 
 
 def _records() -> str:
