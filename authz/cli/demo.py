@@ -61,6 +61,10 @@ def _run(progress: Console, *, keep: bool) -> int:
     except KeyboardInterrupt:
         shutil.rmtree(directory, ignore_errors=True)
         raise
+    except AuthzError:
+        if not any(directory.glob("*.log")):
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
     if good:
         shutil.rmtree(directory, ignore_errors=True)
     else:

@@ -44,6 +44,8 @@ def scenery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Scenery
         yield scene
 
     def walk(_stage: object, _steps: object) -> Iterator[Outcome]:
+        assert scenery.directory is not None
+        (scenery.directory / "envoy.log").touch()
         yield from scenery.outcomes
         if scenery.trouble:
             raise scenery.trouble
@@ -94,6 +96,20 @@ def test_a_part_that_does_not_start_ends_with_3_its_last_words_and_its_logs(scen
     )
     assert scenery.directory is not None
     assert scenery.directory.exists()
+
+
+def test_where_nothing_was_started_nothing_is_left(
+    scenery: Scenery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def failing(*_: object) -> dict[str, str]:
+        raise NotStarted("`authz key create` failed")
+
+    directory = tmp_path / "run"
+    directory.mkdir()
+    monkeypatch.setattr(demo, "short_directory", lambda _: directory)
+    monkeypatch.setattr(demo, "make_keys", failing)
+    assert _run().exit_code == 3
+    assert not directory.exists()
 
 
 def test_a_network_that_fails_ends_with_3(scenery: Scenery) -> None:
