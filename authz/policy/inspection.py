@@ -5,8 +5,8 @@ Source: cel/expr/checked.proto and syntax.proto, as the library serialises them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, TypeAlias
 
 from cel.expr import checked_pb2
@@ -14,11 +14,14 @@ from google.protobuf import any_pb2
 
 from authz.policy.vocabulary import VOCABULARY
 
-_HAS_ON_VARIABLE = re.compile(r"\bhas\s*\(\s*([A-Za-z_][A-Za-z0-9_.\s]*?)\s*\)")
-_COMMENT = re.compile(r"//[^\n]*")
-
 _CONCATENATIONS = frozenset({"add_string", "add_bytes", "add_list"})
 _HEADER_MAPS = frozenset({"request.headers"})
+
+# Functions whose result may be many times what they are given: a chain of 20 fills the memory.
+_GROWING = frozenset({"replace", "join", "format", "strings.quote"})
+# Which argument of them is written again and again: by a client's text, a request of 90 KB becomes 2 GB.
+_FILLERS = {"replace": 1, "join": 0}
+_FILLER_MAX_CHARS = 16
 
 # cel.expr.Expr; the generated module carries no types.
 Expr: TypeAlias = Any
@@ -31,6 +34,7 @@ class Inspection(NamedTuple):
     fault: str = ""  # why it is not accepted though it compiles; "" where it is
     compares_header: bool = False  # `==` or `!=` on a header
     unguarded: tuple[str, ...] = ()  # map accesses that fail where the key is missing
+    gathers: bool = False  # `map` or `filter`: the library copies the list that they make at every step
 
 
 def inspect(source: str, serialized: bytes) -> Inspection:
@@ -38,8 +42,10 @@ def inspect(source: str, serialized: bytes) -> Inspection:
     checked = _unpack(serialized)
     names = frozenset(ref.name for ref in checked.reference_map.values() if ref.name in VOCABULARY)
     tree = checked.expr
-    fault = _has_on_variable(source) or _expensive(tree, checked)
-    return Inspection(names, fault, _compares_header(tree), _unguarded(tree))
+    loops = [node for node in walk(tree) if node.HasField("comprehension_expr")]
+    fault = _has_on_variable(source, checked) or _multiplies(loops, checked) or _grows(tree)
+    gathers = any(loop.comprehension_expr.accu_init.HasField("list_expr") for loop in loops)
+    return Inspection(names, fault, _compares_header(tree), _unguarded(tree), gathers)
 
 
 def _unpack(serialized: bytes) -> checked_pb2.CheckedExpr:
@@ -48,25 +54,54 @@ def _unpack(serialized: bytes) -> checked_pb2.CheckedExpr:
     return checked
 
 
-def _has_on_variable(source: str) -> str:
-    """`has(identity.anonymous)` compiles to the variable itself: it would not mean what it says."""
-    for text in (source, _COMMENT.sub("", source)):
-        for match in _HAS_ON_VARIABLE.finditer(text):
-            name = "".join(match[1].split())
-            if name in VOCABULARY:
-                return f"`has({name})` asks nothing, since `{name}` is always there: compare its value"
+def _has_on_variable(source: str, checked: checked_pb2.CheckedExpr) -> str:
+    """`has(identity.anonymous)` compiles to the variable itself: it would not mean what it says.
+
+    What the macro leaves behind is the position: a variable stands at its name or dot, never at a bracket.
+    """
+    positions = checked.source_info.positions
+    for node in walk(checked.expr):
+        name, at = node.ident_expr.name, positions.get(node.id, -1)
+        if name in VOCABULARY and at >= 0 and source[at : at + 1] == "(":
+            return f"`has({name})` asks nothing, since `{name}` is always there: compare its value"
     return ""
 
 
-def _expensive(tree: Expr, checked: checked_pb2.CheckedExpr) -> str:
+def _multiplies(loops: list[Expr], checked: checked_pb2.CheckedExpr) -> str:
     """The library counts steps, not time: what multiplies work inside a step is refused."""
-    for loop in (node for node in walk(tree) if node.HasField("comprehension_expr")):
+    for loop in loops:
+        comprehension = loop.comprehension_expr
         for inner in _inside(loop):
             if inner.HasField("comprehension_expr"):
                 return "a comprehension inside another is not accepted, its cost has no bound: use two rules"
-            if _concatenates(inner, loop.comprehension_expr.accu_var, checked):
+            if _concatenates(inner, comprehension.accu_var, checked):
                 return "a concatenation inside a comprehension is not accepted, its cost has no bound"
+        if comprehension.accu_init.HasField("list_expr") and _calls(comprehension.iter_range, {"split"}):
+            return "`map` and `filter` of what `split` gives have no bound: use `exists`, `all` or `in`"
     return ""
+
+
+def _grows(tree: Expr) -> str:
+    """Text that is made longer and then longer again, or by what a client chooses, is refused."""
+    for node in walk(tree):
+        call = node.call_expr
+        if call.function not in _GROWING:
+            continue
+        name = call.function
+        if any(_calls(part, _GROWING) for part in children(node)):
+            return f"`{name}` of a text that was already made longer has no bound: use it once"
+        filler = _FILLERS.get(name, len(call.args))
+        if filler < len(call.args) and not _is_short(call.args[filler]):
+            return f"what `{name}` puts in is a text of at most {_FILLER_MAX_CHARS} characters: write one"
+    return ""
+
+
+def _is_short(node: Expr) -> bool:
+    return node.HasField("const_expr") and len(node.const_expr.string_value) <= _FILLER_MAX_CHARS
+
+
+def _calls(tree: Expr, functions: AbstractSet[str]) -> bool:
+    return any(node.call_expr.function in functions for node in walk(tree))
 
 
 def _inside(loop: Expr) -> Iterator[Expr]:
@@ -76,7 +111,9 @@ def _inside(loop: Expr) -> Iterator[Expr]:
 
 def _concatenates(node: Expr, accumulator: str, checked: checked_pb2.CheckedExpr) -> bool:
     call = node.call_expr
-    if call.function != "_+_" or not node.HasField("call_expr"):
+    if call.function in _GROWING:
+        return True
+    if call.function != "_+_":
         return False
     if call.args and call.args[0].ident_expr.name == accumulator:
         return False  # how `map` and `filter` themselves collect their results
@@ -124,7 +161,7 @@ def _map_key(node: Expr) -> str:
     if node.HasField("select_expr") and not node.select_expr.test_only:
         return _key(node.select_expr.operand, node.select_expr.field)
     call = node.call_expr
-    if call.function == "_[_]" and call.args[1].HasField("const_expr"):
+    if call.function == "_[_]" and _is_text(call.args[1]):
         return _key(call.args[0], call.args[1].const_expr.string_value)
     return ""
 
@@ -133,9 +170,13 @@ def _guard_key(node: Expr) -> str:
     if node.HasField("select_expr") and node.select_expr.test_only:
         return _key(node.select_expr.operand, node.select_expr.field)
     call = node.call_expr
-    if call.function == "@in" and call.args[0].HasField("const_expr"):
+    if call.function == "@in" and _is_text(call.args[0]):
         return _key(call.args[1], call.args[0].const_expr.string_value)
     return ""
+
+
+def _is_text(node: Expr) -> bool:
+    return bool(node.const_expr.WhichOneof("constant_kind") == "string_value")
 
 
 def _key(operand: Expr, field: str) -> str:
