@@ -124,7 +124,7 @@ def _permit(check: Check, request: Request, view: HostView, snapshot: Snapshot, 
     candidates = snapshot.index.candidates(view, request)
     check.named = named = _named(candidates)
     check.caller = caller = resolve(request, snapshot.access(named).plan, snapshot.keyring, now_us)
-    return evaluate(candidates, request, caller)
+    return evaluate(candidates, request, caller, snapshot.memos)
 
 
 def _named(candidates: Sequence[Candidate]) -> frozenset[str]:

@@ -18,6 +18,10 @@ MAX_BUCKETS = 100_000
 _SWEEP = 4
 
 
+_FULL = (0.0, 0, 1.0)  # the state of a bucket that nobody has drawn from
+_new = tuple.__new__  # what a NamedTuple's own constructor does, without its 0.3 us of arguments
+
+
 class MemoryLimiter:
     """Token buckets in memory, for every judging thread of one process.
 
@@ -49,17 +53,19 @@ class MemoryLimiter:
 
     def draw(self, spends: tuple[Spend, ...], now_us: int) -> tuple[Spent, ...]:
         """Draw from all buckets of one check, or from none."""
-        found = [self._look(spend, now_us) for spend in spends]
+        found = []
         passed = True
-        for spend, (_, debt) in zip(spends, found, strict=True):
-            if debt + spend.cost > spend.rate.burst_tokens:
+        for spend in spends:
+            bucket, debt = self._look(spend, now_us)
+            excess = debt + spend.cost - spend.rate.burst_tokens
+            if excess > 0.0:
                 passed = False
-        if passed:
-            for spend, (bucket, debt) in zip(spends, found, strict=True):
-                self._charge(bucket, debt + spend.cost, now_us, spend)
-        return tuple(
-            _report(spend, debt, charged=passed) for spend, (_, debt) in zip(spends, found, strict=True)
-        )
+            found.append((spend, bucket, debt, excess))
+        if not passed:
+            return tuple([_report(spend, debt, excess) for spend, _, debt, excess in found])
+        for spend, bucket, debt, _ in found:
+            self._charge(bucket, debt + spend.cost, now_us, spend)
+        return tuple([_report(spend, debt + spend.cost, 0.0) for spend, _, debt, _ in found])
 
     def _look(self, spend: Spend, now_us: int) -> tuple[tuple[str, ...], float]:
         """Return the name of the bucket that answers for a spend, and its debt now."""
@@ -69,10 +75,9 @@ class MemoryLimiter:
             if len(self._buckets) < self._max_buckets or self._sweep(now_us):
                 return bucket, 0.0
             bucket = (spend.limit,)  # a real bucket's name is longer: see Spend.bucket
-            held = self._buckets.get(bucket)
-            if held is None:
-                return bucket, 0.0
-        return bucket, settle(held[0], now_us - held[1], spend.rate.rate_per_s)
+            held = self._buckets.get(bucket, _FULL)
+        debt, then_us, _ = held
+        return bucket, settle(debt, now_us - then_us, spend.rate.rate_per_s)
 
     def _charge(self, bucket: tuple[str, ...], debt: float, now_us: int, spend: Spend) -> None:
         if bucket not in self._buckets:
@@ -104,21 +109,22 @@ class NoLimiter:
         then(waiting)
 
 
-def _report(spend: Spend, debt: float, *, charged: bool) -> Spent:
-    """Say what came of one spend. `debt` is from before the charge."""
+def _report(spend: Spend, debt: float, excess: float) -> Spent:
+    """Say what came of one spend: `debt` tokens are owed now, `excess` tokens were missing (0: none)."""
     rate = spend.rate
-    excess = debt + spend.cost - rate.burst_tokens
-    if charged:
-        debt += spend.cost
     remaining = int(rate.burst_tokens - debt)
-    return Spent(
-        spend.limit,
-        excess <= 0.0,
-        remaining if remaining > 0 else 0,
-        0 if excess <= 0.0 else _retry_ms(excess, spend),
-        int(debt / rate.rate_per_s) + 1 if debt > 0.0 else 0,
-        rate,
-        Store.MEMORY,
+    passed = excess <= 0.0
+    return _new(
+        Spent,
+        (
+            spend.limit,
+            passed,
+            remaining if remaining > 0 else 0,
+            0 if passed else _retry_ms(excess, spend),
+            int(debt / rate.rate_per_s) + 1 if debt > 0.0 else 0,
+            rate,
+            Store.MEMORY,
+        ),
     )
 
 

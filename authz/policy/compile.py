@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TypeVar
@@ -112,6 +112,7 @@ class _Set:
             when = self._try(document, ("spec", "rules", number, "when"), self._compiler.condition, rule.when)
         if when is not None and not allow:
             self._warn_of_deny(document, number, when)
+        limits = tuple(self._limits[name] for name in rule.limits or () if name in self._limits)
         return Rule(
             name=RuleName(document.name, rule.name),
             order=orders[RuleName(document.name, rule.name)],
@@ -125,8 +126,10 @@ class _Set:
             peers=tuple(map(_peer, rule.peers or ())),
             networks=tuple(map(network, rule.addresses or ())),
             upgrade=frozenset(rule.upgrade or ()),
-            limits=tuple(self._limits[name] for name in rule.limits or () if name in self._limits),
+            limits=limits,
             headers=headers if allow else (),
+            when_of_identity=when is not None and _of_identity(when),
+            grant_of_identity=all(map(_of_identity, _asked(headers, limits))),
         )
 
     def _warn_of_deny(self, document: Document[PolicySpec], number: int, when: Condition) -> None:
@@ -221,6 +224,23 @@ def _orders(loaded: Loaded) -> dict[RuleName, int]:
 def _headers(document: Document[PolicySpec]) -> dict[str, str]:
     on_allow = document.spec.on_allow
     return dict(on_allow.headers) if on_allow is not None else {}
+
+
+def _of_identity(expression: Condition | Expression) -> bool:
+    return all(name.startswith("identity.") for name in expression.inspection.names)
+
+
+def _asked(
+    headers: Iterable[tuple[str, Expression]], limits: Iterable[LimitRule]
+) -> Iterator[Condition | Expression]:
+    """Every expression that a grant is made from."""
+    for _, expression in headers:
+        yield expression
+    for limit in limits:
+        yield from limit.per
+        yield from (tier.when for tier in limit.tiers)
+        if limit.cost is not None:
+            yield limit.cost
 
 
 def _peer(text: str) -> PeerPattern:

@@ -20,7 +20,8 @@ from authz.model.limit import Rate, Spend
 from authz.model.reason import Detail, Reason
 from authz.model.request import Request
 from authz.policy.condition import EvaluationFailed, Truth
-from authz.policy.rule import Candidate, LimitRule
+from authz.policy.memo import Memo
+from authz.policy.rule import Candidate, LimitRule, Rule
 from authz.policy.vocabulary import Facts
 
 # Visible ASCII, spaces inside: anything else could end the header or be read differently by an upstream.
@@ -33,24 +34,42 @@ _BAD_CREDENTIAL = {
 }
 
 
-def evaluate(candidates: Sequence[Candidate], request: Request, caller: Caller) -> Grant | Deny:
-    """Decide everything but limits."""
+class Memos:
+    """What one snapshot has worked out already; see `memo.py`."""
+
+    __slots__ = ("grants", "truths")
+
+    def __init__(self) -> None:
+        self.truths: Memo[tuple[Rule, Identity], Truth] = Memo()
+        self.grants: Memo[tuple[Identity, tuple[Rule, ...]], Grant | Deny] = Memo()
+
+
+def evaluate(
+    candidates: Sequence[Candidate], request: Request, caller: Caller, memos: Memos | None = None
+) -> Grant | Deny:
+    """Decide everything but limits.
+
+    Args:
+        memos: of the snapshot that the candidates come from; without them everything is evaluated.
+    """
     if not candidates:
         return Deny(Reason.NO_MATCHING_POLICY)
+    memos = memos or Memos()
+    identity = caller.identity
     bad = _BAD_CREDENTIAL.get(caller.standing)
-    granted, failed = _allowing(candidates, request, caller.identity, anyone_only=bad is not None)
+    granted, failed = _allowing(candidates, request, identity, memos, anyone_only=bad is not None)
     if bad is not None and not granted:
         return Deny(bad, caller.detail)
-    refusal = _denying(candidates, request, caller.identity)
+    refusal = _denying(candidates, request, identity, memos)
     if refusal is not None:
         return refusal
     if not granted:
         return _not_allowed(candidates, caller, failed=failed)
-    return _grant(granted, request, caller.identity)
+    return _grant(granted, request, identity, memos)
 
 
 def _allowing(
-    candidates: Sequence[Candidate], request: Request, identity: Identity, *, anyone_only: bool
+    candidates: Sequence[Candidate], request: Request, identity: Identity, memos: Memos, *, anyone_only: bool
 ) -> tuple[list[Candidate], bool]:
     """Return the allow rules that hold, by name, each once; and whether a condition failed."""
     granted: dict[int, Candidate] = {}
@@ -60,7 +79,7 @@ def _allowing(
         if not rule.allow or (anyone_only and not rule.anyone) or rule.order in granted:
             continue
         if rule.fits(request, identity):
-            truth = _holds(candidate, request, identity)
+            truth = _holds(candidate, request, identity, memos)
             if truth is Truth.YES:
                 granted[rule.order] = candidate
             elif truth is Truth.FAILED:
@@ -70,7 +89,9 @@ def _allowing(
     return [granted[order] for order in sorted(granted)], failed
 
 
-def _denying(candidates: Sequence[Candidate], request: Request, identity: Identity) -> Deny | None:
+def _denying(
+    candidates: Sequence[Candidate], request: Request, identity: Identity, memos: Memos
+) -> Deny | None:
     """Return the refusal of the first deny rule, by name, that holds; else of the first that failed."""
     held: Candidate | None = None
     failed: Candidate | None = None
@@ -78,7 +99,7 @@ def _denying(candidates: Sequence[Candidate], request: Request, identity: Identi
         rule = candidate.rule
         if rule.allow or not rule.fits(request, identity):
             continue
-        truth = _holds(candidate, request, identity)
+        truth = _holds(candidate, request, identity, memos)
         if truth is Truth.YES and (held is None or rule.order < held.rule.order):
             held = candidate
         elif truth is Truth.FAILED and (failed is None or rule.order < failed.rule.order):
@@ -88,9 +109,18 @@ def _denying(candidates: Sequence[Candidate], request: Request, identity: Identi
     return Deny(Reason.RULE_ERROR, Detail.RULE_ERROR, failed.rule.name) if failed is not None else None
 
 
-def _holds(candidate: Candidate, request: Request, identity: Identity) -> Truth:
-    when = candidate.rule.when
-    return Truth.YES if when is None else when.holds(Facts(request, identity, candidate.params))
+def _holds(candidate: Candidate, request: Request, identity: Identity, memos: Memos) -> Truth:
+    rule = candidate.rule
+    when = rule.when
+    if when is None:
+        return Truth.YES
+    if not rule.when_of_identity:
+        return when.holds(Facts(request, identity, candidate.params))
+    known = memos.truths.get((rule, identity))
+    if known is None:
+        known = when.holds(Facts(request, identity, candidate.params))
+        memos.truths.keep((rule, identity), known)
+    return known
 
 
 def _not_allowed(candidates: Sequence[Candidate], caller: Caller, *, failed: bool) -> Deny:
@@ -99,7 +129,21 @@ def _not_allowed(candidates: Sequence[Candidate], caller: Caller, *, failed: boo
     return Deny(Reason.NOT_PERMITTED, Detail.RULE_ERROR if failed else None)
 
 
-def _grant(granted: list[Candidate], request: Request, identity: Identity) -> Grant | Deny:
+def _grant(granted: list[Candidate], request: Request, identity: Identity, memos: Memos) -> Grant | Deny:
+    """Return what the allowing rules ask for, from the memo where it follows from the identity alone."""
+    rules = tuple([candidate.rule for candidate in granted])
+    for rule in rules:
+        if not rule.grant_of_identity:
+            return _new_grant(granted, request, identity)
+    key = (identity, rules)
+    known = memos.grants.get(key)
+    if known is None:
+        known = _new_grant(granted, request, identity)
+        memos.grants.keep(key, known)
+    return known
+
+
+def _new_grant(granted: list[Candidate], request: Request, identity: Identity) -> Grant | Deny:
     """Work out headers and spends before anything is spent; the first fault refuses."""
     headers: dict[str, str] = {}
     spends: dict[str, Spend] = {}

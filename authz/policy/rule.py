@@ -70,6 +70,8 @@ class Rule:
         anonymous: fits a caller who presented nothing.
         anyone: does not look at the identity (of a deny rule: it names none).
         headers: what its policy sets for the upstream where this rule allows.
+        when_of_identity: the condition reads nothing but the identity.
+        grant_of_identity: headers, buckets and costs read nothing but the identity.
     """
 
     name: RuleName
@@ -86,6 +88,8 @@ class Rule:
     upgrade: frozenset[str] = frozenset()
     limits: tuple[LimitRule, ...] = ()
     headers: tuple[tuple[str, Expression], ...] = ()
+    when_of_identity: bool = False
+    grant_of_identity: bool = False
 
     def asks(self, request: Request) -> bool:
         """Whether a request of a matching host and path is one that this rule speaks about."""

@@ -10,6 +10,7 @@ from authz.identity.keyring import Keyring
 from authz.identity.removal import Removal, removal
 from authz.model.identity import CredentialPlace, PlaceKind, Provider
 from authz.model.site import DEFAULT_SITE, Listener, ReadingRules, Site
+from authz.policy.evaluate import Memos
 from authz.policy.index import Index
 from authz.policy.sites import SiteIndex
 from authz.record.entry import FixedFields
@@ -45,6 +46,7 @@ class Snapshot:
         ready: whether a whole, valid policy set is here. A snapshot that is not ready allows nothing.
         problem: why it is not ready, one line.
         fixed: what is alike in every record made under it.
+        memos: what was worked out from identities alone.
         expiries_us: when its API keys expire, sorted, microseconds since 1970.
     """
 
@@ -60,6 +62,7 @@ class Snapshot:
     reading: ReadingRules = field(default_factory=lambda: ReadingRules(lambda _: DEFAULT_SITE))
     fixed: FixedFields = field(default_factory=lambda: FixedFields("", ""))
     expiries_us: tuple[int, ...] = ()
+    memos: Memos = field(default_factory=Memos)
     _accesses: dict[frozenset[str], Access] = field(default_factory=dict)
 
     def site(self, host: str) -> Site:
