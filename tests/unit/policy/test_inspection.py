@@ -222,7 +222,8 @@ def test_a_comparison_with_a_header_is_told(source: str, compares: bool) -> None
 
 
 def test_every_shape_of_a_tree_is_walked() -> None:
-    source = "{'a': [identity.key_id, {'b': request.method}.b], 'c': []}.exists(k, k == client.address) ? true : false"
+    shapes = "{'a': [identity.key_id, {'b': request.method}.b], 'c': []}"
+    source = shapes + ".exists(k, k == client.address) ? true : false"
     names = {"identity.key_id", "request.method", "client.address"}
     assert inspection(source).names == names
     assert condition(source).holds(facts()) is not None
