@@ -35,7 +35,7 @@ metadata: {name: refusals}
 spec:
   hosts: [refused.example.com]
   rules:
-    - {name: keys, effect: allow, paths: ["/keys/**"], identity: [bench-keys], when: 'identity.customer == "x"'}
+    - {name: keys, effect: allow, paths: ["/keys/**"], identity: [bench-keys], when: 'request.size > 9'}
     - {name: once, effect: allow, paths: [/once], identity: [bench-keys], limits: [once]}
     - {name: denied, effect: deny, paths: ["/denied/**"], when: request.method == "GET"}
 """
@@ -50,10 +50,14 @@ spec:
       methods: [GET]
       paths: [/p{number}/items, "/p{number}/items/{{id}}"]
       identity: [bench-keys]
-      when: '"items:read" in identity.scopes && request.method == "GET" && request.url_path != "/p{number}"'
+      when: '{when}'
       limits: [per-key, per-customer]
   onAllow: {{headers: {{x-auth-key-id: identity.key_id, x-auth-customer: identity.customer}}}}
 """
+
+# What most policies ask, of the identity alone; and one that must be evaluated anew for every request.
+_OF_IDENTITY = '"items:read" in identity.scopes'
+_OF_REQUEST = '"items:read" in identity.scopes && !request.url_path.endsWith("/secret")'
 
 _KEY = """kind: ApiKey
 metadata: {{name: k-{number}}}
@@ -81,9 +85,13 @@ class PolicySet:
     tokens: tuple[str, ...]
     revoked: str
 
-    def target(self, number: int) -> tuple[str, str]:
-        """Return host and path of a request that one of the policies allows."""
-        policy = number % self.policies
+    def target(self, number: int, *, of_request: bool = False) -> tuple[str, str]:
+        """Return host and path of a request that one of the policies allows.
+
+        Args:
+            of_request: by a policy whose condition reads the request, not the identity alone.
+        """
+        policy = number * 2 % self.policies + of_request
         return host_of(policy), f"/p{policy}/items/{number}"
 
 
@@ -105,7 +113,8 @@ def write(directory: Path, policies: int, keys: int) -> PolicySet:
 
 def _policies(count: int) -> Iterator[str]:
     for number in range(count):
-        yield _POLICY.format(number=number, host=host_of(number))
+        when = _OF_REQUEST if number % 2 else _OF_IDENTITY
+        yield _POLICY.format(number=number, host=host_of(number), when=when)
 
 
 def _keys(tokens: list[Token]) -> Iterator[str]:

@@ -77,7 +77,9 @@ def requests(url: str, headers: Mapping[str, str], seconds: int) -> Run:
 
 def _h2load(socket: Path, frame: Path, how: list[str]) -> str:
     grpc = ["-H", "content-type: application/grpc", "-H", "te: trailers", "-H", "grpc-timeout: 5S"]
-    return _run(["h2load", "-t1", *how, "-B", f"unix:{socket}", "-d", str(frame), *grpc, METHOD])
+    return _run(
+        ["h2load", "-t1", *how, "-B", f"unix:{socket}", "-d", str(frame), *grpc, f"http://authz{METHOD}"]
+    )
 
 
 def _run(command: list[str]) -> str:

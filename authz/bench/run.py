@@ -115,6 +115,10 @@ def _checks(directory: Path, effort: Effort, stack: ExitStack, report: Report, p
         if not cases:
             cases.append(Case(EMPTY, empty, case.frames))
             cases.append(case)
+            evaluated = "the same, condition on the request"
+            cases.append(
+                subjects.allowed(evaluated, server, written, scratch, effort.rounds, of_request=True)
+            )
             cases += subjects.refusals(server, written, scratch)
         else:
             cases.append(case)
@@ -186,7 +190,7 @@ def _proxied(directory: Path, effort: Effort, report: Report, progress: Progress
         written = subjects.policy_set(place / "policies", SIZES[0], KEYS)
         server = subjects.start_sidecar(place, written, stack)
         host, path = written.target(7)
-        headers = {"host": host, "x-api-key": written.tokens[7]}
+        headers = {"Host": host, "x-api-key": written.tokens[7]}
         sides = {
             "Envoy without authorization": through_envoy.start(place, server, stack, authorized=False),
             "Envoy with authz, whole check": through_envoy.start(place, server, stack, authorized=True),

@@ -89,12 +89,14 @@ def policy_set(directory: Path, policies: int, keys: int) -> PolicySet:
     return documents.write(directory, policies, keys)
 
 
-def allowed(name: str, server: Server, policies: PolicySet, scratch: Path, rounds: int) -> Case:
+def allowed(
+    name: str, server: Server, policies: PolicySet, scratch: Path, rounds: int, *, of_request: bool = False
+) -> Case:
     """Return the whole check that allows: each round another key, another policy."""
     step = max(1, len(policies.tokens) // rounds)
     frames = []
     for number in range(rounds):
-        host, path = policies.target(number * 7919)
+        host, path = policies.target(number * 7919, of_request=of_request)
         frames.append(_kept(scratch, f"{name}-{number}", frame(host, path, policies.tokens[number * step])))
     return Case(name, server, tuple(frames), "allowed")
 
