@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from authz.policy.condition import SOURCE_MAX_BYTES
+from authz.policy.condition import GATHER_MAX, SOURCE_MAX_BYTES
 from authz.policy.vocabulary import VOCABULARY
 
 Row = tuple[str, ...]
 
-INTRODUCTION = f"""\
+INTRODUCTION = """\
 Expressions are written in [CEL](https://cel.dev). They stand in four kinds of fields, tabled below, and are
 compiled when the documents are loaded: a misspelt variable or a wrong type is a fault of the file, with its
-line. One may have {SOURCE_MAX_BYTES} bytes. A comprehension (`exists`, `all`, `map`, `filter`) inside
-another, and a concatenation inside one, are refused, since their cost has no bound."""
+line."""
+
+BOUNDS = f"""\
+An expression cannot be made expensive by what a client sends. So these are load errors:
+
+- more than {SOURCE_MAX_BYTES} bytes, or nesting of more than 32;
+- a comprehension (`exists`, `all`, `map`, `filter`) inside another; a concatenation, `replace`, `join` or
+  `format` inside one; `map` and `filter` of what `split` gives;
+- `replace`, `join` or `format` of what one of them gives, and more than a short literal text as that which
+  `replace` and `join` put in.
+
+And `map` and `filter` over more than {GATHER_MAX} elements fail."""
 
 FIELDS: tuple[Row, ...] = (
     ("`when` of a rule", "true or false", "in a deny rule: denies. In an allow rule: does not allow"),

@@ -167,6 +167,8 @@ def _conditions() -> str:
         "Besides the functions of CEL there are its optional values and the string functions `charAt`,\n"
         "`format`, `indexOf`, `join`, `lowerAscii`, `replace`, `reverse`, `split`, `substring`, `trim`\n"
         "and `upperAscii`. Regular expressions are RE2: linear time, no back-references.",
+        "## Bounds",
+        conditions.BOUNDS,
         "## Pitfalls",
         conditions.PITFALLS,
     )

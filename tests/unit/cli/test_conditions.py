@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from authz.cli import conditions
-from authz.policy.condition import Compiler
+from authz.policy.condition import Compiler, ExpressionFault
 from authz.policy.vocabulary import VOCABULARY
 
 
@@ -51,3 +51,21 @@ def test_every_variable_has_its_row() -> None:
 )
 def test_the_string_functions_that_the_page_names_are_there(compiler: Compiler, call: str) -> None:
     compiler.condition(call)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "true" + " || true" * 1200,
+        "[" * 33 + "1" + "]" * 33 + " == []",
+        "identity.scopes.exists(a, identity.scopes.exists(b, a == b))",
+        'identity.scopes.exists(a, a + "x" == "y")',
+        'identity.scopes.exists(a, a.replace("x", "y") == "y")',
+        'request.host.split(".").map(part, part.size()) == [1]',
+        '["a"].join("-").replace("a", "b") == "b"',
+        'request.host.replace("a", request.url_path) == "b"',
+    ],
+)
+def test_what_the_page_says_has_no_bound_is_refused(compiler: Compiler, source: str) -> None:
+    with pytest.raises(ExpressionFault):
+        compiler.condition(source)
