@@ -104,9 +104,9 @@ class Expression(NamedTuple):
         return number
 
     def _evaluate(self, facts: Facts) -> object:
-        if self.program is None:
-            return self.bindings[0][1](facts)
         try:
+            if self.program is None:
+                return self.bindings[0][1](facts)
             value = self.program.eval(data={name: read(facts) for name, read in self.bindings})
             found = value.value()
             failed = value.type() == cel.Type.ERROR  # type: ignore[attr-defined]

@@ -47,6 +47,24 @@ class Variable(NamedTuple):
     read: Callable[[Facts], object]
 
 
+def _whole(value: object) -> object:
+    """Return a value that the library will see all of.
+
+    SECURITY: the library ends a text at its first NUL, so that `user%00admin` would be `user`. Such a value
+    is an evaluation error (ValueError). Paths, hosts and headers with NUL are refused unread.
+    """
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("a text with NUL")
+    elif isinstance(value, bytes):
+        return bytearray(value)  # bytes end at NUL too, a bytearray does not
+    elif isinstance(value, Mapping):
+        return {_whole(name): _whole(part) for name, part in value.items()}
+    elif isinstance(value, list | tuple):
+        return [_whole(part) for part in value]
+    return value
+
+
 def _headers(facts: Facts) -> dict[str, str]:
     return {name: header_text(value) for name, value in facts.request.headers.items()}
 
@@ -60,6 +78,7 @@ def _header_values(facts: Facts) -> dict[str, list[str]]:
 
 def _query(facts: Facts) -> dict[str, list[str]]:
     values: dict[str, list[str]] = {}
+    _whole(percent_decode(facts.request.query))
     for name, value in query_pairs(facts.request.query):
         values.setdefault(percent_decode(name), []).append(percent_decode(value))
     return values
@@ -113,7 +132,7 @@ VOCABULARY: dict[str, Variable] = {
         CelType.INT, "Bytes of the body, -1 where it is not known.", lambda facts: facts.request.size
     ),
     "request.body": Variable(
-        CelType.BYTES, "The body, where Envoy is told to send it.", lambda facts: facts.request.body
+        CelType.BYTES, "The body, where Envoy is told to send it.", lambda facts: _whole(facts.request.body)
     ),
     "params": Variable(
         CelType.TEXT_MAP, "Captures of the host and path pattern, percent-decoded once.", _params
@@ -132,7 +151,7 @@ VOCABULARY: dict[str, Variable] = {
     "peer.principal": Variable(
         CelType.STRING,
         "The workload that Envoy authenticated by mTLS, or empty.",
-        lambda facts: facts.request.principal,
+        lambda facts: _whole(facts.request.principal),
     ),
     "identity.kind": Variable(
         CelType.STRING,
@@ -160,7 +179,7 @@ VOCABULARY: dict[str, Variable] = {
         lambda facts: dict(facts.identity.labels),
     ),
     "identity.claims": Variable(
-        CelType.DYN_MAP, "Claims of a token, or an empty map.", lambda facts: dict(facts.identity.claims)
+        CelType.DYN_MAP, "Claims of a token, or an empty map.", lambda facts: _whole(facts.identity.claims)
     ),
     "identity.anonymous": Variable(
         CelType.BOOL, "Whether nobody was proven.", lambda facts: facts.identity.anonymous
@@ -168,11 +187,11 @@ VOCABULARY: dict[str, Variable] = {
     "context": Variable(
         CelType.TEXT_MAP,
         "Context extensions of the route, those that the operator lists.",
-        lambda facts: dict(facts.request.context),
+        lambda facts: _whole(facts.request.context),
     ),
     "metadata": Variable(
         CelType.DYN_MAP,
         "Dynamic metadata, the name spaces that the operator lists.",
-        lambda facts: dict(facts.request.metadata),
+        lambda facts: _whole(facts.request.metadata),
     ),
 }

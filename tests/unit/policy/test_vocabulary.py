@@ -9,16 +9,16 @@ import pytest
 
 from authz.model.identity import Identity, IdentityKind
 from authz.model.request import NOWHERE
-from authz.policy.condition import Truth
+from authz.policy.condition import EvaluationFailed, Truth
 from authz.policy.vocabulary import VOCABULARY, CelType
-from tests.support.facts import condition, facts, token
+from tests.support.facts import COMPILER, condition, facts, token
 from tests.support.requests import request
 
 _TYPES: dict[CelType, tuple[type, ...]] = {
     CelType.STRING: (str,),
     CelType.INT: (int,),
     CelType.BOOL: (bool,),
-    CelType.BYTES: (bytes,),
+    CelType.BYTES: (bytearray,),
     CelType.TIMESTAMP: (datetime,),
     CelType.TEXTS: (list,),
     CelType.TEXT_MAP: (dict,),
@@ -95,6 +95,41 @@ def test_captures_are_decoded_once() -> None:
     assert VOCABULARY["params"].read(captured) == {"a": "x%20y", "b": "ä"}
 
 
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        ('request.query.role == ["user"]', "/?role=user%00admin"),
+        ('"role" in request.query', "/?role%00x=1"),
+        ('request.query.role != ["user"]', "/?other=%00&role=user"),
+    ],
+)
+def test_a_query_with_nul_is_an_error_since_the_library_would_cut_it(source: str, path: str) -> None:
+    assert condition(source).holds(facts(path=path)) is Truth.FAILED
+    assert condition('request.query.role == ["a%00"]').holds(facts(path="/?role=a%2500")) is Truth.YES
+
+
+@pytest.mark.parametrize(
+    "claims", [{"a": "x\0y"}, {"a": ["x\0y"]}, {"a": {"x\0y": 1}}, {"b": ("x\0",)}, {"x\0": 1}]
+)
+def test_a_claim_with_nul_is_an_error(claims: dict[str, object]) -> None:
+    assert condition('identity.claims.a == "x"').holds(facts(token(claims))) is Truth.FAILED
+
+
+def test_what_envoy_adds_is_cut_nowhere() -> None:
+    assert condition('context.a == "x"').holds(facts(context={"a": "x\0y"})) is Truth.FAILED
+    assert condition('metadata.a == "x"').holds(facts(metadata={"a": "x\0y"})) is Truth.FAILED
+    assert condition('peer.principal == "x"').holds(facts(principal="x\0y")) is Truth.FAILED
+    with pytest.raises(EvaluationFailed):
+        COMPILER.text("peer.principal").text(facts(principal="x\0y"))
+
+
+def test_a_body_with_nul_is_whole() -> None:
+    assert (
+        condition("request.body == b'a\\x00b' && size(request.body) == 3").holds(facts(body=b"a\0b"))
+        is Truth.YES
+    )
+
+
 def test_the_time_is_envoys() -> None:
     assert read("request.time", time_us=1_780_000_000_123_456) == datetime(
         2026, 5, 28, 20, 26, 40, 123456, tzinfo=UTC
@@ -137,7 +172,13 @@ def test_the_rest_is_as_envoy_says() -> None:
         metadata={"ns": {"n": 1.0}},
     )
     names = ("request.protocol", "request.id", "request.size", "request.body", "peer.principal")
-    assert [VOCABULARY[name].read(asked) for name in names] == ["HTTP/2", "r-1", -1, b"\xff", "spiffe://a/b"]
+    assert [VOCABULARY[name].read(asked) for name in names] == [
+        "HTTP/2",
+        "r-1",
+        -1,
+        bytearray(b"\xff"),
+        "spiffe://a/b",
+    ]
     assert VOCABULARY["context"].read(asked) == {"set": "x"}
     assert condition("metadata.ns.n == 1.0").holds(asked) is Truth.YES
     client = request().client
