@@ -159,7 +159,9 @@ def _ask(case: Case, row: Row, number: int, count: int) -> None:
     counted = server.counts()
     before_s = usage.cpu_s(server.child.pid)
     run_ = load.calls(server.socket, case.frames[number % len(case.frames)], count)
-    row.cpu_rounds_us.append((usage.cpu_s(server.child.pid) - before_s) / count * 1e6)
+    # The kernel counts in ticks: less than one is at most one.
+    spent_s = max(usage.TICK_S, usage.cpu_s(server.child.pid) - before_s)
+    row.cpu_rounds_us.append(spent_s / count * 1e6)
     row.speed_rounds.append(run_.calls / run_.wall_s)
     if case.reason:
         _require(case, server.counts(), counted, count)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _AFTER_NAME = 2  # fields before utime are counted from behind the name, which may hold spaces
 
 
 def cpu_s(pid: int) -> float:
     """Return the CPU seconds, user and system, of all threads of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[13 - _AFTER_NAME]) + int(fields[14 - _AFTER_NAME])) / _TICKS_PER_S
+    return (int(fields[13 - _AFTER_NAME]) + int(fields[14 - _AFTER_NAME])) * TICK_S
 
 
 def resident_mib(pid: int) -> float:
