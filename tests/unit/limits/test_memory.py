@@ -174,8 +174,8 @@ def test_never_more_is_admitted_than_burst_and_rate_times_time(
             admitted.append((clock.now_us, Fraction(cost)))
     for first in range(len(admitted)):
         total = Fraction(0)
-        for when_us, cost in admitted[first:]:
-            total += cost
+        for when_us, charged in admitted[first:]:
+            total += charged
             promise = burst + Fraction(rate * (when_us - admitted[first][0]), 10**6)
             assert total <= promise + Fraction(1, 10**9)
 
