@@ -12,6 +12,7 @@ from authz.model.errors import PolicyError
 from authz.policy.host import HostPattern, parse_host
 from authz.policy.kind_policy import PolicySpec
 from authz.policy.loaded import Document
+from authz.policy.texts import plain_header
 
 Policies = Sequence[Document[PolicySpec]]
 
@@ -22,21 +23,29 @@ def disagreements(policies: Policies) -> Iterator[PolicyError]:
     for document in policies:
         on_allow = document.spec.on_allow
         for name, source in (on_allow.headers if on_allow is not None else {}).items():
-            sources.setdefault(name, {}).setdefault(source.strip(), []).append(document)
-    for name, groups in sources.items():
+            sources.setdefault(plain_header(name), {}).setdefault(source.strip(), []).append(document)
+    for plain, groups in sources.items():
         if len(groups) > 1:
-            yield from _between(name, list(groups.values()))
+            yield from _between(plain, list(groups.values()))
 
 
-def _between(name: str, groups: list[list[Document[PolicySpec]]]) -> Iterator[PolicyError]:
+def _between(plain: str, groups: list[list[Document[PolicySpec]]]) -> Iterator[PolicyError]:
     covered: list[_Hosts] = []
     for group in groups:
         for document in group:
             other = next((seen.owner(document) for seen in covered if seen.owner(document)), None)
             if other is not None:
+                name = _spelled(document, plain)
                 what = f"`{name}` is set from another expression by `{other}` on a common host: agree on one"
                 yield document.fault(what, "spec", "onAllow", "headers", name)
         covered.append(_Hosts(group))
+
+
+def _spelled(document: Document[PolicySpec], plain: str) -> str:
+    """Return a header as a policy writes it: an upstream may take `x_a` for `x-a`, so they are one here."""
+    on_allow = document.spec.on_allow
+    names = on_allow.headers if on_allow is not None else {}
+    return next(name for name in names if plain_header(name) == plain)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -33,6 +34,9 @@ from authz.policy.sites import SiteIndex
 _EVERY_PATH = (PathPattern((), (), rest=True),)
 _SPECIAL_IDENTITIES = frozenset({"anonymous", "anyone"})
 _TIER_VARIABLES = frozenset({"identity.key_id", "identity.customer", "identity.scopes", "identity.labels"})
+
+# A number as CEL writes it; Python alone reads `1_000`, `+1` and digits of other scripts.
+_NUMBER = re.compile(r"\s*-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?\s*")
 
 _Compiled = TypeVar("_Compiled", Condition, Expression)
 Where = tuple[str | int, ...]
@@ -182,10 +186,9 @@ class _Set:
     def _cost(self, document: Document[LimitSpec]) -> tuple[float, Expression | None]:
         """Return a cost that is written as a number, or the expression that gives it."""
         source = document.spec.cost
-        try:
-            fixed = float(source)
-        except ValueError:
+        if not _NUMBER.fullmatch(source):
             return 1.0, self._try(document, ("spec", "cost"), self._compiler.number, source)
+        fixed = float(source)
         if not math.isfinite(fixed) or fixed < 0.0:
             what = f"a cost is a finite number >= 0, not `{source.strip()}`: write one"
             self._result.faults.append(document.fault(what, "spec", "cost"))
