@@ -29,7 +29,9 @@ _WORD = re.compile(r"[0-9A-Za-z]{1,16}")
 # Two characters at a time: three look-ups a checksum instead of six divisions, 0.15 us instead of 0.4.
 _PAIRS = tuple(high + low for high in ALPHABET for low in ALPHABET)
 
-_MESSAGE = b"\0\0\0\x0cauthz-key-v1" + 3 * b"\0\0\0%c%b"
+# What is hashed: four fields, each after its length. The first is alike in all: hashed once per pepper.
+_FIRST_FIELD = b"\0\0\0\x0cauthz-key-v1"
+_OTHER_FIELDS = 3 * b"\0\0\0%c%b"
 _FINGERPRINT_LABEL = b"authz-pepper"
 
 
@@ -64,9 +66,8 @@ def prefix_of(brand: str, env: str) -> str:
 
 def checksum(body: str) -> str:
     """Return CRC32 (zlib's) of everything before it, as six characters, zero-padded."""
-    rest, low = divmod(zlib.crc32(body.encode("ascii")), 3844)
-    high, middle = divmod(rest, 3844)
-    return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]
+    number = zlib.crc32(body.encode("ascii"))
+    return _PAIRS[number // 3844**2] + _PAIRS[number // 3844 % 3844] + _PAIRS[number % 3844]
 
 
 def parse_token(text: str, brand: str, env: str) -> Token | Detail:
@@ -107,13 +108,26 @@ def new_token(brand: str, env: str, key_id: str | None = None) -> Token:
     return Token(brand, env, key_id or _random(KEY_ID_LENGTH), _random(SECRET_LENGTH))
 
 
+def keyed(pepper: bytes) -> hmac.HMAC:
+    """Return a pepper ready to hash with: what is alike in every digest under it is done already."""
+    return hmac.new(pepper, _FIRST_FIELD, "sha256")
+
+
 def digest(pepper: bytes, key_id: str, version: int, secret: str) -> bytes:
-    """Return the 32 bytes that a document keeps of a secret.
+    """Return the 32 bytes that a document keeps of a secret."""
+    return digest_under(keyed(pepper), key_id, version, secret)
+
+
+def digest_under(pepper: hmac.HMAC, key_id: str, version: int, secret: str) -> bytes:
+    """Do what `digest` does, under a pepper from `keyed`: the hot path's form.
 
     SECURITY: every field carries its length, so no two sets of fields share a message; key id and version
     are among them, so a digest copied under another id, or another version, verifies nothing.
     """
-    return hmac.digest(pepper, _message(key_id, version, secret), "sha256")
+    # A copy costs half of `hmac.digest`, which looks the algorithm up and hashes the pepper anew each time.
+    running = pepper.copy()
+    running.update(_fields(key_id, version, secret))
+    return running.digest()
 
 
 def fingerprint(pepper: bytes) -> str:
@@ -130,8 +144,8 @@ def _random(length: int) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
-def _message(key_id: str, version: int, secret: str) -> bytes:
+def _fields(key_id: str, version: int, secret: str) -> bytes:
     # One format string in C: joining framed parts costs 0.7 us more. `%c` is the low byte of a length,
     # and refuses one above 255, which the grammar of tokens does not produce.
     number = b"%d" % version
-    return _MESSAGE % (len(key_id), key_id.encode(), len(number), number, len(secret), secret.encode())
+    return _OTHER_FIELDS % (len(key_id), key_id.encode(), len(number), number, len(secret), secret.encode())

@@ -34,6 +34,7 @@ class Absence(Enum):
 # An enum's member costs 0.04 us to look up, and the path of every check does so five times.
 _NONE: Final = Absence.NONE
 _AMBIGUOUS: Final = Absence.AMBIGUOUS
+_new = tuple.__new__  # what a NamedTuple's own constructor does, without its 0.3 us of arguments
 
 
 class Found(NamedTuple):
@@ -84,7 +85,7 @@ def find(planned: Plan, request: Request) -> Found | Absence:
             continue
         if sight is _AMBIGUOUS or found is not _NONE:
             return _AMBIGUOUS
-        found = Found(place, sight, providers)
+        found = _new(Found, (place, sight, providers))
     return found
 
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from hmac import compare_digest
+from hmac import HMAC, compare_digest
 
-from authz.identity.apikey import digest, fingerprint, prefix_of, split_token
+from authz.identity.apikey import digest_under, fingerprint, keyed, prefix_of, split_token
 from authz.model.errors import ConfigError
 from authz.model.identity import ANONYMOUS, Identity
 from authz.model.reason import Detail
@@ -130,7 +130,7 @@ class Key:
 
 # Stands where no secret is: hashed against like any other, and never accepted.
 _NO_SECRET = KeySecret(version=0, pepper="", digest=bytes(DIGEST_BYTES))
-_NO_PEPPER = bytes(PEPPER_MIN_BYTES)
+_NO_PEPPER = keyed(bytes(PEPPER_MIN_BYTES))
 _UNKNOWN = Key(id="", provider="", identity=ANONYMOUS, secrets=(_NO_SECRET,), enabled=False)
 
 
@@ -151,7 +151,8 @@ class Keyring:
         self, keys: Iterable[Key] = (), peppers: Peppers | None = None, brand: str = "ak", env: str = "live"
     ) -> None:
         self._prefix = prefix_of(brand, env)
-        self._peppers: Mapping[str, bytes] = (peppers or Peppers()).by_fingerprint()
+        usable = (peppers or Peppers()).by_fingerprint()
+        self._peppers: Mapping[str, HMAC] = {name: keyed(pepper) for name, pepper in usable.items()}
         self._keys = _by_id(keys)
         self.disabled: tuple[str, ...] = tuple(
             sorted(key.id for key in self._keys.values() if not self._usable(key))
@@ -216,7 +217,7 @@ class Keyring:
 
     def _matches(self, key_id: str, secret: str, kept: KeySecret) -> bool:
         pepper = self._peppers.get(kept.pepper)
-        computed = digest(pepper or _NO_PEPPER, key_id, kept.version, secret)
+        computed = digest_under(pepper or _NO_PEPPER, key_id, kept.version, secret)
         # SECURITY: compared first, in constant time; a secret whose pepper is not here never matches.
         return compare_digest(computed, kept.digest) and pepper is not None
 
