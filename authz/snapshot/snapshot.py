@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from authz.identity.credential import Plan, plan
@@ -28,7 +29,8 @@ class Access:
         plan: where their credentials stand.
         removal: what the upstream must not see of them.
         challenge: the value of `www-authenticate` for a caller who must bring one.
-        parameters: query parameters that hold credentials.
+        parameters: query parameters that hold credentials of any provider of the set, named here or not:
+            a redirect leads to another host, so it carries none of them on.
     """
 
     plan: Plan
@@ -73,7 +75,7 @@ class Snapshot:
         """Return what these providers mean together."""
         known = self._accesses.get(names)
         if known is None:
-            known = _access([self.providers[name] for name in sorted(names)])
+            known = _access([self.providers[name] for name in sorted(names)], self.providers.values())
             if len(self._accesses) < _MEMO_MAX:
                 self._accesses[names] = known
         return known
@@ -94,14 +96,20 @@ def not_ready(problem: str, listener: Listener | None = None, sidecar: str = "")
     )
 
 
-def _access(providers: list[Provider]) -> Access:
+def _access(providers: list[Provider], every: Iterable[Provider]) -> Access:
     places = dict.fromkeys(place for provider in providers for place in provider.places)
     return Access(
         plan(providers),
         removal(providers),
         ", ".join(dict.fromkeys(_challenge(place) for place in places)),
-        tuple(place.name for place in places if place.kind is PlaceKind.QUERY),
+        _parameters(every),
     )
+
+
+def _parameters(providers: Iterable[Provider]) -> tuple[str, ...]:
+    """Return the names of the query parameters in which some provider looks for credentials."""
+    places = (place for provider in providers for place in provider.places)
+    return tuple(dict.fromkeys(place.name for place in places if place.kind is PlaceKind.QUERY))
 
 
 def _challenge(place: CredentialPlace) -> str:

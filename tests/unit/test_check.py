@@ -528,6 +528,37 @@ def test_a_site_sends_browsers_to_log_in(key: MadeKey) -> None:
     assert judge.ask("/elsewhere", headers=html).headers["cache-control"] == "no-store"
 
 
+@pytest.mark.parametrize(
+    "path", ["/nowhere?api_key=hush&b=2", "/status/x?api%5Fkey=hush&b=2", "/api/items?api_key=hush&b=2"]
+)
+def test_a_redirect_carries_no_credential_whatever_the_route_looks_for(key: MadeKey, path: str) -> None:
+    site = """
+kind: Site
+metadata: {name: items}
+spec:
+  hosts: [items.example.com]
+  onDeny: {default: {redirect: {to: "https://login.example.com/start", returnTo: next}}}
+"""
+    header_keys = """
+kind: IdentityProvider
+metadata: {name: header-keys}
+spec: {apiKey: {in: [{header: x-other-key}]}}
+"""
+    other = policy("other", "[{name: read, effect: allow, paths: [/api/items], identity: [header-keys]}]")
+    by_query = policy("by-query", "[{name: q, effect: allow, paths: [/q], identity: [partner-keys]}]")
+    judge = Judge(snapshot(PROVIDER, header_keys, site, other, by_query, key.document))
+    answer = judge.ask(path, headers=[("accept", "text/html")])
+    assert answer.status == 302
+    assert "hush" not in answer.headers["location"]
+    assert answer.headers["location"].endswith("%3Fb%3D2")
+
+
+def test_a_redirect_never_grows_beyond_what_browsers_take(key: MadeKey) -> None:
+    judge = Judge(snapshot(PROVIDER, READ, SITE, key.document))
+    answer = judge.ask("/api/items?q=" + "%25" * 20_000, headers=[("accept", "text/html")])
+    assert answer.headers["location"] == "https://login.example.com/start"
+
+
 def test_a_site_may_keep_both_readings_of_a_path(key: MadeKey) -> None:
     site = "kind: Site\nmetadata: {name: s}\nspec: {hosts: ['*'], path: {matrixParameters: keep}}"
     rules = """
