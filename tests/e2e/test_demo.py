@@ -67,26 +67,39 @@ def test_the_demo_ends_well_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert set((ROOT / ".run").glob("*")) - before == set()
 
 
-def test_kept_up_it_prints_requests_that_work_and_ends_at_ctrl_c() -> None:
-    with subprocess.Popen(
-        [program("authz"), "demo", "--keep"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as demo:
-        assert demo.stdout is not None
-        lines = []
-        for line in demo.stdout:
-            lines.append(line)
-            if line.startswith("Ctrl-C"):
-                break
-        text = "".join(lines)
-        found = re.search(r"localhost:(\d+)/api/v1/items -H 'x-api-key: (\S+)'", text)
-        assert found is not None, text
-        directory = re.search(r"tail -f (\S+)/records", text)
-        assert directory is not None
-        data = request_bytes("GET", "/api/v1/items", [("host", "localhost"), ("x-api-key", found[2])])
-        assert send_raw(int(found[1]), data).status == 200
-        assert _processes_in(directory[1])
-        demo.send_signal(signal.SIGINT)
-        assert demo.wait(20) == 0
+@pytest.fixture
+def kept() -> Iterator[subprocess.Popen[str]]:
+    """A demo that stays up. It hears Ctrl-C even if these tests run in the background, where nobody does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        demo = subprocess.Popen(
+            [program("authz"), "demo", "--keep"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with demo:
+        yield demo
+        if demo.poll() is None:
+            demo.terminate()
+
+
+def test_kept_up_it_prints_requests_that_work_and_ends_at_ctrl_c(kept: subprocess.Popen[str]) -> None:
+    assert kept.stdout is not None
+    lines = []
+    for line in kept.stdout:
+        lines.append(line)
+        if line.startswith("Ctrl-C"):
+            break
+    text = "".join(lines)
+    found = re.search(r"localhost:(\d+)/api/v1/items -H 'x-api-key: (\S+)'", text)
+    assert found is not None, text
+    directory = re.search(r"tail -f (\S+)/records", text)
+    assert directory is not None
+    data = request_bytes("GET", "/api/v1/items", [("host", "localhost"), ("x-api-key", found[2])])
+    assert send_raw(int(found[1]), data).status == 200
+    assert _processes_in(directory[1])
+    kept.send_signal(signal.SIGINT)
+    assert kept.wait(20) == 0
     assert eventually(lambda: _processes_in(directory[1]) == [])
     assert not Path(directory[1]).exists()
 
