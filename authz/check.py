@@ -112,7 +112,7 @@ def _decide(check: Check, request: Request, snapshot: Snapshot, now_us: int) -> 
             check.decision = verdict
             return
     verdict = _permit(check, request, view, snapshot, now_us)
-    if isinstance(verdict, Deny):
+    if not isinstance(verdict, Grant):
         check.decision = verdict
     elif verdict.spends:
         check.grant = verdict
@@ -153,29 +153,29 @@ def reply(check: Check, snapshot: Snapshot, refuser: Refuser, decision_id: str) 
     request, decision = check.request, check.decision
     match decision:
         case Allow() if isinstance(request, Request) and check.view is not None:
-            return Reply(200, _allow(decision, request, check.caller, check.view, snapshot))
+            answer = Reply(200, _allow(decision, request, check.caller, check.view, snapshot))
         case Allow():
             raise TypeError("an allow without a canonical request")
         case Deny():
             access = snapshot.access(check.named)
+            site = snapshot.site(request.host)
             refused = refuser.refuse(
-                decision,
-                request,
-                snapshot.site(request.host),
-                decision_id,
-                access.challenge,
-                access.parameters,
+                decision, request, site, decision_id, access.challenge, access.parameters
             )
-            return Reply(refused.status, refused.body)
+            answer = Reply(refused.status, refused.body)
         case _:
             assert_never(decision)
+    if not answer.payload:
+        raise ValueError("an empty CheckResponse would let the request pass")
+    return answer
 
 
 def _allow(allow: Allow, request: Request, caller: Caller, view: HostView, snapshot: Snapshot) -> bytes:
     """Our headers in; every credential of this host and every copy of our headers out."""
     stripped = strip(snapshot.access(view.providers).removal, request, caller)
     headers = allow.grant.headers
-    if request.strays or stripped.set_headers or stripped.query:
+    own = allow.grant.lasting or not headers
+    if not own or request.strays or stripped.set_headers or stripped.query:
         # Not kept for the next caller: these parts are the client's, and would fill the cache at its will.
         return message.allow(
             headers + stripped.set_headers, stripped.headers + request.strays, stripped.query

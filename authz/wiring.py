@@ -299,7 +299,7 @@ class _Crashes:
         self._next_us = 0
         self._silent = 0
 
-    def tell(self, error: Exception) -> None:
+    def tell(self, error: BaseException) -> None:
         now_us = self._clock.ticks_us()
         if now_us < self._next_us:
             self._silent += 1

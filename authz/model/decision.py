@@ -23,6 +23,7 @@ class Grant(NamedTuple):
     rules: tuple[RuleName, ...]  # sorted, never empty; the record names the first
     headers: tuple[tuple[str, str], ...]  # for the upstream, from onAllow; no empty values
     spends: tuple[Spend, ...]
+    lasting: bool = False  # follows from the identity alone, so its answer is worth keeping
 
 
 class Allow(NamedTuple):

@@ -139,6 +139,8 @@ def _grant(granted: list[Candidate], request: Request, identity: Identity, memos
     known = memos.grants.get(key)
     if known is None:
         known = _new_grant(granted, request, identity)
+        if isinstance(known, Grant):
+            known = known._replace(lasting=True)
         memos.grants.keep(key, known)
     return known
 

@@ -43,7 +43,7 @@ def allow(headers: Headers, remove: tuple[str, ...], remove_query: tuple[str, ..
     answer.SetInParent()
     answer.headers.extend(map(_option, headers))
     set_here = {name for name, _ in headers}
-    answer.headers_to_remove.extend(name for name in remove if name not in set_here)
+    answer.headers_to_remove.extend(name for name in remove if name.lower() not in set_here)
     answer.query_parameters_to_remove.extend(remove_query)
     return bytes(message.SerializeToString())
 

@@ -81,6 +81,8 @@ class Refuser:
         if deny.spent and deny.reason is Reason.RATE_LIMITED:
             build = _template
             headers += self._limit(deny.spent, decision_id)
+        if len(decision_id) != len(_PLACEHOLDER):
+            raise ValueError("a decision id of another length would break the lengths inside the message")
         template = build(int(status), told, headers + additions.headers, self._sidecar, request.grpc)
         return Refused(int(status), template.replace(_PLACEHOLDER, decision_id.encode()))
 

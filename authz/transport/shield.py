@@ -7,13 +7,14 @@ missing answer, too little time: an explicit refusal. This is the only place tha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
 from authz.check import Call, Check, Finish, answer, reply
 from authz.limits.store import Limiter
 from authz.model.decision import Answered, Deny
-from authz.model.reason import Code, Reason
+from authz.model.reason import Code, Detail, Reason
 from authz.record.entry import FixedFields
 from authz.response import message
 from authz.response.refusal import Refuser
@@ -22,6 +23,9 @@ from authz.transport.front import DEADLINE_EXCEEDED, Arrival, Front
 
 # Judging a full batch takes about 2 ms: with less than this left, an allow might come too late to count.
 MARGIN_S = 0.005
+
+_LATE = Deny(Reason.OVERLOADED, Detail.DEADLINE)
+_CRASHED = Deny(Reason.INTERNAL_ERROR)
 
 # For when even building a refusal fails: made beforehand, the same for everyone.
 _LAST_RESORT = message.deny(503, Code.UNAVAILABLE, (("x-authz-reason", "unavailable"),), "unavailable")
@@ -64,7 +68,7 @@ class Shield:
         keeper: Keeper,
         clock: Clock,
         mint: Callable[[int], str],
-        crashed: Callable[[Exception], None],
+        crashed: Callable[[BaseException], None],
     ) -> None:
         self._front = front
         self._current = current
@@ -76,15 +80,20 @@ class Shield:
         self._crashed = crashed
 
     def serve(self, arrivals: Sequence[Arrival]) -> None:
-        """Answer every call of a batch. Raises nothing."""
+        """Answer every call of a batch. Raises nothing, whatever is raised inside.
+
+        What is no Exception (a library's panic, an exit asked for on this thread) is caught as well: nobody
+        may end this thread but `CheckServer`, and while it is gone nobody is answered.
+        """
         done: set[int] = set()
         try:
             self._serve(arrivals, done)
-        except Exception as error:  # noqa: BLE001 - SECURITY: whatever it was, it is a refusal
-            self._crashed(error)
+        except BaseException as error:  # noqa: BLE001 - SECURITY: whatever it was, it is a refusal
             for arrival in arrivals:
                 if arrival.id not in done:
-                    self._front.respond(arrival.id, _LAST_RESORT)
+                    with suppress(BaseException):
+                        self._front.respond(arrival.id, _LAST_RESORT)
+            self._tell(error)
 
     def _serve(self, arrivals: Sequence[Arrival], done: set[int]) -> None:
         snapshot = self._current()
@@ -94,7 +103,7 @@ class Shield:
             if remaining_s is None or remaining_s >= MARGIN_S:
                 batch.append(Call(call_id, payload))
             elif remaining_s > 0:
-                finish([_refused(Call(call_id, payload), Reason.OVERLOADED)])
+                finish([_refused(Call(call_id, payload), _LATE)])
             else:
                 self._front.fail(call_id, DEADLINE_EXCEEDED, "the deadline has passed")
                 done.add(call_id)
@@ -102,35 +111,70 @@ class Shield:
             self._answer(batch, snapshot, finish, done)
 
     def _answer(self, batch: Sequence[Call], snapshot: Snapshot, finish: Finish, done: set[int]) -> None:
-        """One call that crashes must not take its neighbours along: each is tried once more, alone."""
+        """One call that crashes must not take its neighbours along: each is tried once more, alone.
+
+        Every limiter of today answers before `spend` returns, so what is left over then was forgotten.
+        """
+        error: BaseException | None = None
         try:
             answer(batch, snapshot, self._limiter, finish, self._clock.wall_us())
-        except Exception as error:  # noqa: BLE001 - SECURITY: whatever it was, it is a refusal
-            left = [call for call in batch if call.id not in done]
-            if len(batch) > 1 and left:
-                for call in left:
-                    self._answer([call], snapshot, finish, done)
-                return
-            self._crashed(error)
-            finish([_refused(call, Reason.INTERNAL_ERROR) for call in left])
+        except BaseException as caught:  # noqa: BLE001 - SECURITY: whatever it was, it is a refusal
+            error = caught
+        left = [call for call in batch if call.id not in done]
+        if not left and error is None:
+            return
+        if left and len(batch) > 1:
+            for call in left:
+                self._answer([call], snapshot, finish, done)
+            return
+        self._tell(error or RuntimeError("nobody answered"))
+        finish([_refused(call, _CRASHED) for call in left])
 
     def _finish(self, snapshot: Snapshot, began_us: int, done: set[int], checks: Sequence[Check]) -> None:
-        """Reply first, then keep the record."""
+        """Reply first, then keep the record. INVARIANT: what was replied is kept, whatever follows."""
         time_us = self._clock.wall_us()
         answered: list[Answered] = []
-        for check in checks:
-            decision_id = self._mint(time_us)
+        try:
+            for check in checks:
+                decision_id = self._mint(time_us)
+                try:
+                    status, payload = reply(check, snapshot, self._refuser, decision_id)
+                    self._front.respond(check.call.id, payload)
+                except BaseException as error:  # noqa: BLE001 - SECURITY: as above
+                    status = self._refuse(check, snapshot, decision_id, error)
+                done.add(check.call.id)
+                spent_us = self._clock.ticks_us() - began_us
+                answered.append(
+                    Answered(
+                        decision_id, time_us, check.request, check.caller, check.decision, status, spent_us
+                    )
+                )
+        finally:
+            self._keep(answered, snapshot)
+
+    def _refuse(self, check: Check, snapshot: Snapshot, decision_id: str, error: BaseException) -> int:
+        """Refuse a check whose reply could not be built; the front lets only the first reply through."""
+        check.decision = _CRASHED
+        status, payload = 503, _LAST_RESORT
+        with suppress(BaseException):
             status, payload = reply(check, snapshot, self._refuser, decision_id)
+        with suppress(BaseException):
             self._front.respond(check.call.id, payload)
-            done.add(check.call.id)
-            spent_us = self._clock.ticks_us() - began_us
-            answered.append(
-                Answered(decision_id, time_us, check.request, check.caller, check.decision, status, spent_us)
-            )
-        self._keeper.keep(answered, snapshot.fixed)
+        self._tell(error)
+        return status
+
+    def _keep(self, answered: Sequence[Answered], snapshot: Snapshot) -> None:
+        try:
+            self._keeper.keep(answered, snapshot.fixed)
+        except BaseException as error:  # noqa: BLE001 - a record that is lost must not cost an answer
+            self._tell(error)
+
+    def _tell(self, error: BaseException) -> None:
+        with suppress(BaseException):
+            self._crashed(error)
 
 
-def _refused(call: Call, reason: Reason) -> Check:
+def _refused(call: Call, deny: Deny) -> Check:
     check = Check(call)
-    check.decision = Deny(reason)
+    check.decision = deny
     return check

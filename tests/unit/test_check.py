@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from authz.response import message
 from authz.snapshot.snapshot import not_ready
 from tests.support.decisions import DECISION_ID, Judge
 from tests.support.policies import PROVIDER, MadeKey, snapshot
@@ -569,3 +570,19 @@ def test_a_site_may_keep_both_readings_of_a_path(key: MadeKey) -> None:
     assert judge.ask("/items;v=1").allowed
     assert judge.ask("/admin;v=1/x").reason == "denied_by_rule"
     assert not judge.ask("/public/..;/admin").allowed
+
+
+def test_values_of_the_request_do_not_fill_the_memory_of_answers() -> None:
+    rest = '  onAllow: {headers: {x-who: \'request.headers[?"x-name"].orValue("")\'}}\n'
+    judge = Judge(snapshot(policy("p", "[{name: r, effect: allow, identity: [anyone]}]", rest=rest)))
+    before = message.cached_allow.cache_info().currsize
+    for number in range(20):
+        assert judge.ask("/", headers=[("x-name", f"n{number}" * 500)]).allowed
+    assert message.cached_allow.cache_info().currsize == before
+
+
+def test_answers_to_one_identity_are_built_once(judge: Judge, key: MadeKey) -> None:
+    first = judge.ask("/api/items", key=key.token).payload
+    before = message.cached_allow.cache_info().misses
+    assert judge.ask("/api/items/7", key=key.token).payload == first
+    assert message.cached_allow.cache_info().misses == before
