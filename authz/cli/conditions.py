@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from authz.policy.condition import GATHER_MAX, SOURCE_MAX_BYTES
+from authz.policy.condition import FEW_MAX, SOURCE_MAX_BYTES
 from authz.policy.vocabulary import VOCABULARY
 
 Row = tuple[str, ...]
@@ -19,11 +19,14 @@ An expression cannot be made expensive by what a client sends. So these are load
 
 - more than {SOURCE_MAX_BYTES} bytes, or nesting of more than 32;
 - a comprehension (`exists`, `all`, `map`, `filter`) inside another; a concatenation, `replace`, `join` or
-  `format` inside one; `map` and `filter` of what `split` gives;
+  `format` inside one; `request.body`, a `split` of anything but its own element, and `matches` with a pattern
+  that is no literal inside one; `map`, `filter` and steps that do more than compare of what `split` gives;
 - `replace`, `join` or `format` of what one of them gives, and more than a short literal text as that which
-  `replace` and `join` put in.
+  `replace` and `join` put in;
+- a pattern of `matches` that comes from the request.
 
-And `map` and `filter` over more than {GATHER_MAX} elements fail."""
+And `map` and `filter` over more than {FEW_MAX} elements fail, as do `exists` and `all` whose steps do more
+than compare their element, such as `matches` or a look into `request.headers`."""
 
 FIELDS: tuple[Row, ...] = (
     ("`when` of a rule", "true or false", "in a deny rule: denies. In an allow rule: does not allow"),

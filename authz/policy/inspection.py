@@ -23,6 +23,34 @@ _GROWING = frozenset({"replace", "join", "format", "strings.quote"})
 _FILLERS = {"replace": 1, "join": 0}
 _FILLER_MAX_CHARS = 16
 
+# Variables as large as a client likes.
+_LARGE = frozenset(
+    f"request.{name}" for name in ("headers", "header_values", "query", "segments", "url_path", "body")
+) | {"params", "context", "metadata", "identity.claims"}
+
+# What a step may do with its element at no more cost than the element's own length. Anything else (`matches`
+# compiles its pattern anew each time: 90 us for a long one) is paid per element, however short it is.
+_LIGHT = frozenset(
+    (
+        *("_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "_&&_", "_||_", "!_", "_?_:_", "@not_strictly_false"),
+        *(
+            "_+_",
+            "_-_",
+            "-_",
+            "@in",
+            "_[_]",
+            "_[?_]",
+            "_?._",
+            "optional.of",
+            "optional.none",
+            "orValue",
+            "value",
+        ),
+        *("or", "hasValue", "size", "startsWith", "endsWith", "contains", "string", "int", "uint", "double"),
+        *("lowerAscii", "upperAscii", "trim"),
+    )
+)
+
 # cel.expr.Expr; the generated module carries no types.
 Expr: TypeAlias = Any
 
@@ -34,7 +62,7 @@ class Inspection(NamedTuple):
     fault: str = ""  # why it is not accepted though it compiles; "" where it is
     compares_header: bool = False  # `==` or `!=` on a header
     unguarded: tuple[str, ...] = ()  # map accesses that fail where the key is missing
-    gathers: bool = False  # `map` or `filter`: the library copies the list that they make at every step
+    heavy: bool = False  # a comprehension whose steps cost more than the elements that they look at
 
 
 def inspect(source: str, serialized: bytes) -> Inspection:
@@ -43,9 +71,9 @@ def inspect(source: str, serialized: bytes) -> Inspection:
     names = frozenset(ref.name for ref in checked.reference_map.values() if ref.name in VOCABULARY)
     tree = checked.expr
     loops = [node for node in walk(tree) if node.HasField("comprehension_expr")]
-    fault = _has_on_variable(source, checked) or _multiplies(loops, checked) or _grows(tree)
-    gathers = any(loop.comprehension_expr.accu_init.HasField("list_expr") for loop in loops)
-    return Inspection(names, fault, _compares_header(tree), _unguarded(tree), gathers)
+    fault = _has_on_variable(source, checked) or _multiplies(loops, checked) or _grows(tree) or _obeys(tree)
+    heavy = any(map(_is_heavy, loops))
+    return Inspection(names, fault, _compares_header(tree), _unguarded(tree), heavy)
 
 
 def _unpack(serialized: bytes) -> checked_pb2.CheckedExpr:
@@ -76,8 +104,37 @@ def _multiplies(loops: list[Expr], checked: checked_pb2.CheckedExpr) -> str:
                 return "a comprehension inside another is not accepted, its cost has no bound: use two rules"
             if _concatenates(inner, comprehension.accu_var, checked):
                 return "a concatenation inside a comprehension is not accepted, its cost has no bound"
-        if comprehension.accu_init.HasField("list_expr") and _calls(comprehension.iter_range, {"split"}):
-            return "`map` and `filter` of what `split` gives have no bound: use `exists`, `all` or `in`"
+        if _is_heavy(loop) and _calls(comprehension.iter_range, {"split"}):
+            return (
+                "`map`, `filter` and steps that do more than compare have no bound over what `split` gives:"
+                " use `in`, or `exists` and `all` that compare"
+            )
+        fault = _repeats(comprehension.loop_step)
+        if fault:
+            return fault
+    return ""
+
+
+def _is_heavy(loop: Expr) -> bool:
+    """Whether steps cost more than their elements: `map` and `filter` copy their result at each, for one."""
+    comprehension = loop.comprehension_expr
+    return comprehension.accu_init.HasField("list_expr") or any(
+        node.ident_expr.name in _LARGE
+        or (node.HasField("call_expr") and node.call_expr.function not in _LIGHT)
+        for node in walk(comprehension.loop_step)
+    )
+
+
+def _repeats(step: Expr) -> str:
+    """What takes milliseconds once is not done again for each element, not even for a few hundred."""
+    for node in walk(step):
+        call = node.call_expr
+        if node.ident_expr.name == "request.body":
+            return "`request.body` inside a comprehension has no bound: ask it once, outside"
+        if call.function == "split" and any(part.ident_expr.name in _LARGE for part in walk(node)):
+            return "`split` inside a comprehension of anything but its own element has no bound: remove it"
+        if call.function == "matches" and not call.args[-1].HasField("const_expr"):
+            return "inside a comprehension the pattern of `matches` is a literal text: write one"
     return ""
 
 
@@ -93,6 +150,15 @@ def _grows(tree: Expr) -> str:
         filler = _FILLERS.get(name, len(call.args))
         if filler < len(call.args) and not _is_short(call.args[filler]):
             return f"what `{name}` puts in is a text of at most {_FILLER_MAX_CHARS} characters: write one"
+    return ""
+
+
+def _obeys(tree: Expr) -> str:
+    """A pattern that a client writes takes 70 ms to compile, and matches what the client likes."""
+    for node in walk(tree):
+        call = node.call_expr
+        if call.function == "matches" and any(part.ident_expr.name in _LARGE for part in walk(call.args[-1])):
+            return "the pattern of `matches` comes from the request, so its sender would choose it: write it"
     return ""
 
 

@@ -125,10 +125,64 @@ def test_loops_and_concatenations_for_themselves_are_fine(source: str) -> None:
 
 
 def test_gathering_is_told_from_asking() -> None:
-    assert inspection("request.segments.filter(a, a == 'x').size() > 0").gathers
-    assert inspection("request.segments.map(a, a == 'x').size() > 0").gathers
-    assert not inspection("request.segments.exists(a, a == 'x')").gathers
-    assert not inspection("request.segments.all(a, a == 'x')").gathers
+    assert inspection("request.segments.filter(a, a == 'x').size() > 0").heavy
+    assert inspection("request.segments.map(a, a == 'x').size() > 0").heavy
+    assert not inspection("request.segments.exists(a, a == 'x')").heavy
+    assert not inspection("request.segments.all(a, a == 'x')").heavy
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "a.matches('^a+$')",
+        "a in request.header_values['x']",
+        "request.headers['x'].contains(a)",
+        "request.header_values['x'] == request.header_values['y']",
+        "size(request.url_path) > 1",
+        "a.charAt(1) == 'x'",
+        "identity.claims[a] == 1",
+    ],
+)
+def test_a_step_that_costs_more_than_its_element_is_heavy(step: str) -> None:
+    assert inspection(f"request.segments.all(a, {step})").heavy
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "a == 'x'",
+        "a in ['x', 'y']",
+        "a in identity.scopes",
+        "a.startsWith('x') || !a.endsWith('y') && a.contains('z')",
+        "a != request.method",
+        "a.lowerAscii() == identity.labels[?'x'].orValue('')",
+        "size(a) + 1 > 2",
+        "int(a) < 5",
+    ],
+)
+def test_a_step_that_only_compares_is_light(step: str) -> None:
+    assert not inspection(f"request.segments.all(a, {step})").heavy
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("request.segments.all(a, request.headers['x'].split(a).size() > 1)", "`split`"),
+        ("request.segments.all(a, 'x' in request.url_path.split('/'))", "`split`"),
+        ("request.segments.all(a, string(request.body).contains(a))", "`request.body`"),
+        ("request.segments.all(a, request.method.matches(a))", "literal"),
+        ("request.headers['x'].split(',').all(a, a.matches('^a$'))", "`split`"),
+        ("request.url_path.matches(request.headers['x'])", "`matches`"),
+        ("request.method.matches('^' + request.url_path)", "`matches`"),
+    ],
+)
+def test_what_a_client_could_multiply_is_refused(source: str, word: str) -> None:
+    assert word in refused(source)
+
+
+def test_a_split_of_the_element_and_a_pattern_of_the_caller_are_fine() -> None:
+    condition("request.header_values['x'].all(a, a.split(':').size() == 2)")
+    condition("request.url_path.matches(identity.labels['path'])")
 
 
 def test_gathering_from_a_split_is_refused_and_asking_is_not() -> None:
