@@ -166,7 +166,7 @@ def verify(
     raise typer.Exit(1)
 
 
-@app.command(name="list", epilog="Example: authz key list --policies keys --output json")
+@app.command(name="list", epilog="Example: authz key list --policies policies --policies keys --output json")
 def list_keys(policies: _Policies, output: _Output = Output.TABLE) -> None:
     """List every key of a set: whose it is, how it stands now and when it ends.
 
