@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from hashlib import blake2b
 
 from authz.model.decision import Deny, Grant
 from authz.model.identity import Caller, Identity, Standing
@@ -27,6 +28,9 @@ from authz.policy.vocabulary import Facts
 # Visible ASCII, spaces inside: anything else could end the header or be read differently by an upstream.
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _HEADER_VALUE_MAX = 4096
+
+# Longer parts of a bucket's name are hashed: a path of 8 KiB in each of 100,000 names would take 800 MB.
+_NAME_PART_MAX = 128
 
 _BAD_CREDENTIAL = {
     Standing.INVALID: Reason.CREDENTIAL_INVALID,
@@ -179,7 +183,7 @@ def _settable(value: str) -> bool:
 def _spend(limit: LimitRule, facts: Facts) -> Spend | Detail:
     """Name the bucket of one limit for one check, its rate and the cost; a Detail says why it cannot be."""
     try:
-        values = [part.text(facts) for part in limit.per]
+        values = [_bounded(part.text(facts)) for part in limit.per]
     except EvaluationFailed:
         return Detail.RULE_ERROR
     if not all(values):
@@ -194,6 +198,13 @@ def _spend(limit: LimitRule, facts: Facts) -> Spend | Detail:
         except EvaluationFailed:
             return Detail.LIMIT_COST_INVALID
     return Spend(limit.name, (limit.name, facts.identity.namespace, *values), rate, cost)
+
+
+def _bounded(value: str) -> str:
+    """Return a part of a bucket's name, or its hash where a client could make it long."""
+    if len(value) <= _NAME_PART_MAX:
+        return value
+    return blake2b(value.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
 
 
 def _rate(limit: LimitRule, facts: Facts) -> Rate | None:

@@ -427,6 +427,17 @@ spec: {per: [identity.key_id], rate: 10/s, cost: 'request.size'}
     assert (negative.reason, negative.detail) == ("rule_error", "limit_cost_invalid")
 
 
+def test_a_bucket_s_name_is_short_whatever_a_client_sends() -> None:
+    limit = "kind: Limit\nmetadata: {name: each}\nspec: {per: [request.url_path], rate: 1/d}"
+    rules = '[{name: a, effect: allow, paths: ["/**"], identity: [anonymous], limits: [each]}]'
+    judge = Judge(snapshot(limit, policy("p", rules)))
+    long_path = "/" + "a" * 8000
+    first, again, other = judge.ask(long_path), judge.ask(long_path), judge.ask(long_path + "b")
+    assert (first.allowed, again.reason, other.allowed) == (True, "rate_limited", True)
+    assert first.check.grant is not None
+    assert sum(map(len, first.check.grant.spends[0].bucket)) < 200
+
+
 def test_an_empty_name_of_a_bucket_is_an_error_and_spends_nothing() -> None:
     limit = "kind: Limit\nmetadata: {name: l}\nspec: {per: [identity.key_id], rate: 1/s}"
     rules = policy("p", "[{name: r, effect: allow, identity: [anyone], limits: [l]}]")
