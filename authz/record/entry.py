@@ -33,7 +33,6 @@ _NO_RULE = RuleName("", "")
 _UNKNOWN = (Standing.INVALID, Standing.AMBIGUOUS)  # somebody, but nobody knows who
 _ALLOWED = Reason.ALLOWED
 _DEL = 0x7F
-_PADDED = 10**18  # more microseconds than any clock shows
 _NOT_PLAIN = re.compile(r"[^\x00-\x7e]")
 
 
@@ -241,15 +240,10 @@ def _rules_json(rules: tuple[RuleName, ...]) -> Raw:
     return Raw(_to_json([f"{name.policy}/{name.rule}" for name in rules]))
 
 
+@lru_cache(4)  # a batch has one time
 def _rfc3339(time_us: int) -> str:
-    digits = str(_PADDED + time_us)  # cutting digits is cheaper than dividing and padding
-    return f"{_second(digits[:-6])}.{digits[-6:]}Z"
-
-
-@lru_cache(4)
-def _second(digits: str) -> str:
-    second = int(digits) - _PADDED // 1_000_000
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    second, rest_us = divmod(time_us, 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest_us:06}Z"
 
 
 def _escaped(line: bytes) -> bytes:

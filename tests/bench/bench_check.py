@@ -110,7 +110,7 @@ def _serving(bench: Bench) -> Callable[[], object]:
     return lambda: shield.serve(arrivals)
 
 
-def _raise(error: Exception) -> None:
+def _raise(error: BaseException) -> None:
     raise error
 
 
