@@ -24,7 +24,7 @@ from authz.config.settings import Settings
 from authz.identity.keyring import Peppers
 from authz.limits.memory import MemoryLimiter, NoLimiter
 from authz.model.address import Address
-from authz.model.errors import ConfigError, PolicyError, SnapshotRejected
+from authz.model.errors import ConfigError, Place, PolicyError, SnapshotRejected
 from authz.model.site import Listener
 from authz.record.keeper import Keeper
 from authz.record.metrics import CONTENT_TYPE, Facts, Metrics, RecordFacts, SnapshotFacts
@@ -90,7 +90,12 @@ class Loader:
         except SnapshotRejected as rejected:
             self._reject(rejected.faults)
             return
+        except Exception as error:  # noqa: BLE001 - SECURITY: no set, however odd, ends what is being served
+            what = f"reading the set crashed ({type(error).__name__}): please report it with the set"
+            self._reject([PolicyError(Place(str(self._directories[0])), what)])
+            return
         self.results["accepted"] += 1
+        self._said = ""
         self.snapshot = built.snapshot
         self._tell(built, self._clock.ticks_us() - began_us)
 

@@ -1,0 +1,126 @@
+"""One policy set, whole or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from authz.identity.keyring import Peppers
+from authz.model.errors import SnapshotRejected
+from authz.model.site import Listener
+from authz.policy.condition import Compiler
+from authz.policy.load import Cache
+from authz.snapshot.build import Surroundings, build
+from tests.support.policies import PEPPER, PROVIDER, MadeKey, documents, load
+
+POLICY = """
+kind: Policy
+metadata: {name: items}
+spec:
+  hosts: [a.example.com]
+  rules: [{name: r, effect: allow, identity: [partner-keys]}]
+  onAllow: {headers: {x_auth_key: identity.key_id}}
+"""
+SITE = "kind: Site\nmetadata: {name: s}\nspec: {hosts: [a.example.com], reasons: full}"
+KEY = MadeKey("k")
+
+
+def rejected(*texts: str) -> list[str]:
+    with pytest.raises(SnapshotRejected) as caught:
+        load(*texts)
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_a_snapshot_is_everything_that_decides() -> None:
+    around = Surroundings(Peppers(PEPPER), listener=Listener(2), source_revision="abc", sidecar="s-1")
+    built = build(documents(PROVIDER, POLICY, SITE, KEY.document), around, loaded_at_us=7)
+    made = built.snapshot
+    assert made.ready
+    assert made.revision == built.loaded.revision
+    assert len(made.revision) == 12
+    assert (made.source_revision, made.loaded_at_us, made.problem) == ("abc", 7, "")
+    assert made.site("a.example.com").full_reasons
+    assert made.reading.site_of("a.example.com").name == "s"
+    assert made.reading.listener.trusted_hops == 2
+    assert made.reading.owned == {"x-auth-key"}
+    assert (made.fixed.sidecar, made.fixed.revision, made.fixed.source_revision) == (
+        "s-1",
+        made.revision,
+        "abc",
+    )
+    assert set(made.providers) == {"partner-keys"}
+    assert built.warnings is not None
+
+
+def test_one_fault_refuses_the_whole_set_and_every_fault_is_told() -> None:
+    bad = POLICY.replace("identity.key_id", "identity.gone").replace("name: items", "name: other")
+    worse = POLICY.replace("[partner-keys]", "[strangers]").replace("name: items", "name: third")
+    told = rejected(PROVIDER, POLICY, bad, worse)
+    assert any("`identity.gone`" in fault for fault in told)
+    assert any("`strangers`" in fault for fault in told)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        (POLICY,),
+        (PROVIDER, POLICY, POLICY),
+        (PROVIDER, POLICY.replace("r, effect", "r, limits: [gone], effect")),
+        (PROVIDER, PROVIDER, POLICY),
+        (KEY.document,),
+        (SITE, SITE.replace("name: s", "name: t")),
+        (POLICY.replace("a.example.com", "A.example.com"),),
+        ("kind: Nothing\nmetadata: {name: x}\nspec: {}",),
+        ("just text",),
+    ],
+)
+def test_a_faulty_set_is_rejected_and_never_crashes(texts: tuple[str, ...]) -> None:
+    assert rejected(*texts)
+
+
+def test_nothing_is_no_set() -> None:
+    with pytest.raises(SnapshotRejected):
+        build({}, Surroundings(), 0)
+
+
+def test_the_revision_follows_from_the_documents_alone() -> None:
+    first = load(PROVIDER, POLICY, KEY.document).snapshot.revision
+    assert load(KEY.document, POLICY, PROVIDER).snapshot.revision == first
+    assert load(PROVIDER, POLICY).snapshot.revision != first
+
+
+def test_caches_change_nothing() -> None:
+    cache, compiler = Cache(), Compiler()
+    files = documents(PROVIDER, POLICY, KEY.document)
+    revisions = {build(files, Surroundings(), 0, cache, compiler).snapshot.revision for _ in range(2)}
+    assert revisions == {build(files, Surroundings(), 0).snapshot.revision}
+
+
+def test_warnings_of_documents_and_of_conditions_are_told() -> None:
+    deny = POLICY.replace(
+        "effect: allow, identity: [partner-keys]", "effect: deny, when: 'params.x == \"1\"'"
+    )
+    discouraged = load(PROVIDER, deny.replace("\n  onAllow: {headers: {x_auth_key: identity.key_id}}", ""))
+    words = " ".join(warning.what for warning in discouraged.warnings)
+    assert "params['x']" in words
+    assert "query" in words
+
+
+def test_expiries_are_sorted_and_the_next_one_is_found() -> None:
+    made = load(
+        PROVIDER,
+        MadeKey("b", extra="  expiresAt: 1970-01-01T00:00:02Z\n").document,
+        MadeKey("a", extra="  expiresAt: 1970-01-01T00:00:01Z\n").document,
+        KEY.document,
+    ).snapshot
+    assert made.expiries_us == (1_000_000, 2_000_000)
+    assert made.next_expiry_us(0) == 1_000_000
+    assert made.next_expiry_us(1_000_000) == 2_000_000
+    assert made.next_expiry_us(2_000_000) is None
+
+
+def test_a_credential_place_is_never_recorded() -> None:
+    around = Surroundings(
+        Peppers(PEPPER), record_headers=("user-agent", "x-api-key", "authorization", "cookie")
+    )
+    made = build(documents(PROVIDER, POLICY), around, 0).snapshot
+    assert made.fixed.headers == ("user-agent",)
