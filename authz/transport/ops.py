@@ -31,6 +31,10 @@ HEAD_MAX_BYTES = 8192  # a scrape sends 300
 HEAD_TIMEOUT_S = 3.0  # for the whole head: a byte now and then does not extend it
 REPLY_TIMEOUT_S = 10.0  # for the whole reply
 CONNECTIONS_MAX = 16  # at once; others wait in the backlog, which is safer than refusing a probe
+# What a connection surely has while others wait: 64 silent ones kept a probe waiting for 9 s, and a sidecar
+# whose probe fails is killed. A probe sends its head at once; a scrape of 1 MB is read within a second.
+CROWDED_HEAD_S = 0.1
+CROWDED_REPLY_S = 1.0
 _BACKLOG = 64
 _SOCKET_MODE = 0o600
 
@@ -144,11 +148,28 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.socket = listener
         self.routes = routes
         self._slots = threading.BoundedSemaphore(CONNECTIONS_MAX)
+        self._lock = threading.Lock()
+        self._patience: dict[_Connection, float] = {}  # connection -> when it may be hung up on for others
 
     def process_request(self, request: _Connection, client_address: Any) -> None:
-        """Wait for a slot: each is free again within the time that one connection may take."""
-        self._slots.acquire()
+        """Wait for a slot; where all are taken, those who keep theirs for long lose it."""
+        while not self._slots.acquire(timeout=CROWDED_HEAD_S / 2):
+            self._hang_up()
+        self.bear(request, CROWDED_HEAD_S)
         super().process_request(request, client_address)
+
+    def bear(self, request: _Connection, seconds: float) -> None:
+        """Let a connection be for so long from now, even where others wait."""
+        with self._lock:
+            self._patience[request] = time.monotonic() + seconds
+
+    def _hang_up(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            for request, end in self._patience.items():
+                if end < now and isinstance(request, socket.socket):
+                    with contextlib.suppress(OSError):
+                        request.shutdown(socket.SHUT_RDWR)  # its thread wakes up and gives the slot back
 
     def process_request_thread(self, request: _Connection, client_address: Any) -> None:
         """Answer one connection, in its thread."""
@@ -156,6 +177,12 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             super().process_request_thread(request, client_address)
         finally:
             self._slots.release()
+
+    def shutdown_request(self, request: _Connection) -> None:
+        """Close a connection; first it is forgotten, since its number may be another's at once."""
+        with self._lock:
+            self._patience.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: _Connection, client_address: Any) -> None:
         """Answer for a route that failed. A caller that hung up is none of our business."""
@@ -184,6 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
         head = _read_head(self.connection)
         if head is None:
             return
+        self.server.bear(self.connection, CROWDED_REPLY_S)
         self.rfile = io.BytesIO(head)
         self.requestline, self.request_version, self.command = "", "HTTP/1.1", ""
         if not _is_whole(head):

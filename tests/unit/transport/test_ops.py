@@ -5,6 +5,7 @@ import socket
 import stat
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -225,3 +226,21 @@ def test_a_unix_path_that_cannot_be_bound_gives_its_lock_back(
     with pytest.raises(ConfigError, match="operation not permitted"):
         server.start()
     assert list(tmp_path.glob("*.lock")) == []
+
+
+def test_silent_connections_do_not_keep_a_probe_waiting(server: OpsServer) -> None:
+    silent = [connect(server) for _ in range(3 * ops.CONNECTIONS_MAX)]
+    try:
+        began = time.monotonic()
+        assert get(server, "/health")[0] == 200
+        assert time.monotonic() - began < ops.HEAD_TIMEOUT_S / 2
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_a_silent_connection_alone_keeps_its_time(server: OpsServer) -> None:
+    with connect(server) as connection:
+        time.sleep(3 * ops.CROWDED_HEAD_S)
+        connection.sendall(b"GET /health HTTP/1.1\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
