@@ -18,7 +18,9 @@ MAX_BUCKETS = 100_000
 _SWEEP = 4
 
 
-_FULL = (0.0, 0, 1.0)  # the state of a bucket that nobody has drawn from
+_Held = tuple[float, int, float]  # debt (tokens), when (us), rate (tokens/s)
+_FULL: _Held = (0.0, 0, 1.0)  # the state of a bucket that nobody has drawn from
+_MEMORY = Store.MEMORY
 _new = tuple.__new__  # what a NamedTuple's own constructor does, without its 0.3 us of arguments
 
 
@@ -36,7 +38,7 @@ class MemoryLimiter:
     def __init__(self, clock: Callable[[], int], max_buckets: int = MAX_BUCKETS) -> None:
         self._clock = clock
         self._max_buckets = max_buckets
-        self._buckets: dict[tuple[str, ...], tuple[float, int, float]] = {}  # debt, when (us), rate
+        self._buckets: dict[tuple[str, ...], _Held] = {}
         self._oldest: deque[tuple[str, ...]] = deque()
         self._lock = Lock()  # once per batch, not per check
 
@@ -56,36 +58,43 @@ class MemoryLimiter:
         found = []
         passed = True
         for spend in spends:
-            bucket, debt = self._look(spend, now_us)
-            excess = debt + spend.cost - spend.rate.burst_tokens
-            if excess > 0.0:
+            _, bucket, rate, cost = spend
+            held = self._buckets.get(bucket)
+            if held is None:
+                bucket, held = self._unheld(spend, now_us)
+            debt = settle(held[0], now_us - held[1], rate.rate_per_s)
+            if debt + cost > rate.burst_tokens:
                 passed = False
-            found.append((spend, bucket, debt, excess))
+            found.append((spend, bucket, debt))
         if not passed:
-            return tuple([_report(spend, debt, excess) for spend, _, debt, excess in found])
-        for spend, bucket, debt, _ in found:
-            self._charge(bucket, debt + spend.cost, now_us, spend)
-        return tuple([_report(spend, debt + spend.cost, 0.0) for spend, _, debt, _ in found])
+            return tuple([_refused(spend, debt) for spend, _, debt in found])
+        return tuple(
+            [self._charged(spend, bucket, debt + spend.cost, now_us) for spend, bucket, debt in found]
+        )
 
-    def _look(self, spend: Spend, now_us: int) -> tuple[tuple[str, ...], float]:
-        """Return the name of the bucket that answers for a spend, and its debt now."""
-        bucket = spend.bucket
-        held = self._buckets.get(bucket)
-        if held is None:
-            if len(self._buckets) < self._max_buckets or self._sweep(now_us):
-                return bucket, 0.0
-            bucket = (spend.limit,)  # a real bucket's name is longer: see Spend.bucket
-            held = self._buckets.get(bucket, _FULL)
-        debt, then_us, _ = held
-        return bucket, settle(debt, now_us - then_us, spend.rate.rate_per_s)
+    def _unheld(self, spend: Spend, now_us: int) -> tuple[tuple[str, ...], _Held]:
+        """Return the name and state of the bucket that answers for one that does not exist yet."""
+        if len(self._buckets) < self._max_buckets or self._sweep(now_us):
+            return spend.bucket, _FULL
+        overflow = (spend.limit,)  # a real bucket's name is longer: see Spend.bucket
+        return overflow, self._buckets.get(overflow, _FULL)
 
-    def _charge(self, bucket: tuple[str, ...], debt: float, now_us: int, spend: Spend) -> None:
-        if bucket not in self._buckets:
-            if debt <= 0.0:
-                return
-            self._sweep(now_us)
-            self._oldest.append(bucket)
-        self._buckets[bucket] = (debt, now_us, spend.rate.rate_per_s)
+    def _charged(self, spend: Spend, bucket: tuple[str, ...], debt: float, now_us: int) -> Spent:
+        """Owe `debt` tokens from now on, and say so."""
+        limit, _, rate, _ = spend
+        rate_per_s = rate.rate_per_s
+        if bucket in self._buckets or self._opened(bucket, debt, now_us):
+            self._buckets[bucket] = (debt, now_us, rate_per_s)
+        full_s = int(debt / rate_per_s) + 1 if debt > 0.0 else 0
+        return _new(Spent, (limit, True, int(rate.burst_tokens - debt), 0, full_s, rate, _MEMORY))
+
+    def _opened(self, bucket: tuple[str, ...], debt: float, now_us: int) -> bool:
+        """Make room for a new bucket; a full one needs none."""
+        if debt <= 0.0:
+            return False
+        self._sweep(now_us)
+        self._oldest.append(bucket)
+        return True
 
     def _sweep(self, now_us: int) -> bool:
         """Drop a few buckets that are full again; return whether there is room for one more."""
@@ -109,22 +118,19 @@ class NoLimiter:
         then(waiting)
 
 
-def _report(spend: Spend, debt: float, excess: float) -> Spent:
-    """Say what came of one spend: `debt` tokens are owed now, `excess` tokens were missing (0: none)."""
+def _refused(spend: Spend, debt: float) -> Spent:
+    """Say how one bucket stands of which nothing was taken, since it or another had no room."""
     rate = spend.rate
-    remaining = int(rate.burst_tokens - debt)
+    excess = debt + spend.cost - rate.burst_tokens
     passed = excess <= 0.0
-    return _new(
-        Spent,
-        (
-            spend.limit,
-            passed,
-            remaining if remaining > 0 else 0,
-            0 if passed else _retry_ms(excess, spend),
-            int(debt / rate.rate_per_s) + 1 if debt > 0.0 else 0,
-            rate,
-            Store.MEMORY,
-        ),
+    return Spent(
+        spend.limit,
+        passed,
+        max(0, int(rate.burst_tokens - debt)),
+        0 if passed else _retry_ms(excess, spend),
+        int(debt / rate.rate_per_s) + 1 if debt > 0.0 else 0,
+        rate,
+        _MEMORY,
     )
 
 
