@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
-
-
-def _bang(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return "!" * (error.end - error.start), error.end
-
-
-codecs.register_error("authz.bang", _bang)
+_BAD_BYTE = re.compile("[\udc80-\udcff]")  # as which Python carries it; valid UTF-8 has no such character
 
 
 def header_text(value: bytes) -> str:
@@ -22,7 +13,7 @@ def header_text(value: bytes) -> str:
 
     Source: protocol.md, "The request": alike whether Envoy sends raw or joined headers.
     """
-    return value.decode("utf-8", "authz.bang")
+    return _BAD_BYTE.sub("!", value.decode("utf-8", "surrogateescape"))
 
 
 def percent_decode(text: str) -> str:

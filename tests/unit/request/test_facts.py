@@ -26,7 +26,18 @@ def test_the_protocols_asked_for_are_listed_in_lower_case(value: bytes, expected
 
 
 @pytest.mark.parametrize(
-    "value", [b"h2c", b"H2C", b"websocket, h2c", b"h2c/1", b"h2c;a", b"web socket", b"a/b/c", "é".encode()]
+    "value",
+    [
+        b"h2c",
+        b"H2C",
+        b"websocket, h2c",
+        b"h2c/1",
+        b"h2c;a",
+        b"web socket",
+        b"a/b/c",
+        "é".encode(),
+        b"a," * 600,
+    ],
 )
 def test_h2c_and_what_cannot_be_read_is_refused(value: bytes) -> None:
     assert upgrades({"upgrade": value}) is Detail.UPGRADE_REFUSED
