@@ -29,6 +29,7 @@ from authz.snapshot.snapshot import Snapshot
 
 _NO_PROVIDERS: frozenset[str] = frozenset()
 _UNREAD = Unreadable(Detail.UNDECODABLE)
+_UNDECIDED = Deny(Reason.INTERNAL_ERROR)
 
 
 class Call(NamedTuple):
@@ -50,7 +51,7 @@ class Check:
         self.named = _NO_PROVIDERS  # providers that candidate allow rules name
         self.caller: Caller = NOBODY
         self.grant: Grant | None = None  # what would be allowed, while its tokens are not spent
-        self.decision: Decision = Deny(Reason.INTERNAL_ERROR)
+        self.decision: Decision = _UNDECIDED
 
     @property
     def spends(self) -> tuple[Spend, ...]:
@@ -59,15 +60,17 @@ class Check:
 
     def settle(self, spent: tuple[Spent, ...]) -> None:
         """Take what came of spending: allowed only if there is a result for each bucket and all passed."""
-        if self.grant is None or len(spent) != len(self.grant.spends):
-            self.decision = Deny(Reason.INTERNAL_ERROR)
-        elif all(bucket.passed for bucket in spent):
-            self.decision = Allow(self.grant, spent)
-        else:
-            hopeless = any(bucket.retry_ms < 0 for bucket in spent)
-            self.decision = Deny(
-                Reason.RATE_LIMITED, Detail.COST_EXCEEDS_BURST if hopeless else None, spent=spent
-            )
+        grant = self.grant
+        if grant is None or len(spent) != len(grant.spends):
+            self.decision = _UNDECIDED
+            return
+        for bucket in spent:
+            if not bucket.passed:
+                hopeless = any(bucket.retry_ms < 0 for bucket in spent)
+                detail = Detail.COST_EXCEEDS_BURST if hopeless else None
+                self.decision = Deny(Reason.RATE_LIMITED, detail, spent=spent)
+                return
+        self.decision = Allow(grant, spent)
 
 
 Finish = Callable[[Sequence[Check]], None]

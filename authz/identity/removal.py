@@ -41,6 +41,7 @@ class Removal:
     schemes: tuple[tuple[CredentialPlace, re.Pattern[bytes]], ...]
     cookies: frozenset[str]
     query: tuple[str, ...]
+    always: Stripped | None  # the same for every request, where all places are plain headers
     _memo: dict[tuple[str, ...], Stripped] = field(default_factory=dict, repr=False)
 
     def constant(self, headers: tuple[str, ...]) -> Stripped:
@@ -57,12 +58,15 @@ def removal(providers: Sequence[Provider]) -> Removal:
     """Return what to empty for a host whose enforcing policies name these providers."""
     places = {place: None for provider in providers for place in provider.places}  # each once, in order
     schemed = [place for place in places if place.kind is PlaceKind.HEADER and place.scheme]
+    plain = tuple(sorted(p.name for p in places if p.kind is PlaceKind.HEADER and not p.scheme))
+    forwarding = frozenset(provider.name for provider in providers if provider.forward)
     return Removal(
-        forwarding=frozenset(provider.name for provider in providers if provider.forward),
-        plain=tuple(sorted(p.name for p in places if p.kind is PlaceKind.HEADER and not p.scheme)),
+        forwarding=forwarding,
+        plain=plain,
         schemes=tuple((place, scheme_pattern(place.scheme)) for place in schemed),
         cookies=frozenset(place.name for place in places if place.kind is PlaceKind.COOKIE),
         query=tuple(sorted(place.name for place in places if place.kind is PlaceKind.QUERY)),
+        always=Stripped(plain) if len(plain) == len(places) and not forwarding else None,
     )
 
 
@@ -72,6 +76,8 @@ def strip(planned: Removal, request: Request, caller: Caller) -> Stripped:
     Returns:
         The same object for every request that needs the same headers removed and nothing else.
     """
+    if planned.always is not None:
+        return planned.always
     kept = _kept(planned, caller)
     headers = _headers(planned, request, kept)
     cookie = _cookie(planned, request, kept) if planned.cookies else None

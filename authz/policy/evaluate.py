@@ -32,6 +32,7 @@ _HEADER_VALUE_MAX = 4096
 # Longer parts of a bucket's name are hashed: a path of 8 KiB in each of 100,000 names would take 800 MB.
 _NAME_PART_MAX = 128
 
+_PROVEN = Standing.PROVEN
 _BAD_CREDENTIAL = {
     Standing.INVALID: Reason.CREDENTIAL_INVALID,
     Standing.AMBIGUOUS: Reason.CREDENTIAL_AMBIGUOUS,
@@ -60,7 +61,8 @@ def evaluate(
         return Deny(Reason.NO_MATCHING_POLICY)
     memos = memos or Memos()
     identity = caller.identity
-    bad = _BAD_CREDENTIAL.get(caller.standing)
+    # Asked first: the hash of an enum's member costs 0.25 us.
+    bad = None if caller.standing is _PROVEN else _BAD_CREDENTIAL.get(caller.standing)
     granted, failed = _allowing(candidates, request, identity, memos, anyone_only=bad is not None)
     if bad is not None and not granted:
         return Deny(bad, caller.detail)

@@ -30,6 +30,8 @@ _CRASHED = Deny(Reason.INTERNAL_ERROR)
 # For when even building a refusal fails: made beforehand, the same for everyone.
 _LAST_RESORT = message.deny(503, Code.UNAVAILABLE, (("x-authz-reason", "unavailable"),), "unavailable")
 
+_new = tuple.__new__  # what a NamedTuple's own constructor does, without its 0.3 us of arguments
+
 
 class Keeper(Protocol):
     """Keeps records and counts, after the replies have left."""
@@ -101,7 +103,7 @@ class Shield:
         batch: list[Call] = []
         for call_id, payload, remaining_s in arrivals:
             if remaining_s is None or remaining_s >= MARGIN_S:
-                batch.append(Call(call_id, payload))
+                batch.append(_new(Call, (call_id, payload)))
             elif remaining_s > 0:
                 finish([_refused(Call(call_id, payload), _LATE)])
             else:
@@ -144,11 +146,8 @@ class Shield:
                     status = self._refuse(check, snapshot, decision_id, error)
                 done.add(check.call.id)
                 spent_us = self._clock.ticks_us() - began_us
-                answered.append(
-                    Answered(
-                        decision_id, time_us, check.request, check.caller, check.decision, status, spent_us
-                    )
-                )
+                fields = (decision_id, time_us, check.request, check.caller, check.decision, status, spent_us)
+                answered.append(_new(Answered, fields))
         finally:
             self._keep(answered, snapshot)
 
