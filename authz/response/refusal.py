@@ -105,11 +105,13 @@ _cached_template = lru_cache(_TEMPLATES)(_template)
 
 
 def _body(status: int, told: str, sidecar: str, *, grpc: bool) -> tuple[message.Headers, str]:
-    """Return the content type, if any is set, and the body."""
+    """Return the headers that say what the body is, and the body."""
     title = HTTPStatus(status).phrase
     if grpc:
-        # Envoy turns the body into `grpc-message` and sets the content type of gRPC itself.
-        return (), f"{told}: {title}, decision {message.ID_PLACEHOLDER}"
+        # Envoy turns the body into `grpc-message` and sets the content type of gRPC itself. Its own choice
+        # of `grpc-status` would tell a limit (14) from an outage as little as a bad request (13) from a bug.
+        code = ("grpc-status", str(int(code_of(status))))
+        return (code,), f"{told}: {title}, decision {message.ID_PLACEHOLDER}"
     problem = {
         "type": "about:blank",
         "title": title,

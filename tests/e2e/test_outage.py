@@ -86,11 +86,10 @@ def _records(app: Live) -> int:
     return sum(json.loads(line)["outcome"] == "allow" for line in lines)
 
 
-def test_of_two_sockets_a_dead_one_costs_at_most_a_few_requests() -> None:
+def test_of_two_sockets_a_dead_one_costs_no_request() -> None:
     def with_a_dead_one(choices: EnvoyChoices) -> EnvoyChoices:
         return replace(choices, authz=(*choices.authz, UnixAddress(Path("/nonexistent/authz-1.sock"))))
 
     with live(_KEY, envoy=with_a_dead_one) as app:
         statuses = Counter(app.send("GET", "/public/a")[0].status for _ in range(100))
-        assert set(statuses) <= {200, 503}
-        assert statuses[503] <= 3
+        assert statuses == {200: 100}

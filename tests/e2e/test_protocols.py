@@ -108,6 +108,18 @@ def test_a_grpc_caller_is_refused_in_its_own_words(app: Live) -> None:
     assert "{" not in message
 
 
+def test_a_grpc_caller_is_told_our_code_and_not_the_one_that_envoy_would_choose(app: Live) -> None:
+    grpc = (("content-type", "application/grpc"), ("te", "trailers"))
+
+    def status(path: str) -> str:
+        return app.send2("POST", path, app.key(), *grpc, body=b"\0\0\0\0\0")[0].header("grpc-status") or ""
+
+    assert status("/app.v1.Other/List") == "7"
+    assert status("/app.v1.Items/List;x=1") == "3"
+    status("/app.v1.Rare/Get")
+    assert status("/app.v1.Rare/Get") == "8"
+
+
 def test_a_grpc_rule_fits_grpc_alone(app: Live) -> None:
     reply, seen = app.send("POST", "/app.v1.Items/List", app.key(), ("content-type", "application/json"))
     assert (reply.status, seen) == (403, [])
