@@ -63,15 +63,15 @@ def reply_of(answer: Answer) -> dict[str, Any]:
     """Say what Envoy is told, in the words of the cases."""
     if answer.allowed:
         ok = answer.message.ok_response
-        said = {
+        parts = {
             "set": answer.headers,
             "remove": sorted(answer.removed),
             "remove_query": list(ok.query_parameters_to_remove),
         }
-        return {"status": 200, **{name: value for name, value in said.items() if value}}
+        return {"status": 200, **{name: value for name, value in parts.items() if value}}
     headers = answer.headers
     assert headers.pop("x-authz-decision-id") == DECISION_ID
-    said = {
+    said: dict[str, Any] = {
         "status": answer.status,
         "reason": headers.pop("x-authz-reason"),
         "code": answer.message.status.code,
@@ -100,8 +100,9 @@ def outcome(name: str, case: dict[str, Any]) -> dict[str, Any]:
     """Ask, as often as the case says, and say what came of it."""
     snapshot = snapshot_of(name)
     judge = Judge(snapshot)
-    for _ in range(case.get("times", 1)):
-        answer = judge.answer(payload(case))
+    for _ in range(1, case.get("times", 1)):
+        judge.answer(payload(case))
+    answer = judge.answer(payload(case))
     return {"reply": reply_of(answer), "record": record_of(answer, snapshot)}
 
 
@@ -114,8 +115,8 @@ def test_a_decision_is_as_written(file: str, case: dict[str, Any]) -> None:
 def test_no_case_tells_the_token() -> None:
     for file in FILES:
         assert TOKEN not in file.read_text()
-    for file, case in CASES:
-        assert TOKEN[-20:] not in json.dumps(outcome(read(HERE / "cases" / f"{file}.yaml")["set"], case))
+    for stem, case in CASES:
+        assert TOKEN[-20:] not in json.dumps(outcome(read(HERE / "cases" / f"{stem}.yaml")["set"], case))
 
 
 # Of later parts of the product, or of the transport (see tests/unit/test_fail_closed.py).
