@@ -57,7 +57,7 @@ def _outliers() -> m.OutlierDetection:
         # Half of the workers stay in turn whatever happens: a wrong verdict must not stop everything.
         max_ejection_percent=50,
         # The supervisor restarts a worker within a second: look every second and give it back its turn after
-        # five. Each try of a socket that is still dead costs one refused request.
+        # five. Each try of a socket that is still dead costs one check a retry.
         interval=timedelta(seconds=1),
         base_ejection_time=timedelta(seconds=5),
         max_ejection_time=timedelta(seconds=30),

@@ -13,6 +13,9 @@ CORS_FILTER = "envoy.filters.http.cors"
 AUTHZ_FILTER = "envoy.filters.http.ext_authz"
 ROUTER_FILTER = "envoy.filters.http.router"
 
+# The first finds another connection or another worker; more are for when all break at once.
+_RETRIES = 3
+
 _UNTOUCHABLE = "|".join(
     [
         "host",
@@ -50,6 +53,7 @@ def ext_authz(choices: EnvoyChoices) -> m.ExtAuthz:
             envoy_grpc=m.GrpcServiceEnvoyGrpc(cluster_name=AUTHZ),
             # Said aloud: integrations differ from 200 ms to ten minutes, and a slow answer holds a request.
             timeout=timedelta(milliseconds=choices.timeout_ms),
+            retry_policy=_retry_policy(),
         ),
         # The only version that the sidecar speaks; without it Envoy asks for the one that no longer exists.
         transport_api_version=m.ApiVersion.V3,
@@ -70,6 +74,22 @@ def ext_authz(choices: EnvoyChoices) -> m.ExtAuthz:
         # Dynamic metadata (decision id, reason) is taken in where the sidecar sends it, for the access log.
         enable_dynamic_metadata_ingestion=True,
         with_request_body=_body(choices.body_bytes),
+    )
+
+
+def _retry_policy() -> m.RetryPolicy:
+    """Ask once more where the connection broke, never where an answer came; all within the timeout.
+
+    All checks of an Envoy thread share one connection, and a server of HTTP/2 ends it where clients hang up
+    on many requests at once: without this, whoever else waits for an answer then gets a 503.
+    What was judged before the connection broke may have spent tokens, so they may be spent twice.
+    """
+    return m.RetryPolicy(
+        retry_on="reset,connect-failure,refused-stream",
+        num_retries=_RETRIES,
+        retry_back_off=m.BackoffStrategy(
+            base_interval=timedelta(milliseconds=1), max_interval=timedelta(milliseconds=10)
+        ),
     )
 
 

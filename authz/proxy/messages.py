@@ -27,6 +27,7 @@ with warnings.catch_warnings():
     from envoy_data_plane.envoy.config.core.v3 import (
         Address,
         ApiVersion,
+        BackoffStrategy,
         GrpcService,
         GrpcServiceEnvoyGrpc,
         Http1ProtocolOptions,
@@ -34,6 +35,7 @@ with warnings.catch_warnings():
         HttpProtocolOptions,
         HttpProtocolOptionsHeadersWithUnderscoresAction,
         Pipe,
+        RetryPolicy,
         SocketAddress,
         SubstitutionFormatString,
     )
@@ -79,6 +81,7 @@ __all__ = [
     "Address",
     "Admin",
     "ApiVersion",
+    "BackoffStrategy",
     "Bootstrap",
     "BootstrapStaticResources",
     "BufferSettings",
@@ -115,6 +118,7 @@ __all__ = [
     "Packed",
     "Pipe",
     "RegexMatcher",
+    "RetryPolicy",
     "Route",
     "RouteAction",
     "RouteConfiguration",

@@ -64,6 +64,7 @@ def test_an_outage_never_lets_a_request_through_and_says_so() -> None:
 def test_the_filter_asks_with_raw_headers_over_v3_within_a_stated_time() -> None:
     config = _ext_authz(replace(PLAIN, timeout_ms=150))
     assert (config["encode_raw_headers"], config["transport_api_version"]) == (True, "V3")
+    assert config["grpc_service"].pop("retry_policy")
     assert config["grpc_service"] == {"envoy_grpc": {"cluster_name": "authz"}, "timeout": "0.150s"}
 
 
@@ -116,6 +117,12 @@ def test_known_hosts_are_the_only_domains_whatever_their_port() -> None:
     assert routes["virtual_hosts"][0]["domains"] == ["a.example"]
     assert routes["ignore_port_in_host_matching"] is True
     assert _manager(PLAIN)["route_config"]["virtual_hosts"][0]["domains"] == ["*"]
+
+
+def test_a_check_is_asked_again_where_the_connection_broke_and_never_where_an_answer_came() -> None:
+    policy = _ext_authz(PLAIN)["grpc_service"]["retry_policy"]
+    assert set(policy["retry_on"].split(",")) == {"reset", "connect-failure", "refused-stream"}
+    assert policy["num_retries"] == 3
 
 
 def test_a_body_goes_along_whole_and_as_bytes_or_not_at_all() -> None:
