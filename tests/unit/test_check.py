@@ -116,7 +116,7 @@ def test_all_401_of_one_route_are_alike_but_for_the_id(judge: Judge, key: MadeKe
     asked = [
         judge.ask("/api/items"),
         judge.ask("/api/items", key="ak_live_nonsense"),
-        judge.ask("/api/items", key=key.token[:-1] + "x"),
+        judge.ask("/api/items", key=key.token[:-1] + ("x" if key.token[-1] != "x" else "y")),
         judge.ask("/api/items", key=key.token, headers=[("x-api-key", key.token)]),
     ]
     assert len({answer.payload for answer in asked}) == 1
