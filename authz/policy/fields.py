@@ -46,24 +46,36 @@ class _Text:
         return value
 
 
-def _like(pattern: str, what: str) -> _Text:
-    """Describe a text by a regular expression, which editors understand too."""
+def _like(pattern: str, what: str, *, quoted: bool = True) -> _Text:
+    """Describe a text by a regular expression, which editors understand too.
+
+    SECURITY: where `quoted` is False, what stands there is never repeated in a fault, which ends up in logs:
+    the likeliest mistake there is a whole token or a secret.
+    """
     matches = re.compile(pattern).fullmatch
 
     def check(value: str) -> None:
         if matches(value) is None:
-            raise ValueError(f"`{texts.shown(value)}` is not {what}")
+            raise ValueError(f"{f'`{texts.shown(value)}`' if quoted else 'this'} is not {what}")
 
     return _Text(check, {"pattern": f"^{pattern}$"})
 
 
 Name = Annotated[str, _like(r"[a-z0-9-]{1,63}", "a name: write `a-z`, `0-9` and `-`, at most 63")]
-KeyId = Annotated[str, _like(r"[0-9A-Za-z]{12}", "a key id: it has 12 characters of `0-9A-Za-z`")]
+KeyId = Annotated[
+    str, _like(r"[0-9A-Za-z]{12}", "a key id: it has 12 characters of `0-9A-Za-z`", quoted=False)
+]
 Digest = Annotated[
     str,  # of 32 bytes: the last character carries four bits
-    _like(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", "a digest: it has 43 characters of unpadded base64url"),
+    _like(
+        r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]",
+        "a digest: it has 43 characters of unpadded base64url",
+        quoted=False,
+    ),
 ]
-Fingerprint = Annotated[str, _like(r"[0-9a-f]{8}", "a fingerprint: it has 8 characters of `0-9a-f`")]
+Fingerprint = Annotated[
+    str, _like(r"[0-9a-f]{8}", "a fingerprint: it has 8 characters of `0-9a-f`", quoted=False)
+]
 Scope = Annotated[
     str,  # RFC 6749, section 3.3
     _like(r"[!#-\[\]-~]{1,256}", "a scope: write visible ASCII without space, quote and backslash"),

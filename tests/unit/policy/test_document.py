@@ -195,7 +195,7 @@ def test_a_rule_that_says_everything_is_accepted() -> None:
         (provider("[{header: §x-forwarded-for}]"), "belongs to the connection or to Envoy"),
         (provider("[{cookie: §'a=b'}]"), "`a=b` is not a token"),
         (provider("[{query: §''}]"), "`` is not a token"),
-        (key(key_id="§short"), "`spec.id`: `short` is not a key id: it has 12 characters of `0-9A-Za-z`"),
+        (key(key_id="§short"), "`spec.id`: this is not a key id: it has 12 characters of `0-9A-Za-z`"),
         (key(key_id="§123456789012"), "`spec.id` must be a text, not a number: put it in quotes"),
         (
             key().replace(DIGEST, "§" + DIGEST[:-1]),
@@ -227,6 +227,14 @@ def test_a_field_refuses_what_it_cannot_hold_at_its_place(text: str, fault: str)
     assert text.count("§") == 1
     found = faults(text.replace("§", ""))
     assert any(one.startswith(f"{place_of_mark(text)}: ") and fault in one for one in found), found
+
+
+def test_a_token_in_the_wrong_place_is_repeated_nowhere() -> None:
+    token = "ak_live_k7Qm2VxP0aZs_" + "S" * 49
+    wrong = [key(key_id=token), key().replace(DIGEST, token), key().replace("e09102e2", token)]
+    for text in wrong:
+        assert faults(text)
+        assert "SSSS" not in "\n".join(faults(text))
 
 
 @pytest.mark.parametrize(
