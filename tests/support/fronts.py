@@ -16,7 +16,18 @@ from authz.snapshot.snapshot import Snapshot
 from authz.transport.front import Arrival
 from authz.transport.mint import Mint
 from authz.transport.shield import Shield
+from tests.support.policies import snapshot
 
+# `/open` of a.example.com is for anyone, everything else for nobody.
+SNAPSHOT = snapshot(
+    """
+kind: Policy
+metadata: {name: p}
+spec:
+  hosts: [a.example.com]
+  rules: [{name: r, effect: allow, paths: [/open], identity: [anyone]}]
+"""
+)
 WALL_US = 1_780_000_000_000_000
 
 

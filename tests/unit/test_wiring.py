@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +16,13 @@ import authz.wiring
 from authz.config.settings import load as settings_of
 from authz.identity.keyring import Peppers
 from authz.model.errors import ConfigError
+from authz.proxy.process import free_port
 from authz.snapshot.build import Surroundings
 from authz.wiring import Loader, Sidecar, SystemClock, require_supported
 from tests.support.checks import check_request
 from tests.support.grpc import client, read
+from tests.support.http import get
 from tests.support.policies import PEPPER, PROVIDER, MadeKey, documents
-from tests.unit.transport.test_native import free_port
 
 POLICY = """
 kind: Limit
@@ -175,12 +174,7 @@ class Running:
         self._thread.join()
 
     def get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://{self.ops}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+        return get(self.ops, path)
 
     def ask(self, times: int = 1, key: str = KEY.token) -> list[int]:
         payload = check_request(host="a.example.com", headers=[("x-api-key", key)])

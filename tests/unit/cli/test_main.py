@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,22 +10,8 @@ import pytest
 
 from authz import __version__
 from authz.cli import main as main_module
-
-AUTHZ = Path(sys.executable).with_name("authz")
-
-
-def run(*words: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run `authz` as a shell does, with nothing of ours in its environment but what is given."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AUTHZ_", "API_KEY_"))}
-    return subprocess.run(
-        [str(AUTHZ), *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=clean | environ,
-        cwd=cwd,
-        check=False,
-    )
+from authz.model.errors import StoreUnavailable
+from tests.support.command import run
 
 
 def test_the_version_is_told() -> None:
@@ -102,3 +87,34 @@ def test_only_the_part_that_is_asked_for_is_imported() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "False False\n"
+
+
+# --- in this process, where coverage sees it
+
+
+def ended(words: list[str], monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setattr(sys, "argv", ["authz", *words])
+    with pytest.raises(SystemExit) as caught:
+        main_module.main()
+    return caught.value.code or 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--version"], 0), (["--help"], 0), (["bogus"], 2), (["serve"], 3)]
+)
+def test_the_exit_code_is_that_of_the_answer(
+    words: list[str], code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ended(words, monkeypatch) == code
+
+
+def test_a_refusal_of_ours_that_is_no_setting_is_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build(_: object) -> object:
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(main_module, "build", build)
+    assert ended([], monkeypatch) == 1
+    assert capsys.readouterr().err == "authz: gone\n"

@@ -7,19 +7,23 @@ import os
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
+import structlog
 
+import authz.wiring
+from authz.cli.serve import command
+from authz.config.settings import Settings
+from authz.proxy.process import free_port
 from tests.support.checks import check_request
+from tests.support.command import AUTHZ, run
 from tests.support.grpc import client, read
+from tests.support.http import get
 from tests.support.policies import PEPPER, PROVIDER, documents
-from tests.unit.cli.test_main import AUTHZ, run
-from tests.unit.transport.test_native import free_port
 
 OPEN = """
 kind: Policy
@@ -67,12 +71,8 @@ class Process:
         deadline = time.monotonic() + 20
         while True:
             try:
-                with urllib.request.urlopen(f"http://{self.ops}{path}", timeout=5) as answer:
-                    return answer.status, answer.read().decode()
-            except urllib.error.HTTPError as error:
-                with error:
-                    return error.code, error.read().decode()
-            except urllib.error.URLError:
+                return get(self.ops, path)
+            except URLError:
                 assert time.monotonic() < deadline
                 assert self.process.poll() is None
                 time.sleep(0.05)
@@ -175,3 +175,33 @@ def test_a_busy_port_and_a_busy_socket_are_3_and_one_line(tmp_path: Path) -> Non
             assert "Traceback" not in done.stderr
         with client(made.listen) as ask:
             assert read(ask(ASK, timeout=5)).status.code == 0
+
+
+def test_signals_reach_the_sidecar(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In this process, with a sidecar that only listens to what it is told."""
+    told: list[str] = []
+
+    class Sidecar:
+        def __init__(self, settings: Settings) -> None:
+            told.append(str(settings.serve.listen[0]))
+
+        def stop(self) -> None:
+            told.append("stop")
+
+        def reopen(self) -> None:
+            told.append("reopen")
+
+        def run(self) -> None:
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+                signal.raise_signal(number)
+
+    monkeypatch.setattr(authz.wiring, "Sidecar", Sidecar)
+    monkeypatch.chdir(tmp_path)
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
+    try:
+        command(policies=[tmp_path], listen=["unix:a.sock"])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        structlog.reset_defaults()
+    assert told == ["unix:a.sock", "reopen", "stop", "stop"]

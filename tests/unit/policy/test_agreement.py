@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from authz.policy.agreement import disagreements
 from authz.policy.host import parse_host
 from tests.support.documents import document, loaded
-from tests.unit.policy.test_index import HOST_PATTERNS, host_matches
+from tests.support.hosts import HOST_PATTERNS, host_matches
 
 # Every host of up to five labels out of two, and one that no pattern spells: what overlaps, overlaps here.
 UNIVERSE = [".".join(labels) for size in range(1, 6) for labels in product("abxz", repeat=size)]

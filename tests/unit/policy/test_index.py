@@ -13,15 +13,9 @@ from authz.policy.index import Index
 from authz.policy.path import PathPattern, parse_path
 from authz.policy.rule import Rule
 from tests.support.facts import rule
+from tests.support.hosts import HOST_PATTERNS, HOSTS, host_matches
 from tests.support.requests import request
 
-# Few labels and segments, so that patterns overlap in every way.
-_LABELS = st.sampled_from(["a", "b", "x"])
-_NAMES = st.lists(_LABELS, min_size=1, max_size=4).map(".".join)
-HOSTS = st.one_of(_NAMES, st.sampled_from(["[::1]", "127.0.0.1"]))
-HOST_PATTERNS = st.one_of(
-    HOSTS, _NAMES.map("*.{}".format), _NAMES.map("{{host}}.{}".format), st.just("*")
-).map(parse_host)
 _SEGMENTS = st.sampled_from(["a", "b", "a%2F", "*", "{p}"])
 _REST = st.sampled_from(["", "/**"])
 PATHS = st.lists(st.sampled_from(["a", "b", "a%2F", "c"]), max_size=4).map(
@@ -45,20 +39,6 @@ PLACED = st.lists(
 )
 Placed = Sequence[tuple[Sequence[HostPattern], Sequence[PathPattern]]]
 Found = set[tuple[str, tuple[tuple[str, str], ...]]]  # rule, its captures
-
-
-def host_matches(pattern: HostPattern, host: str) -> dict[str, str] | None:
-    """Match as the contract says it; None where it does not."""
-    labels = host.split(".")
-    below = labels[1:] and host.endswith("." + pattern.host)
-    extra = len(labels) - len(pattern.host.split("."))
-    if pattern.kind == "any" or (pattern.kind == "exact" and host == pattern.host):
-        return {}
-    if pattern.kind == "suffix" and below and extra >= 1:
-        return {}
-    if pattern.kind == "capture" and below and extra == 1:
-        return {pattern.capture: labels[0]}
-    return None
 
 
 def path_matches(pattern: PathPattern, segments: tuple[str, ...]) -> dict[str, str] | None:

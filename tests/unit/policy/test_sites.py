@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from authz.model.site import DEFAULT_SITE, Site
 from authz.policy.host import HostPattern, parse_host
 from authz.policy.sites import SiteIndex
-from tests.unit.policy.test_index import HOST_PATTERNS, HOSTS, host_matches
+from tests.support.hosts import HOST_PATTERNS, HOSTS, host_matches
 
 
 def index(*patterns: HostPattern) -> SiteIndex:

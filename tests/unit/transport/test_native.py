@@ -15,20 +15,14 @@ import pytest
 
 from authz.model.address import Address, TcpAddress, UnixAddress
 from authz.model.errors import ConfigError
+from authz.proxy.process import free_port
 from authz.transport.native import NativeFront
 from authz.transport.server import CheckServer
 from tests.support.checks import check_request
-from tests.support.fronts import Bench
+from tests.support.fronts import SNAPSHOT, Bench
 from tests.support.grpc import client, read
-from tests.unit.transport.test_shield import SNAPSHOT
 
 OPEN = check_request(host="a.example.com", path="/open")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(params=["unix", "tcp"])
@@ -179,6 +173,13 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="something that is no socket"):
         NativeFront(UnixAddress(path)).start()
     assert path.read_text() == "mine"
+
+
+def test_a_path_that_the_kernel_refuses_is_told(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 120)
+    with pytest.raises(ConfigError, match="choose another"):
+        NativeFront(UnixAddress(path)).start()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_front_that_is_closed_or_was_never_open_takes_nothing(address: Address) -> None:

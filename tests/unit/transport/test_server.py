@@ -10,8 +10,7 @@ from authz.model.errors import ConfigError
 from authz.transport.front import Arrival
 from authz.transport.server import BATCH_MAX, CheckServer
 from tests.support.checks import check_request
-from tests.support.fronts import Bench, FakeFront
-from tests.unit.transport.test_shield import SNAPSHOT
+from tests.support.fronts import SNAPSHOT, Bench, FakeFront
 
 OPEN = check_request(host="a.example.com", path="/open")
 

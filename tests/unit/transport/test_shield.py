@@ -7,17 +7,7 @@ from authz.record.entry import FixedFields
 from authz.snapshot.snapshot import not_ready
 from authz.transport.front import Arrival
 from tests.support.checks import check_request
-from tests.support.fronts import WALL_US, Bench, FakeFront
-from tests.support.policies import snapshot
-
-POLICY = """
-kind: Policy
-metadata: {name: p}
-spec:
-  hosts: [a.example.com]
-  rules: [{name: r, effect: allow, paths: [/open], identity: [anyone]}]
-"""
-SNAPSHOT = snapshot(POLICY)
+from tests.support.fronts import SNAPSHOT, WALL_US, Bench, FakeFront
 
 
 def ask(path: str) -> bytes:
