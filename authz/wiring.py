@@ -117,7 +117,8 @@ class Loader:
             self.snapshot = self._without(problem)
 
     def _without(self, problem: str) -> Snapshot:
-        return not_ready(problem, self._surroundings.listener, self._surroundings.sidecar)
+        around = self._surroundings
+        return not_ready(problem, around.listener, around.sidecar, around.token_prefix)
 
     def _tell(self, built: Built, took_us: int) -> None:
         loaded, keyring = built.loaded, built.snapshot.keyring

@@ -43,6 +43,7 @@ class FixedFields(NamedTuple):
     revision: str
     source_revision: str = ""
     headers: tuple[str, ...] = ()  # request headers to record, from `redact.recordable`
+    token_prefix: bytes = b""  # what every API token begins with; "" where nobody says
 
 
 class IdentityPart(Struct, omit_defaults=True, frozen=True):
@@ -117,6 +118,9 @@ def encode(answered: Answered, fixed: FixedFields, seq: int) -> bytes:
         line = _to_json(_record(answered, fixed, seq))
     except UnicodeEncodeError:  # a lone surrogate, which the room that reads should have refused
         line = _to_json(_record(_sound(answered), fixed, seq))
+    # SECURITY: a path or a request id is the client's to write, and some write their key there.
+    if fixed.token_prefix in line and fixed.token_prefix:
+        line = redact.without_tokens(line, fixed.token_prefix)
     # SECURITY: the encoder escapes C0 and lets DEL, C1 and U+2028 through: they move terminals, split lines.
     plain = line.isascii() and _DEL not in line
     return line + b"\n" if plain else _escaped(line)

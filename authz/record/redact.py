@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from authz.model.errors import ConfigError
 from authz.model.identity import CredentialPlace, PlaceKind
@@ -49,6 +50,16 @@ def clean(text: str, bound: int) -> str:
     sound = kept.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     cut = len(text) - len(kept)
     return f"{sound}...[+{cut} characters]" if cut else sound
+
+
+def without_tokens(line: bytes, prefix: bytes) -> bytes:
+    """Return a line in which no API token with this prefix is left, whole or shortened; key ids stay."""
+    return _tokens(prefix).sub(rb"\1***", line)
+
+
+@lru_cache(8)
+def _tokens(prefix: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(%b[0-9A-Za-z]{12}_)[0-9A-Za-z]+" % re.escape(prefix))
 
 
 def clean_path(raw: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from authz.identity.apikey import prefix_of
 from authz.identity.keyring import Keyring, Peppers
 from authz.model.errors import PolicyError, SnapshotRejected
 from authz.model.identity import Provider
@@ -31,6 +32,11 @@ class Surroundings:
     source_revision: str = ""
     sidecar: str = ""
     record_headers: tuple[str, ...] = ()
+
+    @property
+    def token_prefix(self) -> bytes:
+        """What every API token of this installation begins with."""
+        return prefix_of(self.brand, self.env).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,11 @@ def build(
         providers=known,
         keyring=Keyring(ring, surroundings.peppers, surroundings.brand, surroundings.env),
         reading=ReadingRules(
-            rules.sites.of, frozenset(map(plain_header, rules.settable)), surroundings.listener
+            rules.sites.of,
+            frozenset(map(plain_header, rules.settable)),
+            surroundings.listener,
+            time="request.time" in rules.names,
+            body="request.body" in rules.names,
         ),
         fixed=_fixed(loaded, known, surroundings),
         expiries_us=tuple(sorted(key.expires_at_us for key in ring if key.expires_at_us is not None)),
@@ -89,4 +99,5 @@ def _fixed(loaded: Loaded, known: Mapping[str, Provider], surroundings: Surround
         loaded.revision,
         surroundings.source_revision,
         recordable(surroundings.record_headers, places),
+        surroundings.token_prefix,
     )

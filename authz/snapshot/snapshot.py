@@ -86,13 +86,15 @@ class Snapshot:
         return self.expiries_us[following] if following < len(self.expiries_us) else None
 
 
-def not_ready(problem: str, listener: Listener | None = None, sidecar: str = "") -> Snapshot:
+def not_ready(
+    problem: str, listener: Listener | None = None, sidecar: str = "", token_prefix: bytes = b""
+) -> Snapshot:
     """Return a snapshot that refuses everything, and says why."""
     return Snapshot(
         ready=False,
         problem=problem,
         reading=ReadingRules(lambda _: DEFAULT_SITE, listener=listener or Listener()),
-        fixed=FixedFields(sidecar, ""),
+        fixed=FixedFields(sidecar, "", token_prefix=token_prefix),
     )
 
 

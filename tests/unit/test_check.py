@@ -38,6 +38,10 @@ spec:
 """
 
 
+def test_every_snapshot_knows_what_tokens_begin_with() -> None:
+    assert snapshot(PROVIDER, READ).fixed.token_prefix == b"ak_live_"
+
+
 @pytest.fixture(scope="module")
 def key() -> MadeKey:
     return MadeKey("reader")

@@ -257,3 +257,15 @@ def test_equal_identities_of_two_snapshots_do_not_share_their_json() -> None:
 )
 def test_times_are_padded_and_utc(time_us: int, text: str) -> None:
     assert record(encode(allowed()._replace(time_us=time_us), FIXED, 1))["time"] == text
+
+
+@pytest.mark.parametrize("cut", [0, 20])
+def test_a_token_that_a_client_wrote_elsewhere_is_in_no_record(cut: int) -> None:
+    fixed = FIXED._replace(token_prefix=b"ak_live_")
+    token = "ak_live_k7Qm2VxP0aZs_" + "S" * (49 - cut)
+    asked = request(path=f"/api/{token}/x")._replace(request_id=f"a {token},{token}")
+    told = encode(allowed(asked), fixed, 1)
+    assert b"SSS" not in told
+    assert record(told)["request"]["path"] == "/api/ak_live_k7Qm2VxP0aZs_***/x"
+    broken = Unreadable(Detail.PATH_AMBIGUOUS, method=token, host=token, path=f"//{token}", request_id=token)
+    assert b"SSS" not in encode(unreadable(broken), fixed, 1)
