@@ -82,8 +82,11 @@ class ReadingRules:
     Args:
         site_of: canonical host -> the Site that speaks about it.
         owned: headers that only we may set, lower case with `_` and `.` as `-`; `x-authz-*` always is.
+        time, body: whether any expression of the set asks for them; where not, they are not read.
     """
 
     site_of: Callable[[str], Site]
     owned: frozenset[str] = frozenset()
     listener: Listener = field(default_factory=Listener)
+    time: bool = True
+    body: bool = True

@@ -49,6 +49,7 @@ class Ruleset:
     index: Index = field(default_factory=Index)
     sites: SiteIndex = field(default_factory=SiteIndex)
     settable: frozenset[str] = frozenset()  # headers that some policy sets
+    names: set[str] = field(default_factory=set)  # variables that some expression names
     faults: list[PolicyError] = field(default_factory=list)
     warnings: list[PolicyError] = field(default_factory=list)
 
@@ -205,10 +206,12 @@ class _Set:
         source: str,
     ) -> _Compiled | None:
         try:
-            return compile_(source)
+            compiled = compile_(source)
         except ExpressionFault as fault:
             self._result.faults.append(document.fault(str(fault), *where))
             return None
+        self._result.names |= compiled.inspection.names
+        return compiled
 
 
 def network(text: str) -> Network:

@@ -76,6 +76,8 @@ def read_headers(http: Any, line: RequestLine, site: Site, rules: ReadingRules) 
     # SECURITY: only short lists are remembered, or a client could fill our memory.
     ordinary = _are_ordinary if len(names) <= _CACHED_NAMES_MAX_CHARS else _are_ordinary.__wrapped__
     if ordinary(names, len(values), rules.owned):
+        if "upgrade" not in values and line.method != "POST":
+            return _new(Headers, (values, repeated, (), (), False))
         return _understood(values, repeated, (), line.method)
     return _read_odd(values, repeated, line.method, site, rules.owned)
 

@@ -61,9 +61,10 @@ def _read(attributes: Any, rules: ReadingRules) -> Request | Detail:
     if not host:
         # Asked only here, since an absent message has no host: saves a look-up on every other check.
         return Detail.HOST_INVALID if request.HasField("http") else Detail.UNDECODABLE
-    fault = _line_fault(line)
-    if fault is not None:
-        return fault
+    if line.method not in _PLAIN_METHODS or line.scheme not in _SCHEMES:
+        fault = _line_fault(line)
+        if fault is not None:
+            return fault
     site = rules.site_of(host)
     headers = read_headers(http, line, site, rules)
     if isinstance(headers, Detail):
@@ -75,17 +76,16 @@ def _read(attributes: Any, rules: ReadingRules) -> Request | Detail:
     target = read_path(path, site)
     if isinstance(target, Detail):
         return target
-    fault = _query_fault(http, query, rules.listener)
-    if fault is not None:
-        return fault
-    return _request(attributes, line, host, headers, target, query, rules.listener)
+    if query or http.query or http.fragment:
+        fault = _query_fault(http, query, rules.listener)
+        if fault is not None:
+            return fault
+    return _request(attributes, line, host, headers, target, query, rules)
 
 
 def _line_fault(line: RequestLine) -> Detail | None:
     """Judge method and scheme. Source: threats.md, "Host, scheme, method"."""
     method = line.method
-    if method in _PLAIN_METHODS and line.scheme in _SCHEMES:
-        return None
     if not _METHOD.fullmatch(method):
         return Detail.METHOD_INVALID
     if method in _REFUSED_METHODS:
@@ -113,12 +113,13 @@ def _request(
     headers: Headers,
     target: Target,
     query: str,
-    listener: Listener,
+    rules: ReadingRules,
 ) -> Request:
     """Put the parts together, in the order of the type (a unit test reads every field by its name)."""
     values, repeated, strays, upgrade, grpc = headers
     path, segments, structural = target
     method = line.method
+    listener = rules.listener
     request = attributes.request
     http = request.http
     source = attributes.source
@@ -139,10 +140,10 @@ def _request(
         grpc,
         http.protocol,
         http.size,
-        seen_at_us(request),
+        seen_at_us(request) if rules.time else 0,
         request_id(values),
         trace_id(values),
-        http.raw_body or http.body.encode(),
+        (http.raw_body or http.body.encode()) if rules.body else b"",
         listed_context(attributes, listener.context) if listener.context else _NOTHING,
         listed_metadata(attributes, listener.metadata) if listener.metadata else _NOTHING,
         structural,
