@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -226,3 +227,14 @@ def test_a_time_that_cannot_be_is_no_time() -> None:
 
 def test_a_peer_on_a_unix_socket_has_no_address() -> None:
     assert readable(check_request(pipe="/run/peer.sock")).client == NOWHERE
+
+
+def test_time_and_body_are_left_alone_where_nobody_asks_for_them() -> None:
+    check = external_auth_pb2.CheckRequest.FromString(check_request(raw_body=b"x"))
+    check.attributes.request.time.seconds = 1
+    found = read(check.SerializeToString(), RULES)
+    unasked = read(check.SerializeToString(), replace(RULES, time=False, body=False))
+    assert isinstance(found, Request)
+    assert isinstance(unasked, Request)
+    assert (found.body, unasked.body) == (b"x", b"")
+    assert (found.time_us, unasked.time_us) == (1_000_000, 0)

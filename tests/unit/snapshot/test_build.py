@@ -124,3 +124,24 @@ def test_a_credential_place_is_never_recorded() -> None:
     )
     made = build(documents(PROVIDER, POLICY), around, 0).snapshot
     assert made.fixed.headers == ("user-agent",)
+
+
+@pytest.mark.parametrize(
+    ("expression", "time", "body"),
+    [
+        ("request.size > 9", False, False),
+        ("request.time > timestamp(0)", True, False),
+        ("size(request.body) > 1", False, True),
+    ],
+)
+def test_time_and_body_are_read_where_an_expression_asks(expression: str, *, time: bool, body: bool) -> None:
+    rule = f"{{name: r, effect: allow, identity: [partner-keys], when: '{expression}'}}"
+    text = f"kind: Policy\nmetadata: {{name: p}}\nspec: {{hosts: ['*'], rules: [{rule}]}}"
+    reading = load(PROVIDER, text).snapshot.reading
+    assert (reading.time, reading.body) == (time, body)
+
+
+def test_a_limit_that_asks_for_the_body_has_it_read() -> None:
+    spec = "{per: [identity.key_id], rate: 9/s, cost: 'size(request.body)'}"
+    limit = f"kind: Limit\nmetadata: {{name: l}}\nspec: {spec}"
+    assert load(PROVIDER, limit).snapshot.reading.body
