@@ -118,6 +118,7 @@ class _Set:
         if when is not None and not allow:
             self._warn_of_deny(document, number, when)
         limits = tuple(self._limits[name] for name in rule.limits or () if name in self._limits)
+        asked = tuple(_asked(headers, limits))
         return Rule(
             name=RuleName(document.name, rule.name),
             order=orders[RuleName(document.name, rule.name)],
@@ -134,7 +135,8 @@ class _Set:
             limits=limits,
             headers=headers if allow else (),
             when_of_identity=when is not None and _of_identity(when),
-            grant_of_identity=all(map(_of_identity, _asked(headers, limits))),
+            grant_of_identity=all(map(_of_identity, asked)),
+            params=any(one is not None and "params" in one.inspection.names for one in (*asked, when)),
         )
 
     def _warn_of_deny(self, document: Document[PolicySpec], number: int, when: Condition) -> None:

@@ -24,6 +24,7 @@ class _Entry(NamedTuple):
     """A rule at the end of one of its patterns."""
 
     rule: Rule
+    candidate: Candidate | None  # the same for every request, where no expression asks what was captured
     captures: tuple[tuple[str, int], ...]  # name -> index of the segment
     host_capture: str  # name of the first label of the host, or ""
 
@@ -107,7 +108,9 @@ class Index:
         """Place a rule under one of its hosts."""
         node = self._node(host)
         for pattern in paths:
-            entry = _Entry(rule, pattern.captures, host.capture)
+            asked = rule.params and (pattern.captures or host.capture)
+            plain = None if asked else Candidate(rule, _NOTHING)
+            entry = _Entry(rule, plain, pattern.captures, host.capture)
             leaf = node.trie.grow(pattern)
             (leaf.below if pattern.rest else leaf.ends).append(entry)
 
@@ -149,12 +152,9 @@ class Index:
         """Return every rule whose host, method and path match."""
         found = []
         for trie in view.tries:
-            for rule, captures, host_capture in trie.walk(request.segments):
+            for rule, plain, captures, host_capture in trie.walk(request.segments):
                 if rule.asks(request):
-                    params = (
-                        _params(request, captures, host_capture) if captures or host_capture else _NOTHING
-                    )
-                    found.append(Candidate(rule, params))
+                    found.append(plain or Candidate(rule, _params(request, captures, host_capture)))
         return found
 
     def _node(self, host: HostPattern) -> _HostNode:

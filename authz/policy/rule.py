@@ -72,6 +72,7 @@ class Rule:
         headers: what its policy sets for the upstream where this rule allows.
         when_of_identity: the condition reads nothing but the identity.
         grant_of_identity: headers, buckets and costs read nothing but the identity.
+        params: some expression reads what host and path patterns captured.
     """
 
     name: RuleName
@@ -90,6 +91,7 @@ class Rule:
     headers: tuple[tuple[str, Expression], ...] = ()
     when_of_identity: bool = False
     grant_of_identity: bool = False
+    params: bool = True
 
     def asks(self, request: Request) -> bool:
         """Whether a request of a matching host and path is one that this rule speaks about."""

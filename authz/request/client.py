@@ -40,13 +40,13 @@ def locate(peer: str, port: int, forwarded: bytes | None, listener: Listener) ->
     network, and never the peer: that would be the proxy, whose address may be one that rules trust.
     """
     if not listener.trusted_hops:
-        return _client(peer, port)
+        return direct(peer, port)
     depth = listener.trusted_hops + listener.xff_appended
     # Counted by position from the right: what stands further left is the client's to write.
     entries = forwarded.rsplit(b",", depth) if forwarded and forwarded.strip() else []
     if len(entries) < depth:
-        return _client(peer, port)
-    return _client(_entry_address(entries[-depth].strip()), port)
+        return direct(peer, port)
+    return direct(_entry_address(entries[-depth].strip()), port)
 
 
 def _entry_address(entry: bytes) -> str:
@@ -68,7 +68,8 @@ def _is_port(text: str) -> bool:
     return not text or (text[0] == ":" and text[1:].isdigit() and len(text) <= len(":65535"))
 
 
-def _client(text: str, port: int) -> Client:
+def direct(text: str, port: int) -> Client:
+    """Return the client at an address as Envoy, or a proxy that it trusts, writes it."""
     # SECURITY: the length comes before the caches, or a client could fill our memory.
     return _known_client(text, port) if len(text) <= _ADDRESS_MAX_CHARS else NOWHERE
 

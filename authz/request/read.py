@@ -14,7 +14,7 @@ from typing import Any
 from authz.model.reason import Detail
 from authz.model.request import NOWHERE, Client, Request, Unreadable
 from authz.model.site import Listener, ReadingRules
-from authz.request.client import locate
+from authz.request.client import direct, locate
 from authz.request.facts import request_id, speaks_grpc, trace_id
 from authz.request.headers import Headers, RequestLine, gather, legible, read_headers
 from authz.request.host import canonical_host
@@ -154,6 +154,8 @@ def _request(
 def _client(source: Any, values: Mapping[str, bytes], listener: Listener) -> Client:
     """Find the client; a peer on a Unix socket has no address."""
     socket = source.address.socket_address
+    if not listener.trusted_hops:
+        return direct(socket.address, socket.port_value)
     return locate(socket.address, socket.port_value, values.get("x-forwarded-for"), listener)
 
 

@@ -124,6 +124,23 @@ def test_what_follows_from_the_identity_alone_is_marked(fields: str, when: bool,
     assert (found.when_of_identity, found.grant_of_identity) == (when, grant)
 
 
+@pytest.mark.parametrize(
+    ("fields", "params"),
+    [
+        ("paths: ['/a.B/{id}']", False),
+        ("paths: ['/a.B/{id}'], when: 'request.size > 1'", False),
+        ("paths: ['/a.B/{id}'], when: 'params.id == \"a\"'", True),
+        ("paths: ['/a.B/{id}'], limits: [per-id]", True),
+        ("paths: ['/a.B/{id}'], limits: [costly]", True),
+    ],
+)
+def test_a_rule_knows_whether_an_expression_asks_for_its_captures(fields: str, params: bool) -> None:
+    per_id = document("Limit", "per-id", "{per: ['params.id'], rate: 9/s}")
+    costly = document("Limit", "costly", "{per: [identity.key_id], rate: 9/s, cost: 'double(params.id)'}")
+    made = the_rule(f"effect: allow, identity: [anyone], {fields}", per_id, costly)
+    assert made.params is params
+
+
 def test_a_network_is_a_range() -> None:
     assert network("0.0.0.0/0") == Network(4, 0, 2**32 - 1)
     assert network("::1/128") == Network(6, 1, 1)

@@ -141,6 +141,15 @@ def test_a_rule_under_two_patterns_of_a_host_is_found_under_each() -> None:
     assert [dict(each.params) for each in found] == [{"id": "7"}, {"id": "7"}, {"id": "7", "tenant": "a"}]
 
 
+def test_captures_that_no_expression_asks_for_are_not_made() -> None:
+    index = one(rule(params=False), "{tenant}.x", path="/{id}")
+    first, second = (
+        index.candidates(index.view("a.x"), request(host="a.x", path=path)) for path in ("/7", "/8")
+    )
+    assert first[0] is second[0]
+    assert dict(first[0].params) == {}
+
+
 def test_many_wildcards_take_few_steps() -> None:
     """Steps are bounded by the patterns, not by the ways to match: 2**20 of them here."""
     patterns = [
