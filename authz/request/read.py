@@ -56,12 +56,13 @@ def _read(attributes: Any, rules: ReadingRules) -> Request | Detail:
     """Read a message, fault by fault."""
     request = attributes.request
     http = request.http
-    line = _new(RequestLine, (http.method, http.path, http.host, http.scheme))
-    host = canonical_host(line.host)
+    method, raw_path, raw_host, scheme = http.method, http.path, http.host, http.scheme
+    line = _new(RequestLine, (method, raw_path, raw_host, scheme))
+    host = canonical_host(raw_host)
     if not host:
         # Asked only here, since an absent message has no host: saves a look-up on every other check.
         return Detail.HOST_INVALID if request.HasField("http") else Detail.UNDECODABLE
-    if line.method not in _PLAIN_METHODS or line.scheme not in _SCHEMES:
+    if method not in _PLAIN_METHODS or scheme not in _SCHEMES:
         fault = _line_fault(line)
         if fault is not None:
             return fault
@@ -69,7 +70,7 @@ def _read(attributes: Any, rules: ReadingRules) -> Request | Detail:
     headers = read_headers(http, line, site, rules)
     if isinstance(headers, Detail):
         return headers
-    split = split_target(line.path, site.path_max_bytes)
+    split = split_target(raw_path, site.path_max_bytes)
     if isinstance(split, Detail):
         return split
     path, query = split
@@ -118,7 +119,7 @@ def _request(
     """Put the parts together, in the order of the type (a unit test reads every field by its name)."""
     values, repeated, strays, upgrade, grpc = headers
     path, segments, structural = target
-    method = line.method
+    method, _, _, scheme = line
     listener = rules.listener
     request = attributes.request
     http = request.http
@@ -126,7 +127,7 @@ def _request(
     fields = (
         "GET" if method == "HEAD" else method,
         method,
-        line.scheme.lower(),
+        scheme.lower(),
         host,
         path,
         segments,
