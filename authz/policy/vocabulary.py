@@ -101,7 +101,9 @@ VOCABULARY: dict[str, Variable] = {
         CelType.STRING, "Canonical method; HEAD is GET.", lambda facts: facts.request.method
     ),
     "request.scheme": Variable(
-        CelType.STRING, "`http` or `https`, as Envoy saw it.", lambda facts: facts.request.scheme
+        CelType.STRING,
+        "`http` or `https`, as Envoy says; unless it is at the edge, it believes `x-forwarded-proto`.",
+        lambda facts: facts.request.scheme,
     ),
     "request.host": Variable(
         CelType.STRING, "Canonical host: lower case, no port.", lambda facts: facts.request.host
