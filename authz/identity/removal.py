@@ -2,7 +2,9 @@
 
 Used or not, valid or not, each place is emptied, except the place of an accepted credential whose provider
 says `forward: true`. Plain headers are always listed, so that one constant serves nearly every request;
-headers with a scheme, cookies and query parameters are touched only where the request holds one.
+headers with a scheme, cookies and query parameters are touched only where the request holds one. A header
+that a provider reads with a scheme is also emptied where a token of ours stands in it without: that is a
+caller's slip (`authorization: ak_live_...`), and still a live key.
 Source: section 3.8 of the contract; `query_parameters_to_remove` and `headers_to_remove` of CheckResponse.
 """
 
@@ -41,6 +43,7 @@ class Removal:
     schemes: tuple[tuple[CredentialPlace, re.Pattern[bytes]], ...]
     cookies: frozenset[str]
     query: tuple[str, ...]
+    token_prefix: bytes  # what every token of ours begins with; b"" where that is not known
     always: Stripped | None  # the same for every request, where all places are plain headers
     _memo: dict[tuple[str, ...], Stripped] = field(default_factory=dict, repr=False)
 
@@ -54,7 +57,7 @@ class Removal:
         return known
 
 
-def removal(providers: Sequence[Provider]) -> Removal:
+def removal(providers: Sequence[Provider], token_prefix: bytes = b"") -> Removal:
     """Return what to empty for a host whose enforcing policies name these providers."""
     places = {place: None for provider in providers for place in provider.places}  # each once, in order
     schemed = [place for place in places if place.kind is PlaceKind.HEADER and place.scheme]
@@ -66,6 +69,7 @@ def removal(providers: Sequence[Provider]) -> Removal:
         schemes=tuple((place, scheme_pattern(place.scheme)) for place in schemed),
         cookies=frozenset(place.name for place in places if place.kind is PlaceKind.COOKIE),
         query=tuple(sorted(place.name for place in places if place.kind is PlaceKind.QUERY)),
+        token_prefix=token_prefix,
         always=Stripped(plain) if len(plain) == len(places) and not forwarding else None,
     )
 
@@ -100,7 +104,9 @@ def _headers(planned: Removal, request: Request, kept: CredentialPlace | None) -
     names = planned.plain
     for place, pattern in planned.schemes:
         raw = request.headers.get(place.name)
-        if raw is not None and place.name not in names and in_scheme(raw, pattern):
+        if raw is None or place.name in names:
+            continue
+        if in_scheme(raw, pattern) or (planned.token_prefix and planned.token_prefix in raw):
             names = (*names, place.name)
     if kept is None or kept.kind is not PlaceKind.HEADER:
         return names

@@ -75,7 +75,8 @@ class Snapshot:
         """Return what these providers mean together."""
         known = self._accesses.get(names)
         if known is None:
-            known = _access([self.providers[name] for name in sorted(names)], self.providers.values())
+            named = [self.providers[name] for name in sorted(names)]
+            known = _access(named, self.providers.values(), self.fixed.token_prefix)
             if len(self._accesses) < _MEMO_MAX:
                 self._accesses[names] = known
         return known
@@ -98,11 +99,11 @@ def not_ready(
     )
 
 
-def _access(providers: list[Provider], every: Iterable[Provider]) -> Access:
+def _access(providers: list[Provider], every: Iterable[Provider], token_prefix: bytes) -> Access:
     places = dict.fromkeys(place for provider in providers for place in provider.places)
     return Access(
         plan(providers),
-        removal(providers),
+        removal(providers, token_prefix),
         ", ".join(dict.fromkeys(_challenge(place) for place in places)),
         _parameters(every),
     )

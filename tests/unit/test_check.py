@@ -492,6 +492,16 @@ def test_a_header_value_that_cannot_be_sent_is_an_error() -> None:
     assert judge.ask("/", headers=[("x-name", "a" * 5000)]).reason == "rule_error"
 
 
+@pytest.mark.parametrize("slip", ["{}", "Token {}", "ApiKey {}", "Bearer{}"])
+def test_a_live_key_with_a_wrong_scheme_is_no_credential_and_still_goes_no_further(
+    judge: Judge, key: MadeKey, slip: str
+) -> None:
+    headers = [("authorization", slip.format(key.token))]
+    assert judge.ask("/api/items", headers=headers).reason == "credential_missing"
+    assert "authorization" in judge.ask("/open/door", headers=headers).removed
+    assert "authorization" not in judge.ask("/open/door", headers=[("authorization", "Basic YTpi")]).removed
+
+
 # --- refusals
 
 
