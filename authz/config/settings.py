@@ -24,6 +24,7 @@ from authz.config.rooms import (
     SharedSettings,
 )
 from authz.config.sources import Key, Layer
+from authz.model.address import TcpAddress
 from authz.model.errors import ConfigError
 
 RUNTIME_DIR = Path("/run/authz")  # where XDG_RUNTIME_DIR is not set; a chart mounts it, shared with Envoy
@@ -65,6 +66,9 @@ class Settings(BaseSettings):
         said = []
         if self.shared.database_url:
             said.append("DATABASE_URL is set: the sidecar has no database and ignores it")
+        debug = self.serve.debug
+        if isinstance(debug, TcpAddress) and not debug.is_loopback:
+            said.append(f"--debug {debug} shows whole records to whoever reaches it: use a Unix socket")
         if not self.limits.rate_limit_enabled:
             said.append("RATE_LIMIT_ENABLED is false: no limit refuses anybody")
         return tuple(said)

@@ -49,7 +49,12 @@ class FixedFields(NamedTuple):
 class IdentityPart(Struct, omit_defaults=True, frozen=True):
     """Who asked: a proven caller, or `anonymous` where no credential was presented."""
 
-    kind: Annotated[str, Meta(description="`api_key`, `jwt`, `signature` or `anonymous`")]
+    kind: Annotated[
+        str,
+        Meta(
+            description="`api_key`, `jwt`, `signature`; or `anonymous`: nobody was proven, or no rule asked"
+        ),
+    ]
     provider: Annotated[str, Meta(description="name of the IdentityProvider")] = ""
     subject: Annotated[str, Meta(description="of a key: its id; of a token: its subject")] = ""
     key_id: Annotated[str, Meta(description="public id of the key")] = ""
@@ -64,7 +69,9 @@ class RequestPart(Struct, omit_defaults=True, frozen=True, gc=False):
     """What was asked: canonical where it could be read, as sent (shortened) where it could not."""
 
     method: Annotated[str, Meta(description="as sent: HEAD stays HEAD")] = ""
-    host: Annotated[str, Meta(description="host without port and userinfo")] = ""
+    host: Annotated[
+        str, Meta(description="canonical host; as sent, less userinfo, where it could not be read")
+    ] = ""
     path: Annotated[str, Meta(description="path without query")] = ""
     protocol: Annotated[str, Meta(description="`HTTP/1.1`, `HTTP/2`, ...")] = ""
     client_address: Annotated[str, Meta(description="address of the client, by the trusted hops")] = ""

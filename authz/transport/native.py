@@ -7,7 +7,6 @@ silently steals it; `close` fails what is pending.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 
@@ -90,11 +89,7 @@ class NativeFront:
 
 
 def _require_loopback(address: TcpAddress) -> None:
-    try:
-        loopback = ipaddress.ip_address(address.host).is_loopback
-    except ValueError:
-        loopback = address.host == "localhost"
-    if not loopback:
+    if not address.is_loopback:
         raise ConfigError(
             f"--listen {address}: the native front has no TLS and serves loopback only;"
             " use `unix:PATH` or 127.0.0.1"

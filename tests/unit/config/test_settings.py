@@ -221,3 +221,9 @@ def test_settings_made_without_load_read_no_hidden_source(monkeypatch: pytest.Mo
 def test_every_setting_says_what_it_means_and_has_names_of_its_own() -> None:
     assert all(key.meaning for key in KEYS.values())
     assert len({key.env for key in KEYS.values()}) == len(KEYS)
+
+
+def test_a_debug_listener_that_others_reach_is_told() -> None:
+    open_to_all = load({"debug": "0.0.0.0:9193"}, {})
+    assert any("shows whole records" in note for note in open_to_all.notes)
+    assert not any("records" in note for note in load({"debug": "127.0.0.1:9193"}, {}).notes)
