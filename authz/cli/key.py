@@ -112,7 +112,8 @@ def rotate(
 ) -> None:
     """Give a key a new secret and print the new token, once and alone, to standard output.
 
-    The old token stays good for the grace period, so that its holder can change over.
+    The old token stays good for the grace period, so that its holder can change over. Documents are read
+    when a sidecar starts: until its restart it knows the old token alone.
     """
     now, overlap = _now(), _span(grace, "--grace")
     with _answers():
@@ -125,17 +126,26 @@ def rotate(
         token = new_token(identity.key_brand, identity.key_env, data["spec"]["id"])
         data["spec"] = keychange.rotated(data["spec"], now, overlap, token, _current(identity))
         keyfile.replace(file, keyfile.checked(data))
+    typer.echo(
+        f"{file}: key {token.key_id} is rotated in this file; restart the sidecars: until then they accept"
+        " the old token and refuse the new one",
+        err=True,
+    )
     typer.echo(token.render())
 
 
 @app.command(epilog="Example: authz key revoke keys/acme.yaml")
 def revoke(file: _File) -> None:
-    """Set `enabled: false`: the key is refused as soon as the sidecars have read the file."""
+    """Set `enabled: false`: the key is refused once the sidecars have been restarted with the file."""
     with _answers():
         data: dict[str, Any] = keyfile.read(file).data  # type: ignore[assignment]  # a document is a mapping
         data["spec"]["enabled"] = False
         keyfile.replace(file, keyfile.checked(data))
-    typer.echo(f"{file}: key {data['spec']['id']} is revoked", err=True)
+    typer.echo(
+        f"{file}: key {data['spec']['id']} is revoked in this file; restart the sidecars: until then they"
+        " accept it",
+        err=True,
+    )
 
 
 @app.command(epilog="Example: authz key verify --policies policies --policies keys < token.txt")

@@ -66,8 +66,13 @@ def create(file: Path, *arguments: str) -> str:
 
 def rotate(file: Path, *arguments: str) -> str:
     made = run("rotate", str(file), *arguments)
-    assert (made.exit_code, made.stderr) == (0, "")
-    return one_token(made)
+    assert made.exit_code == 0
+    token = one_token(made)
+    assert made.stderr == (
+        f"{file}: key {token[8:20]} is rotated in this file; restart the sidecars: until then they accept"
+        " the old token and refuse the new one\n"
+    )
+    return token
 
 
 def one_token(made: Result) -> str:
@@ -263,6 +268,10 @@ def test_a_revoked_key_stays_as_it_was_but_for_that(file: Path) -> None:
     before = keyfile.read(file).data
     revoked = run("revoke", str(file), env={})  # needs no pepper
     assert (revoked.exit_code, revoked.stdout) == (0, "")
+    assert revoked.stderr == (
+        f"{file}: key {token[8:20]} is revoked in this file; restart the sidecars: until then they"
+        " accept it\n"
+    )
     after = keyfile.read(file).data
     assert isinstance(before, dict)
     assert after == {**before, "spec": {**before["spec"], "enabled": False}}  # type: ignore[dict-item]  # a mapping
