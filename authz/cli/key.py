@@ -82,6 +82,7 @@ def create(
 
     The pepper is read from API_KEY_SALT, the same that the sidecar has.
     """
+    _check_name(out)
     now = _now()
     lifetime = _span(expires_in, "--expires-in") if expires_in is not None else None
     if lifetime == timedelta(0):
@@ -264,6 +265,15 @@ def _span(text: str, flag: str) -> timedelta:
     if seconds > _SPAN_MAX_S:
         _stop(2, f"{flag}: `{text}` is more than a hundred years; write less, or leave it out")
     return timedelta(seconds=seconds)
+
+
+def _check_name(out: Path) -> None:
+    """Refuse a file that a sidecar would skip, or for whose name it would refuse the whole set."""
+    name = ascii(str(out))[1:-1]
+    if out.name.startswith("."):
+        _stop(2, f"--out: `{name}`: a file whose name begins with a dot is not read; leave the dot out")
+    if not out.name.endswith(".yaml"):
+        _stop(2, f"--out: `{name}`: documents are read from files that end in `.yaml`; name it so")
 
 
 def _labels(pairs: list[str]) -> dict[str, str]:

@@ -160,6 +160,24 @@ def test_create_never_replaces_a_file(file: Path) -> None:
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("x.yml", "documents are read from files that end in `.yaml`; name it so"),
+        ("x", "documents are read from files that end in `.yaml`; name it so"),
+        ("x.YAML", "documents are read from files that end in `.yaml`; name it so"),
+        (".x.yaml", "a file whose name begins with a dot is not read; leave the dot out"),
+        (".yaml", "a file whose name begins with a dot is not read; leave the dot out"),
+    ],
+)
+def test_create_refuses_a_name_that_no_sidecar_reads(tmp_path: Path, name: str, told: str) -> None:
+    out = tmp_path / "set" / name
+    made = run("create", "--provider", "partner-keys", "--customer", "acme", "--out", str(out))
+    assert (made.exit_code, made.stdout) == (2, "")
+    assert made.stderr == f"--out: `{out}`: {told}\n"
+    assert [entry.name for entry in out.parent.iterdir()] == ["set.yaml"]
+
+
 def test_create_says_where_it_cannot_write(tmp_path: Path) -> None:
     made = run("create", "--provider", "p", "--customer", "c", "--out", str(tmp_path / "none" / "x.yaml"))
     assert (made.exit_code, made.stdout) == (3, "")
