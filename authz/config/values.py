@@ -26,7 +26,7 @@ _HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _TOKEN_PART = re.compile(r"[a-z][a-z0-9]{0,15}")  # no `_`, which separates the parts of a token
 _SINK = re.compile(r"stdout|off|file:[^\x00-\x1f\x7f]+")
-_MAKE_PEPPER = "make one with `openssl rand -hex 32`"
+_MAKE_PEPPER = "make one with `openssl rand -base64 48`"
 
 
 def _items(value: object) -> list[str]:

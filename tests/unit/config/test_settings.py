@@ -108,8 +108,8 @@ def test_no_secret_shows_when_settings_are_printed() -> None:
 def test_a_short_pepper_is_refused_with_where_what_and_what_to_do() -> None:
     line = refused(environ={"API_KEY_SALT": CANARY})
     assert (
-        line
-        == "API_KEY_SALT: has 6 bytes and needs at least 32 random ones; make one with `openssl rand -hex 32`"
+        line == "API_KEY_SALT: has 6 bytes and needs at least 32 random ones;"
+        " make one with `openssl rand -base64 48`"
     )
     assert "API_KEY_SALT_PREVIOUS: has 0 bytes" in refused(environ={"API_KEY_SALT_PREVIOUS": ""})
     assert load({}, {"API_KEY_SALT": "x" * 32}).identity.api_key_salt is not None
