@@ -29,7 +29,8 @@ _NO_ADDITIONS = Refusal()
 _HTML = b"text/html"
 _PLACEHOLDER = message.ID_PLACEHOLDER.encode()
 
-# One per status, told reason, challenge and Site: dozens, not thousands. One is about 1 KiB.
+# One per status, told reason, challenge and Site, and per answer of a limit: the oldest make room. One is
+# about 1 KiB. Nothing of a request stands in them; a redirect, where it does, is never kept.
 _TEMPLATES = 1024
 
 
@@ -79,7 +80,7 @@ class Refuser:
         elif status == HTTPStatus.UNAUTHORIZED and challenge:
             headers += (("www-authenticate", challenge),)
         if deny.spent and deny.reason is Reason.RATE_LIMITED:
-            build = _template
+            # Kept too: whoever is refused often is told the same whole seconds again and again.
             headers += self._limit(deny.spent, decision_id)
         if len(decision_id) != len(_PLACEHOLDER):
             raise ValueError("a decision id of another length would break the lengths inside the message")
