@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -79,11 +80,20 @@ def schema() -> None:
 
 def _print(verdict: _Verdict) -> None:
     for warning in verdict.warnings:
-        typer.echo(f"{warning.place}: {typer.style('warning:', fg='yellow')} {warning.what}", err=True)
+        typer.echo(f"{warning.place}: {_coloured('warning:', 'yellow')} {warning.what}", err=True)
     for fault in verdict.faults:
-        typer.echo(f"{fault.place}: {typer.style(fault.what, fg='red')}", err=True)
+        typer.echo(f"{fault.place}: {_coloured(fault.what, 'red')}", err=True)
     if not verdict.faults:
         typer.echo(f"{_summary(_counts(verdict.loaded))}, revision {verdict.loaded.revision}")
+
+
+def _coloured(text: str, colour: str) -> str:
+    """Colour a text, unless its reader asks for none; where no terminal is, `typer.echo` takes it off again.
+
+    Source: no-color.org, and the terminal type `dumb`, which knows no colours.
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain else typer.style(text, fg=colour)
 
 
 def _counts(loaded: Loaded) -> dict[str, int]:

@@ -56,6 +56,30 @@ def test_warnings_are_told_but_do_not_count() -> None:
     assert result.stderr.startswith("set/a.yaml:4:22: warning: a key in the query (`api_key`)")
 
 
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [
+        ({}, True),
+        ({"NO_COLOR": ""}, True),  # as no-color.org has it: empty is not set
+        ({"NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_a_terminal_gets_colours_unless_its_reader_wants_none(
+    environment: dict[str, str], coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    write(
+        document("IdentityProvider", "keys", "{apiKey: {in: [{query: api_key}]}}"), policy("effect: permit")
+    )
+    terminal = CliRunner().invoke(app, ["validate", "set"], env=environment, color=True)
+    assert terminal.exit_code == 1
+    assert ("\x1b[33mwarning:" in terminal.stderr) is coloured
+    assert ("\x1b" in terminal.stderr) is coloured
+    assert " warning: a key in the query" in terminal.stderr.replace("\x1b[33m", "").replace("\x1b[0m", "")
+
+
 def test_a_missing_directory_is_an_error() -> None:
     result = CliRunner().invoke(app, ["validate", "nowhere"])
     assert result.exit_code == 1
