@@ -307,8 +307,17 @@ def test_the_cache_is_bounded_and_not_filled_by_clients() -> None:
     before = info().currsize
     for number in range(20):
         refuse(Reason.CREDENTIAL_MISSING, request(path=f"/{number}", headers=BROWSER), LOGIN)
-        refuse(Deny(Reason.RATE_LIMITED, spent=(spent(retry_ms=number * 1000 + 1),)))
     assert info().currsize == before
+    for number in range(2000):
+        refuse(Deny(Reason.RATE_LIMITED, spent=(spent(retry_ms=number * 1000 + 1),)))
+    assert info().currsize == 1024
+
+
+def test_one_answer_of_a_limit_is_made_once() -> None:
+    made = refusal._cached_template.cache_info().misses
+    for _ in range(5):
+        refuse(Deny(Reason.RATE_LIMITED, spent=(spent(retry_ms=7_654_321),)))
+    assert refusal._cached_template.cache_info().misses == made + 1
 
 
 def test_a_placeholder_in_a_clients_url_breaks_nothing() -> None:
