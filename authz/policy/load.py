@@ -93,10 +93,11 @@ def load_lenient(files: Mapping[str, bytes], cache: Cache | None = None) -> tupl
     cache.forget_others(files)
     faults = [fault for result in results for fault in result.faults]
     documents = tuple(document for result in results for document in result.documents)
-    loaded = _sorted(documents)
+    whole = all(result.whole for result in results)
+    loaded = _sorted(documents, whole=whole)
     if not faults and not documents:
         faults.append(PolicyError(Place("policies"), "no documents in the set: write at least one policy"))
-    if all(result.whole for result in results):
+    if whole:
         faults.extend(_bounded(faults_between(loaded)))
     return loaded, faults
 
@@ -109,14 +110,14 @@ def _bounded(faults: Iterator[PolicyError]) -> list[PolicyError]:
     return found
 
 
-def _sorted(documents: tuple[AnyDocument, ...]) -> Loaded:
+def _sorted(documents: tuple[AnyDocument, ...], *, whole: bool) -> Loaded:
     # Named by file and position too, so that of two equal names it is always the same one that is at fault.
     ordered = sorted(documents, key=lambda one: (one.kind, one.name, one.file, one.position))
     kinds: dict[str, list[AnyDocument]] = {field: [] for field in _FIELD_OF_KIND.values()}
     for document in ordered:
         kinds[_FIELD_OF_KIND[document.kind]].append(document)
     by_kind = cast("dict[str, Any]", {field: tuple(found) for field, found in kinds.items()})
-    warnings = tuple(warnings_about(Loaded(**by_kind)))
+    warnings = tuple(islice(warnings_about(Loaded(**by_kind), whole=whole), MAX_FAULTS_BETWEEN))
     return Loaded(**by_kind, revision=revision_of(documents), warnings=warnings)
 
 

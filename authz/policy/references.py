@@ -20,6 +20,15 @@ from authz.policy.texts import plain_header
 
 MAX_GUESSED = 200  # names to look for a near miss in: it takes 10 us each
 
+# Source: RFC 9110, section 9.3, RFC 5789, and WebDAV: RFC 3253, 3648, 3744, 4791, 4918, 5323.
+_COMMON_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_WEBDAV_METHODS = (
+    *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK"),
+    *("ACL", "BASELINE-CONTROL", "CHECKIN", "CHECKOUT", "LABEL", "MERGE", "MKACTIVITY", "MKCALENDAR"),
+    *("MKWORKSPACE", "ORDERPATCH", "REPORT", "SEARCH", "UNCHECKOUT", "UPDATE", "VERSION-CONTROL"),
+)
+_KNOWN_METHODS = frozenset((*_COMMON_METHODS, *_WEBDAV_METHODS))
+
 Faults = Iterator[PolicyError]
 _Spec = TypeVar("_Spec", bound=Model)
 
@@ -41,13 +50,42 @@ def faults_between(loaded: Loaded) -> Faults:
     yield from _tests(loaded, limits)
 
 
-def warnings_about(loaded: Loaded) -> Faults:
-    """Yield what deserves a look but is no fault."""
+def warnings_about(loaded: Loaded, *, whole: bool = True) -> Faults:
+    """Yield what deserves a look but is no fault.
+
+    Args:
+        whole: every document of the set could be read; else nobody knows what a limit is for.
+    """
     for provider in loaded.providers:
         for index, place in enumerate(provider.spec.places):
             if place.kind is PlaceKind.QUERY:
                 what = f"a key in the query (`{place.name}`) ends up in logs and histories: prefer a header"
                 yield provider.fault(what, "spec", "apiKey", "in", index)
+    for policy in loaded.policies:
+        yield from _unusual_methods(policy)
+    if whole:
+        yield from _unused_limits(loaded)
+
+
+def _unusual_methods(policy: Document[PolicySpec]) -> Faults:
+    for index, rule in enumerate(policy.spec.rules):
+        for item, method in enumerate(rule.methods or ()):
+            if method not in _KNOWN_METHODS:
+                # difflib's own 0.6 is too generous: `PURGE` is no misspelled `MERGE`, but `GTE` is a `GET`.
+                guess = difflib.get_close_matches(method, _COMMON_METHODS + _WEBDAV_METHODS, 1, cutoff=0.65)
+                mend = (
+                    f"did you mean `{guess[0]}`?" if guess else "see that it is spelled as requests have it"
+                )
+                what = f"unusual method `{method}`: {mend}"
+                yield policy.fault(what, "spec", "rules", index, "methods", item)
+
+
+def _unused_limits(loaded: Loaded) -> Faults:
+    used = {name for policy in loaded.policies for rule in policy.spec.rules for name in rule.limits or ()}
+    for limit in loaded.limits:
+        if limit.name not in used:
+            what = f"no rule uses the limit `{limit.name}`: name it in `limits` of a rule, or remove it"
+            yield limit.fault(what, "metadata", "name")
 
 
 def _twice(

@@ -25,7 +25,7 @@ def write(*documents: str) -> None:
 
 
 def test_a_set_that_could_be_served_is_summed_up() -> None:
-    write(PROVIDER, PER_KEY, policy(ALLOW), policy(ALLOW, name="other"), key())
+    write(PROVIDER, PER_KEY, policy(f"{ALLOW}, limits: [per-key]"), policy(ALLOW, name="other"), key())
     result = CliRunner().invoke(app, ["validate", "set"])
     assert result.exit_code == 0
     summary, revision = result.stdout.strip().rsplit(" ", 1)

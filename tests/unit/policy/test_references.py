@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from authz.policy.load import load_lenient
 from tests.support.documents import (
     PER_CUSTOMER,
     PER_KEY,
     PROVIDER,
     document,
     faults,
+    join,
     key,
     loaded,
     place_of_mark,
@@ -159,6 +161,47 @@ def test_a_key_in_the_query_is_worth_a_warning() -> None:
     assert str(warning) == (
         "set.yaml:4:55: a key in the query (`api_key`) ends up in logs and histories: prefer a header"
     )
+
+
+def test_a_limit_that_no_rule_uses_is_worth_a_warning() -> None:
+    rule = policy(f"{ALLOW}, limits: [per-key]")
+    (warning,) = loaded(*SET, rule, a_test("expect: {outcome: deny, limits: [per-customer]}")).warnings
+    assert str(warning) == (
+        "set.yaml:13:18: no rule uses the limit `per-customer`: name it in `limits` of a rule, or remove it"
+    )
+    assert loaded(*SET, rule, policy(f"{ALLOW}, limits: [per-customer]", name="other")).warnings == ()
+
+
+def test_a_limit_is_not_called_unused_where_not_every_document_could_be_read() -> None:
+    broken = policy("effect: permit, limits: [per-key]")
+    unread, found = load_lenient({"f.yaml": join(PROVIDER, PER_KEY, broken).encode()})
+    assert len(found) == 1
+    assert unread.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("method", "mend"),
+    [
+        ("DELTE", "did you mean `DELETE`?"),
+        ("GTE", "did you mean `GET`?"),
+        ("PROPFND", "did you mean `PROPFIND`?"),
+        ("PURGE", "see that it is spelled as requests have it"),
+    ],
+)
+def test_a_method_that_is_not_well_known_is_worth_a_warning(method: str, mend: str) -> None:
+    (warning,) = loaded(PROVIDER, policy(f"{ALLOW}, methods: [GET, {method}]")).warnings
+    assert str(warning).startswith("set.yaml:9:")
+    assert warning.what == f"unusual method `{method}`: {mend}"
+
+
+def test_well_known_methods_are_not_unusual() -> None:
+    methods = "GET, POST, PUT, PATCH, DELETE, OPTIONS, PROPFIND, MKCOL, LOCK, REPORT"
+    assert loaded(PROVIDER, policy(f"{ALLOW}, methods: [{methods}]")).warnings == ()
+
+
+def test_warnings_are_bounded() -> None:
+    limits = [document("Limit", f"l{n}", "{per: [identity.key_id], rate: 1/s}") for n in range(501)]
+    assert len(loaded(*limits).warnings) == 500
 
 
 def test_near_misses_are_not_searched_among_thousands() -> None:
