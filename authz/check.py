@@ -42,7 +42,7 @@ class Call(NamedTuple):
 class Check:
     """One call on its way through the rooms. It begins refused, and only `decide` changes that."""
 
-    __slots__ = ("call", "caller", "decision", "grant", "named", "request", "view")
+    __slots__ = ("call", "caller", "crash", "decision", "grant", "named", "request", "view")
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -52,6 +52,7 @@ class Check:
         self.caller: Caller = NOBODY
         self.grant: Grant | None = None  # what would be allowed, while its tokens are not spent
         self.decision: Decision = _UNDECIDED
+        self.crash: BaseException | None = None  # what it was refused for, where a room broke
 
     @property
     def spends(self) -> tuple[Spend, ...]:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from authz.check import Call, Check, Finish, answer, reply
+from authz.config.log import correlated
 from authz.limits.store import Limiter
 from authz.model.decision import Answered, Deny
 from authz.model.reason import Code, Detail, Reason
@@ -129,8 +130,10 @@ class Shield:
             for call in left:
                 self._answer([call], snapshot, finish, done)
             return
-        self._tell(error or RuntimeError("nobody answered"))
-        finish([_refused(call, _CRASHED) for call in left])
+        error = error or RuntimeError("nobody answered")
+        if not left:
+            self._tell(error)
+        finish([_refused(call, _CRASHED, error) for call in left])
 
     def _finish(self, snapshot: Snapshot, began_us: int, done: set[int], checks: Sequence[Check]) -> None:
         """Reply first, then keep the record. INVARIANT: what was replied is kept, whatever follows."""
@@ -145,6 +148,8 @@ class Shield:
                 except BaseException as error:  # noqa: BLE001 - SECURITY: as above
                     status = self._refuse(check, snapshot, decision_id, error)
                 done.add(check.call.id)
+                if check.crash is not None:
+                    self._tell(check.crash, decision_id)
                 spent_us = self._clock.ticks_us() - began_us
                 fields = (decision_id, time_us, check.request, check.caller, check.decision, status, spent_us)
                 answered.append(_new(Answered, fields))
@@ -159,7 +164,7 @@ class Shield:
             status, payload = reply(check, snapshot, self._refuser, decision_id)
         with suppress(BaseException):
             self._front.respond(check.call.id, payload)
-        self._tell(error)
+        self._tell(error, decision_id)
         return status
 
     def _keep(self, answered: Sequence[Answered], snapshot: Snapshot) -> None:
@@ -168,12 +173,14 @@ class Shield:
         except BaseException as error:  # noqa: BLE001 - a record that is lost must not cost an answer
             self._tell(error)
 
-    def _tell(self, error: BaseException) -> None:
-        with suppress(BaseException):
+    def _tell(self, error: BaseException, decision_id: str = "") -> None:
+        """Tell of a crash; what is logged of it carries the id that the client and the record have."""
+        with suppress(BaseException), correlated(**({"decision_id": decision_id} if decision_id else {})):
             self._crashed(error)
 
 
-def _refused(call: Call, deny: Deny) -> Check:
+def _refused(call: Call, deny: Deny, crash: BaseException | None = None) -> Check:
     check = Check(call)
     check.decision = deny
+    check.crash = crash
     return check

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+import structlog
 from envoy.service.auth.v3 import external_auth_pb2
 
 import authz.check
@@ -367,3 +368,16 @@ def test_a_check_begins_refused() -> None:
     assert check.decision.reason is Reason.INTERNAL_ERROR  # type: ignore[union-attr] # a Deny
     check.settle((SPENT,))
     assert check.decision.reason is Reason.INTERNAL_ERROR  # type: ignore[union-attr] # as above
+
+
+def test_what_is_logged_of_a_crash_carries_the_id_of_the_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    bench = Bench(
+        lambda: SNAPSHOT,
+        crashed=lambda _: told.append(structlog.contextvars.get_contextvars().get("decision_id")),
+    )
+    monkeypatch.setattr("authz.check.resolve", raising(RuntimeError()))
+    refused = bench.serve(OPEN).reply(1).denied_response
+    sent = {option.header.key: option.header.value for option in refused.headers}
+    assert told == [sent["x-authz-decision-id"]]
+    assert told == [bench.keeper.answered[0].decision_id]
