@@ -8,6 +8,7 @@ nothing of the library leaves this module.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -17,7 +18,7 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_optional, ext_strings
 
 from authz.policy.inspection import Inspection, inspect
-from authz.policy.vocabulary import VOCABULARY, CelType, Facts
+from authz.policy.vocabulary import VOCABULARY, CelType, Facts, nearest
 
 SOURCE_MAX_BYTES = 8 * 1024
 
@@ -226,7 +227,14 @@ def _explain(message: str) -> str:
     line, _, column = position.partition(":")
     if not (line.isdigit() and column.isdigit()):
         return f"not a CEL expression: {_clean(text)}"
-    return f"{_clean(what)} (at character {column} of line {line} of the expression)"
+    return f"{_clean(what)} (at character {column} of line {line} of the expression){_guess(what)}"
+
+
+def _guess(what: str) -> str:
+    """Return what to write instead of a variable that there is not, where one is close."""
+    undeclared = re.match(r"undeclared reference to '([A-Za-z_][A-Za-z0-9_.]{0,79})'", what)
+    meant = nearest(undeclared[1]) if undeclared else None
+    return f": did you mean `{meant}`?" if meant else ""
 
 
 def _clean(text: str) -> str:

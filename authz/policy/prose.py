@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
@@ -30,6 +31,10 @@ _WRITTEN = {
     list: "a list",
     dict: "a mapping",
 }
+
+_RATE = re.compile(
+    r"spec\.((guard|tiers\[\d+\]|limits\.[a-z0-9-]+)\.)?rate"
+)  # a label may be called `rate` too
 
 
 class Flaw(NamedTuple):
@@ -91,8 +96,15 @@ def _mistyped(details: ErrorDetails, name: str) -> str:
     if wanted is None:
         return f"`{name}`: {details['msg'][:1].lower()}{details['msg'][1:]}"
     written = _WRITTEN.get(type(value), "something else")
-    mend = ": put it in quotes" if wanted == "a text" and isinstance(value, int | float) else ""
+    mend = _as_text(value, name) if wanted == "a text" and isinstance(value, int | float) else ""
     return f"`{name}` must be {wanted}, not {written}{mend}"
+
+
+def _as_text(value: float, name: str) -> str:
+    """Return how to write a number where a text belongs: a rate lacks its unit, all else only quotes."""
+    if _RATE.fullmatch(name) and type(value) is int and value > 0:
+        return f": write `{value}/s`, or with the unit `min`, `h` or `d`"
+    return ": put it in quotes"
 
 
 def _nearest(path: Path, kind: str) -> str:

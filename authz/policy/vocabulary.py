@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -197,3 +198,28 @@ VOCABULARY: dict[str, Variable] = {
         lambda facts: _whole(facts.request.metadata),
     ),
 }
+
+
+def nearest(name: str) -> str | None:
+    """Return the variable that an unknown name was probably meant to be, or None where none is close."""
+    group, dot, rest = name.partition(".")
+    meant = [known for known in VOCABULARY if known.endswith(f".{name}")]
+    if not dot and meant:
+        return meant[0]  # a bare `scopes`
+    group = _closest(group, _groups()) or ""
+    if group in VOCABULARY:
+        return group  # `parms.id`: what follows is the caller's own
+    found = _closest(rest.partition(".")[0], [known.partition(".")[2] for known in _of(group)])
+    return f"{group}.{found}" if found else None
+
+
+def _groups() -> list[str]:
+    return sorted({known.partition(".")[0] for known in VOCABULARY})
+
+
+def _of(group: str) -> list[str]:
+    return [known for known in VOCABULARY if known.startswith(f"{group}.")]
+
+
+def _closest(word: str, known: list[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.7)), None)

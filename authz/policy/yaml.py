@@ -12,7 +12,9 @@ Source: YAML 1.2.2, sections 5.1 (characters) and 10.3 (core schema).
 
 from __future__ import annotations
 
+import io
 import re
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 import yaml
@@ -28,6 +30,7 @@ from yaml.events import (
 )
 
 from authz.model.errors import Place, PolicyError
+from authz.policy.quoting import quoting_hint
 from authz.policy.scalar import is_text, number_or_text
 from authz.policy.source import Source, position_of
 from authz.policy.texts import shown
@@ -86,7 +89,7 @@ def parse(content: bytes, file: str) -> Parsed:
     except PolicyError as fault:
         reader.faults.append(fault)
     except yaml.YAMLError as error:
-        reader.faults.append(_not_yaml(error, file))
+        reader.faults.append(_not_yaml(error, file, text))
     return Parsed(Source(file, text), tuple(reader.trees), tuple(reader.faults))
 
 
@@ -123,11 +126,14 @@ def _unwelcome(character: str) -> str:
     return f"the character U+{ord(character):04X} is not allowed here: remove it"
 
 
-def _not_yaml(error: yaml.YAMLError, file: str) -> PolicyError:
+def _not_yaml(error: yaml.YAMLError, file: str, text: str) -> PolicyError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
     told = [text for text in (getattr(error, "context", None), getattr(error, "problem", None)) if text]
-    return PolicyError(place, f"not well-formed YAML: {', '.join(told) or 'it cannot be read'}")
+    what = f"not well-formed YAML: {', '.join(told) or 'it cannot be read'}"
+    line = next(islice(io.StringIO(text), mark.line, None), "") if mark else ""
+    hint = quoting_hint(line.rstrip("\n"), mark.column) if mark else ""
+    return PolicyError(place, f"{what}: {hint}" if hint else what)
 
 
 class _Reader:

@@ -129,7 +129,13 @@ def test_a_rule_that_says_everything_is_accepted() -> None:
         (rule("limits: §[]"), "`spec.rules[0].limits` is empty"),
         (rule("when: §~"), "a value is missing: write one, or remove the line"),
         # limits
-        (limit("rate: §100"), "`spec.rate` must be a text, not a number: put it in quotes"),
+        (
+            limit("rate: §100"),
+            "`spec.rate` must be a text, not a number: write `100/s`, or with the unit `min`, `h` or `d`",
+        ),
+        (key(more=", limits: {per-key: {rate: §60}}"), "must be a text, not a number: write `60/s`, or"),
+        (key(more=", labels: {rate: §60}"), "must be a text, not a number: put it in quotes"),
+        (limit("rate: §-1"), "`spec.rate` must be a text, not a number: put it in quotes"),
         (limit("rate: §0/s"), "`spec.rate`: `0/s` is not a rate: write a whole number and a unit"),
         (limit("rate: §1.5/s"), "is not a rate"),
         (limit("rate: §10/sec"), "is not a rate"),

@@ -95,7 +95,8 @@ def test_every_fault_of_every_file_is_told_sorted_by_place() -> None:
     ) == [
         "a.yaml:4:65: `spec.rules[0].effect` cannot be `permit`: write `allow` or `deny`",
         "a.yaml:8:18: `metadata.name`: `L` is not a name: write `a-z`, `0-9` and `-`, at most 63",
-        "a.yaml:9:24: `spec.rate` must be a text, not a number: put it in quotes",
+        "a.yaml:9:24: `spec.rate` must be a text, not a number:"
+        " write `1/s`, or with the unit `min`, `h` or `d`",
         "b.yaml:2:1: not well-formed YAML: while parsing a flow node, did not find expected node content",
         "c.yaml:1:1: no document in this file: write one, or delete the file",
     ]

@@ -10,7 +10,7 @@ import pytest
 from authz.model.identity import Identity, IdentityKind
 from authz.model.request import NOWHERE
 from authz.policy.condition import EvaluationFailed, Truth
-from authz.policy.vocabulary import VOCABULARY, CelType
+from authz.policy.vocabulary import VOCABULARY, CelType, nearest
 from tests.support.facts import COMPILER, condition, facts, token
 from tests.support.requests import request
 
@@ -185,3 +185,25 @@ def test_the_rest_is_as_envoy_says() -> None:
     assert VOCABULARY["client.address"].read(asked) == client.address == "203.0.113.7"
     assert VOCABULARY["client.network"].read(asked) == "203.0.113.7/32"
     assert VOCABULARY["client.port"].read(asked) == 40000
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("identity.scope", "identity.scopes"),
+        ("identiy.scopes", "identity.scopes"),
+        ("request.methd", "request.method"),
+        ("requests.method", "request.method"),
+        ("identity.labls.tier", "identity.labels"),
+        ("scopes", "identity.scopes"),
+        ("parms", "params"),
+        ("param.id", "params"),
+        ("request", None),
+        ("request.foo", None),
+        ("a.b", None),
+        ("foo", None),
+        ("", None),
+    ],
+)
+def test_an_unknown_name_is_guessed_only_where_a_variable_is_close(name: str, meant: str | None) -> None:
+    assert nearest(name) == meant
