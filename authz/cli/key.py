@@ -318,4 +318,6 @@ def _current(identity: IdentitySettings) -> bytes:
 def _token_on_stdin() -> str:
     """Read what is presented; the line end that a shell adds is not part of it."""
     text = sys.stdin.buffer.read(TOKEN_INPUT_MAX_CHARS).decode("latin-1")
+    if not text.strip():
+        _stop(2, "standard input: nothing was given; hand the token over, for example with `< token.txt`")
     return text.removesuffix("\n").removesuffix("\r")

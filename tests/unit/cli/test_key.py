@@ -353,7 +353,6 @@ def test_a_fingerprint_that_looks_like_a_number_is_quoted() -> None:
         (lambda token: token + "\r", "valid"),
         (lambda token: token + "\n", "credential_malformed"),
         (lambda token: " " + token, "credential_not_owned"),
-        (lambda token: "", "credential_malformed"),
         (lambda token: token[:-1] + ("0" if token[-1] != "0" else "1"), "credential_malformed"),
         (lambda token: Token("ak", "live", "zzzzzzzzzzzz", "A" * 43).render(), "key_unknown"),
         (lambda token: Token("ak", "live", token[8:20], "A" * 43).render(), "key_secret_wrong"),
@@ -361,6 +360,17 @@ def test_a_fingerprint_that_looks_like_a_number_is_quoted() -> None:
 )
 def test_verify_says_what_is_wrong_with_a_token(file: Path, change: Callable[[str], str], cause: str) -> None:
     assert verdict(change(create(file))) == cause
+
+
+@pytest.mark.parametrize("given", ["", "\n", " \r\n"])
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_verify_says_that_nothing_was_given(file: Path, given: str, output: str) -> None:
+    create(file)
+    told = run("verify", "--policies", "set", "--output", output, stdin=given)
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert told.stderr == (
+        "standard input: nothing was given; hand the token over, for example with `< token.txt`\n"
+    )
 
 
 def test_verify_speaks_to_people(file: Path) -> None:
