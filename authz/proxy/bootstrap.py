@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import yaml
 
+from authz.model.address import Address, UnixAddress
 from authz.proxy import messages as m
 from authz.proxy.choices import EnvoyChoices
 from authz.proxy.cluster import UPSTREAM, address, authz_cluster, upstream_cluster
@@ -59,10 +60,21 @@ def _heading(choices: EnvoyChoices) -> str:
     """Say which sidecar belongs to this Envoy: both have to count proxies alike."""
     hops = f" --trusted-hops {choices.trusted_hops}" if choices.trusted_hops else ""
     appended = ", with the setting `xff_appended: true`" if choices.edge and choices.trusted_hops else ""
+    near = next((where for where in choices.authz if _can_listen(where)), None)
+    listen = f" --listen {near}" if near else ""
     return (
         "# Envoy with authz beside it. Written by `authz envoy config`: change its flags, not this file.\n"
-        f"# The sidecar: authz serve --policies DIR --listen {choices.authz[0]}{hops}{appended}\n"
+        f"# The sidecar: authz serve --policies DIR{listen}{hops}{appended}\n"
+    ) + "".join(
+        f"# It cannot listen at {far}: this version answers on Unix sockets and on loopback only.\n"
+        for far in choices.authz
+        if not _can_listen(far)
     )
+
+
+def _can_listen(where: Address) -> bool:
+    """Whether `authz serve --listen` takes this address: it has no TLS, so nothing that others reach."""
+    return isinstance(where, UnixAddress) or where.is_loopback
 
 
 def _listener(choices: EnvoyChoices) -> m.Listener:

@@ -51,7 +51,10 @@ def read_cors(path: Path) -> CorsRules:
     """
     try:
         rules = CorsRules.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+    except OSError as fault:
+        words = (fault.strerror or "cannot be read").lower()
+        raise ConfigError(f"--cors: {path}: {words}; name a file that can be read") from fault
+    except (UnicodeDecodeError, yaml.YAMLError) as fault:
         raise ConfigError(f"--cors: {path} cannot be read as YAML; {_first_line(fault)}") from fault
     except ValidationError as fault:
         raise ConfigError(

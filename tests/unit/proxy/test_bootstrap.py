@@ -186,3 +186,13 @@ def test_the_heading_names_the_sidecar_that_belongs_to_it() -> None:
         "# The sidecar: authz serve --policies DIR --listen unix:/run/authz.sock"
         " --trusted-hops 1, with the setting `xff_appended: true`"
     )
+
+
+def test_the_heading_suggests_no_listener_that_the_sidecar_refuses() -> None:
+    far, near = TcpAddress("10.0.0.1", 9000), TcpAddress("127.0.0.1", 9191)
+    told = "# It cannot listen at 10.0.0.1:9000: this version answers on Unix sockets and on loopback only."
+    alone = written(replace(PLAIN, authz=(far,), trusted_hops=1)).splitlines()
+    assert alone[1:3] == ["# The sidecar: authz serve --policies DIR --trusted-hops 1", told]
+    both = written(replace(PLAIN, authz=(far, near))).splitlines()
+    assert both[1:3] == ["# The sidecar: authz serve --policies DIR --listen 127.0.0.1:9191", told]
+    assert "cannot listen" not in written(replace(PLAIN, authz=(near, TcpAddress("::1", 9191))))
