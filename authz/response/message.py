@@ -6,12 +6,11 @@ Source: envoy/service/auth/v3/external_auth.proto; protocol.md, "The response".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 
 from envoy.config.core.v3 import base_pb2
 from envoy.service.auth.v3 import external_auth_pb2
-from google.protobuf import struct_pb2, wrappers_pb2
+from google.protobuf import wrappers_pb2
 
 from authz.model.reason import Code
 
@@ -61,21 +60,6 @@ def deny(status: int, code: Code, headers: Headers, body: str) -> bytes:
     answer.headers.extend(map(_option, headers))
     answer.body = body
     return bytes(message.SerializeToString())
-
-
-def metadata(values: Mapping[str, str | int]) -> bytes:
-    """Return dynamic metadata as bytes to append to a message: protobuf merges concatenated parts."""
-    message = external_auth_pb2.CheckResponse()
-    fields = message.dynamic_metadata.fields
-    for name, value in values.items():
-        fields[name].CopyFrom(_value(value))
-    return bytes(message.SerializeToString())
-
-
-def _value(value: str | int) -> struct_pb2.Value:
-    if isinstance(value, str):
-        return struct_pb2.Value(string_value=value)
-    return struct_pb2.Value(number_value=value)
 
 
 def _option(header: tuple[str, str]) -> base_pb2.HeaderValueOption:

@@ -83,12 +83,3 @@ def test_two_different_allows_never_share_bytes_in_the_cache(one: Any, other: An
 
 def test_the_cache_is_bounded() -> None:
     assert message.cached_allow.cache_info().maxsize == 8192
-
-
-def test_metadata_is_appended_as_bytes() -> None:
-    whole = message.allow((("x-a", "1"),), ()) + message.metadata({"outcome": "allow", "remaining": 3})
-    answer = read(whole)
-    assert answer.status.code == 0
-    assert answer.ok_response.headers[0].header.key == "x-a"
-    assert dict(answer.dynamic_metadata.fields.items())["outcome"].string_value == "allow"
-    assert answer.dynamic_metadata.fields["remaining"].number_value == 3.0
