@@ -16,7 +16,7 @@ from statistics import median
 
 from authz.bench import load, subjects, through_envoy, usage
 from authz.bench.documents import PolicySet
-from authz.bench.subjects import EMPTY, Case, Server
+from authz.bench.subjects import DROPPED, EMPTY, Case, Server
 from authz.model.errors import NotStarted
 from authz.proxy.process import Child
 
@@ -49,6 +49,7 @@ class Row:
     p99_us: float = 0.0
     memory_mib: float = 0.0
     ratio: float = 0.0  # CPU against the empty server, median of the ratios within each round
+    records_dropped: int = 0  # of all its rounds: the queue was full while the disk paused
     cpu_rounds_us: list[float] = field(default_factory=list)
     speed_rounds: list[float] = field(default_factory=list)
 
@@ -164,7 +165,9 @@ def _ask(case: Case, row: Row, number: int, count: int) -> None:
     row.cpu_rounds_us.append(spent_s / count * 1e6)
     row.speed_rounds.append(run_.calls / run_.wall_s)
     if case.reason:
-        _require(case, server.counts(), counted, count)
+        after = server.counts()
+        _require(case, after, counted, count)
+        row.records_dropped += int(after.get(DROPPED, 0) - counted.get(DROPPED, 0))
 
 
 def _require(case: Case, after: dict[str, float], before: dict[str, float], count: int) -> None:

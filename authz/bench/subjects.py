@@ -15,6 +15,7 @@ from authz.bench.frame import frame
 from authz.proxy.process import Child, Plan, free_port, http_get, program
 
 EMPTY = "empty server, same front"
+DROPPED = "records dropped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,15 @@ class Server:
     ready_s: float = 0.0
 
     def counts(self) -> dict[str, float]:
-        """Return how many checks ended so far, by reason."""
+        """Return how many checks ended so far, by reason; and as `DROPPED`, how many records were."""
         page = http_get(self.ops_port, "/metrics") if self.ops_port else None
         found: dict[str, float] = {}
         for line in (page[1].decode() if page else "").splitlines():
+            labels, _, count = line.rpartition(" ")
             if line.startswith("authz_checks_total{"):
-                labels, _, count = line.rpartition(" ")
                 found[labels.partition('reason="')[2].partition('"')[0]] = float(count)
+            elif line.startswith("authz_records_total{") and 'result="dropped"' in line:
+                found[DROPPED] = float(count)
         return found
 
 

@@ -19,6 +19,9 @@ from authz.record.sinks import Sink
 # Lines wait so long for company: 100 leave together at 10,000 checks/s. Shorter costs wake-ups, each of which
 # takes the interpreter from the judging thread; longer costs memory and freshness.
 PAUSE_S = 0.01
+# Lines that are joined at once: behind a slow sink, all that waits would stand in memory twice. Not fewer:
+# each round of the writer waits for the interpreter several times, up to 5 ms each.
+TAKE_MAX = 4096
 WRITE_MAX_BYTES = 256 * 1024  # of one system call: a slow reader must not hide progress
 WAITING_MAX_BYTES = (
     32 * 1024 * 1024
@@ -141,10 +144,11 @@ class RecordQueue:
     def _run(self) -> None:
         sink = self._sink
         while sink is not None and (data := self._take()) and self._write(sink, data):
-            self._wake.wait(PAUSE_S)  # cut short by `close` alone
+            if not self._lines:
+                self._wake.wait(PAUSE_S)  # cut short by `close` alone
 
     def _take(self) -> bytes:
-        """Return everything that waits, sleeping until there is something; nothing once we are closed."""
+        """Return the lines that go together, sleeping until there are some; nothing once we are closed."""
         while True:
             closing = self._deadline is not None  # asked first: what was put before `close` is still written
             if lines := self._taken():
@@ -155,7 +159,8 @@ class RecordQueue:
 
     def _taken(self) -> list[bytes]:
         with self._lock:
-            lines, self._lines = self._lines, []
+            lines = self._lines[:TAKE_MAX]
+            del self._lines[:TAKE_MAX]
             self._idle = not lines
             if self._deadline is None:
                 self._wake.clear()
