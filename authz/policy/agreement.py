@@ -30,15 +30,15 @@ def disagreements(policies: Policies) -> Iterator[PolicyError]:
 
 
 def _between(plain: str, groups: list[list[Document[PolicySpec]]]) -> Iterator[PolicyError]:
-    covered: list[_Hosts] = []
+    covered = _Hosts()
     for group in groups:
         for document in group:
-            other = next((seen.owner(document) for seen in covered if seen.owner(document)), None)
-            if other is not None:
+            other = covered.owner(document)
+            if other:
                 name = _spelled(document, plain)
                 what = f"`{name}` is set from another expression by `{other}` on a common host: agree on one"
                 yield document.fault(what, "spec", "onAllow", "headers", name)
-        covered.append(_Hosts(group))
+        covered.add(group)
 
 
 def _spelled(document: Document[PolicySpec], plain: str) -> str:
@@ -50,9 +50,11 @@ def _spelled(document: Document[PolicySpec], plain: str) -> str:
 
 @dataclass(slots=True)
 class _Hosts:
-    """The hosts of some policies, so that an overlap is a few look-ups and not a comparison with each."""
+    """The hosts of some policies, so that an overlap is a few look-ups and not a comparison with each.
 
-    documents: list[Document[PolicySpec]]
+    Of several policies that share a host, the one that was added first is named.
+    """
+
     exact: dict[str, str] = field(default_factory=dict)  # host -> policy
     below: dict[str, str] = field(default_factory=dict)  # `*.suffix`
     captures: dict[str, str] = field(default_factory=dict)  # `{name}.suffix`
@@ -61,8 +63,9 @@ class _Hosts:
     any: str = ""
     first: str = ""
 
-    def __post_init__(self) -> None:
-        for document in self.documents:
+    def add(self, documents: Policies) -> None:
+        """Take the hosts of some more policies."""
+        for document in documents:
             self.first = self.first or document.name
             for text in document.spec.hosts:
                 self._add(parse_host(text), document.name)
@@ -75,17 +78,16 @@ class _Hosts:
         host = pattern.host
         match pattern.kind:
             case "any":
-                self.any = name
+                self.any = self.any or name
             case "exact":
-                self.exact[host] = name
+                self.exact.setdefault(host, name)
                 self.parents.setdefault(host.partition(".")[2], name)
-                self.ancestors.update(dict.fromkeys(_suffixes(host), name))
             case "suffix":
-                self.below[host] = name
-                self.ancestors.update(dict.fromkeys(_suffixes(host), name))
+                self.below.setdefault(host, name)
             case "capture":
-                self.captures[host] = name
-                self.ancestors.update(dict.fromkeys(_suffixes(host), name))
+                self.captures.setdefault(host, name)
+        for suffix in _suffixes(host):
+            self.ancestors.setdefault(suffix, name)
 
     def _owner(self, pattern: HostPattern) -> str:
         host = pattern.host

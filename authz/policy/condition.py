@@ -57,8 +57,6 @@ class Program(Protocol):
 class _Value(Protocol):
     def value(self) -> object: ...
 
-    def plain_value(self) -> object: ...
-
 
 class Condition(NamedTuple):
     """A compiled `when`."""
