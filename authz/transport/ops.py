@@ -22,10 +22,8 @@ from typing import Any
 from authz.config.log import get_logger
 from authz.model.address import Address, TcpAddress, UnixAddress, parse_address
 from authz.model.errors import ConfigError
-from authz.transport.routes import Response, Route, json_response, problem
+from authz.transport.routes import Response, Route, problem
 from authz.transport.socket import Claim, claim
-
-__all__ = ["OpsServer", "Response", "Route", "json_response"]
 
 HEAD_MAX_BYTES = 8192  # a scrape sends 300
 HEAD_TIMEOUT_S = 3.0  # for the whole head: a byte now and then does not extend it

@@ -62,7 +62,7 @@ class CheckServer:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            if not self._turn():
+            if self._turn() is None:
                 return
         self._drain()
 
@@ -71,18 +71,17 @@ class CheckServer:
         end_us = self._ticks_us() + self._drain_us
         idle_end_us = self._ticks_us() + self._idle_us
         while self._ticks_us() < min(end_us, idle_end_us):
-            arrivals = self._front.take(BATCH_MAX, _POLL_MS)
-            if arrivals is None:
+            served = self._turn()
+            if served is None:
                 return
-            if arrivals:
-                self._shield.serve(arrivals)
+            if served:
                 idle_end_us = self._ticks_us() + self._idle_us
 
-    def _turn(self) -> bool:
-        """Serve what waits; False once the front is closed."""
+    def _turn(self) -> int | None:
+        """Serve what waits and return how many calls that were; None once the front is closed."""
         arrivals = self._front.take(BATCH_MAX, _POLL_MS)
         if arrivals is None:
-            return False
+            return None
         if arrivals:
             self._shield.serve(arrivals)
-        return True
+        return len(arrivals)
