@@ -81,7 +81,7 @@ def command(
     settings = load(flags, os.environb, config)
     configure(settings.log.log_level)
     # Only now: the settings may refuse, and what serves is the larger half of the imports.
-    from authz.wiring import Sidecar, require_supported
+    from authz.wiring.sidecar import Sidecar, require_supported
 
     require_supported(settings)
     sidecar = Sidecar(settings)

@@ -43,7 +43,7 @@ from authz.snapshot.sources import read as read_files
 from authz.transport.front import Arrival
 from authz.transport.mint import Mint
 from authz.transport.shield import Shield
-from authz.wiring import SystemClock
+from authz.wiring.clock import SystemClock
 
 POLICIES = KEYS = 1000
 BATCH = 32  # what waits at a time when 32 calls are always open, as `authz bench` asks

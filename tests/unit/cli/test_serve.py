@@ -15,7 +15,7 @@ from urllib.error import URLError
 import pytest
 import structlog
 
-import authz.wiring
+import authz.wiring.sidecar
 from authz.cli.serve import command
 from authz.config.settings import Settings
 from authz.proxy.process import free_port
@@ -195,7 +195,7 @@ def test_signals_reach_the_sidecar(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
             for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
                 signal.raise_signal(number)
 
-    monkeypatch.setattr(authz.wiring, "Sidecar", Sidecar)
+    monkeypatch.setattr(authz.wiring.sidecar, "Sidecar", Sidecar)
     monkeypatch.chdir(tmp_path)
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
     try:

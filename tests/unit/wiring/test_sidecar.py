@@ -1,4 +1,4 @@
-"""The composition root: the loader keeps what is good, and a running sidecar answers, drains and lets go."""
+"""A running sidecar answers, drains and lets go."""
 
 from __future__ import annotations
 
@@ -7,146 +7,25 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-import authz.wiring
+import authz.wiring.sidecar
 from authz.config.settings import load as settings_of
-from authz.identity.keyring import Peppers
 from authz.model.errors import ConfigError
 from authz.proxy.process import free_port
-from authz.snapshot.build import Surroundings
-from authz.wiring import Loader, Sidecar, SystemClock, require_supported
+from authz.wiring.sidecar import Sidecar, require_supported
 from tests.support.checks import check_request
 from tests.support.grpc import client, read
 from tests.support.http import get
-from tests.support.policies import PEPPER, PROVIDER, MadeKey, documents
-
-POLICY = """
-kind: Limit
-metadata: {name: per-key}
-spec: {per: [identity.key_id], rate: 1/h}
----
-kind: Policy
-metadata: {name: p}
-spec:
-  hosts: [a.example.com]
-  rules: [{name: r, effect: allow, identity: [partner-keys], limits: [per-key]}]
-"""
-KEY = MadeKey("k")
-
-
-def write(directory: Path, *texts: str) -> Path:
-    directory.mkdir(exist_ok=True)
-    for old in directory.iterdir():
-        old.unlink()
-    for name, content in documents(*texts).items():
-        (directory / name).write_bytes(content)
-    return directory
+from tests.support.policies import PEPPER
+from tests.support.sets import KEY, events, small_set, write
 
 
 @pytest.fixture
 def policies(tmp_path: Path) -> Path:
-    return write(tmp_path / "policies", PROVIDER, POLICY, KEY.document)
-
-
-def loader(directory: Path, **around: Any) -> Loader:
-    return Loader(
-        [directory], Surroundings(**{"peppers": Peppers(PEPPER), "sidecar": "s-1", **around}), SystemClock()
-    )
-
-
-def events(logs: list[Any], event: str) -> list[Any]:
-    return [line for line in logs if line["event"] == event]
-
-
-# --- the loader
-
-
-def test_before_the_first_set_nothing_is_ready(policies: Path) -> None:
-    made = loader(policies)
-    assert not made.current().ready
-    assert made.current().problem == "no policy set is loaded yet"
-    assert made.current().fixed.sidecar == "s-1"
-
-
-def test_a_good_set_is_in_force(policies: Path) -> None:
-    made = loader(policies)
-    with capture_logs() as logs:
-        made.load()
-    assert made.current().ready
-    assert made.results == {"accepted": 1}
-    (line,) = events(logs, "policy set loaded")
-    assert (line["revision"], line["policies"], line["keys"]) == (made.current().revision, 1, 1)
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [["kind: Policy"], [POLICY], ["a: [b"], [PROVIDER, POLICY.replace("r, effect", "r, when: foo, effect")]],
-)
-def test_a_broken_set_keeps_the_good_one_and_says_why_once(policies: Path, broken: list[str]) -> None:
-    made = loader(policies)
-    made.load()
-    good = made.current()
-    write(policies, *broken)
-    with capture_logs() as logs:
-        for _ in range(3):
-            made.load()
-    assert made.current() is good
-    assert made.results == {"accepted": 1, "rejected": 3}
-    (line,) = events(logs, "policy set rejected")
-    assert line["count"] == len(line["faults"]) > 0
-
-
-def test_an_empty_or_missing_directory_is_not_ready_and_says_so(tmp_path: Path) -> None:
-    for directory in (write(tmp_path / "empty"), tmp_path / "gone"):
-        made = loader(directory)
-        with capture_logs() as logs:
-            made.load()
-            made.load()
-        assert not made.current().ready
-        assert str(directory) in made.current().problem
-        assert len(events(logs, "policy set rejected")) == 1
-
-
-def test_a_fault_that_comes_back_is_told_again(policies: Path) -> None:
-    made = loader(policies)
-    with capture_logs() as logs:
-        for texts in (["kind: Policy"], [PROVIDER, POLICY], ["kind: Policy"]):
-            write(policies, *texts)
-            made.load()
-    assert len(events(logs, "policy set rejected")) == 2
-
-
-def test_a_crash_while_loading_keeps_what_is_served(policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = loader(policies)
-    made.load()
-    good = made.current()
-
-    def broken(*_: object) -> None:
-        raise RecursionError("deep")
-
-    monkeypatch.setattr(authz.wiring, "build", broken)
-    with capture_logs() as logs:
-        made.load()
-    assert made.current() is good
-    assert "RecursionError" in events(logs, "policy set rejected")[0]["faults"][0]
-
-
-@pytest.mark.parametrize("peppers", [Peppers(), Peppers(b"another-pepper-of-32-bytes-long!")])
-def test_keys_without_their_pepper_are_disabled_and_told(policies: Path, peppers: Peppers) -> None:
-    made = loader(policies, peppers=peppers)
-    with capture_logs() as logs:
-        made.load()
-    assert made.current().ready
-    assert made.current().keyring.disabled_count == 1
-    (line,) = events(logs, "keys are disabled: their pepper is not here")
-    assert (line["count"], line["keys"]) == (1, [KEY.id])
-
-
-# --- a whole sidecar
+    return small_set(tmp_path / "policies")
 
 
 class Running:
@@ -227,7 +106,7 @@ def test_limits_can_be_switched_off_and_everything_says_so(tmp_path: Path, polic
 def test_a_set_that_appears_later_is_served(
     tmp_path: Path, policies: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(authz.wiring, "_RETRY_S", 0.02)
+    monkeypatch.setattr(authz.wiring.sidecar, "_RETRY_S", 0.02)
     texts = {path.name: path.read_bytes() for path in policies.iterdir()}
     write(policies, "kind: Policy")
     with capture_logs() as logs, running(tmp_path, policies) as made:
@@ -274,16 +153,3 @@ def test_a_judge_that_has_ended_is_unhealthy(tmp_path: Path, policies: Path) -> 
 def test_what_is_not_built_yet_is_refused(flags: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         require_supported(settings_of(flags, {}))
-
-
-def test_crashes_are_logged_without_what_clients_sent_and_not_for_each_call() -> None:
-    crashes = authz.wiring._Crashes(SystemClock())
-    with capture_logs() as logs:
-        for _ in range(3):
-            with pytest.raises(ValueError, match="c4n4ry") as caught:
-                int("c4n4ry")
-            crashes.tell(caught.value)
-    (line,) = logs
-    assert line["kind"] == "ValueError"
-    assert line["place"].startswith("test_wiring.py:")
-    assert "c4n4ry" not in str(line)

@@ -1,0 +1,37 @@
+"""What became `internal_error`, on the log: at most so often, since a crash per request must not flood it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from authz.config.log import get_logger
+from authz.wiring.clock import SystemClock
+
+CRASHES_PER_S = 1.0  # log lines; every crash is counted, as `internal_error`
+
+_log = get_logger("wiring")
+
+
+class Crashes:
+    """Logs crashes; counts those that it leaves out."""
+
+    def __init__(self, clock: SystemClock) -> None:
+        self._clock = clock
+        self._next_us = 0
+        self._silent = 0
+
+    def tell(self, error: BaseException) -> None:
+        """Log one, or count it."""
+        now_us = self._clock.ticks_us()
+        if now_us < self._next_us:
+            self._silent += 1
+            return
+        # SECURITY: the kind and the place, never the message: it may quote what a client sent.
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"
+        _log.error(
+            "a check crashed and was refused", kind=type(error).__name__, place=place, unlogged=self._silent
+        )
+        self._next_us, self._silent = now_us + int(1e6 / CRASHES_PER_S), 0

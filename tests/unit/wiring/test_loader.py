@@ -1,0 +1,109 @@
+"""The loader keeps what is good, and says why it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+import authz.wiring.loader
+from authz.identity.keyring import Peppers
+from authz.snapshot.build import Surroundings
+from authz.wiring.clock import SystemClock
+from authz.wiring.loader import Loader
+from tests.support.policies import PEPPER, PROVIDER
+from tests.support.sets import KEY, POLICY, events, small_set, write
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    return small_set(tmp_path / "policies")
+
+
+def loader(directory: Path, **around: Any) -> Loader:
+    return Loader(
+        [directory], Surroundings(**{"peppers": Peppers(PEPPER), "sidecar": "s-1", **around}), SystemClock()
+    )
+
+
+def test_before_the_first_set_nothing_is_ready(policies: Path) -> None:
+    made = loader(policies)
+    assert not made.current().ready
+    assert made.current().problem == "no policy set is loaded yet"
+    assert made.current().fixed.sidecar == "s-1"
+
+
+def test_a_good_set_is_in_force(policies: Path) -> None:
+    made = loader(policies)
+    with capture_logs() as logs:
+        made.load()
+    assert made.current().ready
+    assert made.results == {"accepted": 1}
+    (line,) = events(logs, "policy set loaded")
+    assert (line["revision"], line["policies"], line["keys"]) == (made.current().revision, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [["kind: Policy"], [POLICY], ["a: [b"], [PROVIDER, POLICY.replace("r, effect", "r, when: foo, effect")]],
+)
+def test_a_broken_set_keeps_the_good_one_and_says_why_once(policies: Path, broken: list[str]) -> None:
+    made = loader(policies)
+    made.load()
+    good = made.current()
+    write(policies, *broken)
+    with capture_logs() as logs:
+        for _ in range(3):
+            made.load()
+    assert made.current() is good
+    assert made.results == {"accepted": 1, "rejected": 3}
+    (line,) = events(logs, "policy set rejected")
+    assert line["count"] == len(line["faults"]) > 0
+
+
+def test_an_empty_or_missing_directory_is_not_ready_and_says_so(tmp_path: Path) -> None:
+    for directory in (write(tmp_path / "empty"), tmp_path / "gone"):
+        made = loader(directory)
+        with capture_logs() as logs:
+            made.load()
+            made.load()
+        assert not made.current().ready
+        assert str(directory) in made.current().problem
+        assert len(events(logs, "policy set rejected")) == 1
+
+
+def test_a_fault_that_comes_back_is_told_again(policies: Path) -> None:
+    made = loader(policies)
+    with capture_logs() as logs:
+        for texts in (["kind: Policy"], [PROVIDER, POLICY], ["kind: Policy"]):
+            write(policies, *texts)
+            made.load()
+    assert len(events(logs, "policy set rejected")) == 2
+
+
+def test_a_crash_while_loading_keeps_what_is_served(policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = loader(policies)
+    made.load()
+    good = made.current()
+
+    def broken(*_: object) -> None:
+        raise RecursionError("deep")
+
+    monkeypatch.setattr(authz.wiring.loader, "build", broken)
+    with capture_logs() as logs:
+        made.load()
+    assert made.current() is good
+    assert "RecursionError" in events(logs, "policy set rejected")[0]["faults"][0]
+
+
+@pytest.mark.parametrize("peppers", [Peppers(), Peppers(b"another-pepper-of-32-bytes-long!")])
+def test_keys_without_their_pepper_are_disabled_and_told(policies: Path, peppers: Peppers) -> None:
+    made = loader(policies, peppers=peppers)
+    with capture_logs() as logs:
+        made.load()
+    assert made.current().ready
+    assert made.current().keyring.disabled_count == 1
+    (line,) = events(logs, "keys are disabled: their pepper is not here")
+    assert (line["count"], line["keys"]) == (1, [KEY.id])
