@@ -55,6 +55,12 @@ class ServeSettings(Room):
     transport: Annotated[Literal["native", "grpcio"], values.Lower] = _set(
         "native", "`native` (Unix socket, loopback); `grpcio` is not supported yet", flag=True
     )
+    max_wait_ms: values.Whole = _set(
+        50, "a check that would wait longer to be judged is refused at once with 503", ge=5, le=10_000
+    )
+    drain_s: values.Whole = _set(
+        10, "seconds to go on answering after SIGTERM; it ends earlier once nobody asks", ge=0, le=3600
+    )
     source_revision: values.Line = _set(
         "", "the commit that the documents come from, for records and metrics", flag=True
     )

@@ -72,6 +72,7 @@ DETAILS: Mapping[Reason, Mapping[Detail, str]] = {
         Detail.COST_EXCEEDS_BURST: "the request costs more than the bucket holds: waiting does not help",
     },
     Reason.OVERLOADED: {
-        Detail.DEADLINE: "less time was left than a check needs",
+        Detail.DEADLINE: "less time was left than a check needs, or the time was over before it was allowed",
+        Detail.BACKLOG: "more checks waited than can be judged in time: it was refused at once, unread",
     },
 }

@@ -97,6 +97,7 @@ class Detail(StrEnum):
     COST_EXCEEDS_BURST = "cost_exceeds_burst"
     # overloaded
     DEADLINE = "deadline"
+    BACKLOG = "backlog"
 
 
 _STATUS: dict[Reason, int] = {

@@ -117,6 +117,9 @@ class Record(Struct, omit_defaults=True, frozen=True, gc=False):
     request: Annotated[RequestPart | None, Meta(description="what was asked")] = None
     limits: Annotated[list[LimitPart], Meta(description="limits that were asked")] = []
     duration_us: Annotated[int, Meta(description="from taking the call to handing over the reply")] = -1
+    count: Annotated[
+        int, Meta(description="checks that one decision refused unread, under overload; absent: one")
+    ] = 1
 
 
 def encode(answered: Answered, fixed: FixedFields, seq: int) -> bytes:
@@ -141,7 +144,7 @@ def _sound(answered: Answered) -> Answered:
 
 
 def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
-    decision_id, time_us, request, caller, decision, status, duration_us = answered
+    decision_id, time_us, request, caller, decision, status, duration_us, count = answered
     detail: Detail | None
     rule: RuleName | None
     if isinstance(decision, Allow):
@@ -179,6 +182,7 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
         asked,
         [LimitPart(spent.limit, spent.remaining, spent.store, spent.retry_ms) for spent in decision.spent],
         duration_us,
+        count,
     )
 
 

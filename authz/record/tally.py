@@ -68,21 +68,21 @@ class Tally:
         self.duration_sum_us = 0
 
     def add(self, answered: Answered) -> None:
-        """Count one answered check."""
-        decision, duration_us = answered.decision, answered.duration_us
+        """Count one answered check, or as many as were refused by one decision."""
+        decision, duration_us, count = answered.decision, answered.duration_us, answered.count
         if isinstance(decision, Allow):
             self.reasons[_ALLOWED] += 1
             if self._per_allow:
                 for rule in decision.grant.rules:
                     self.rules_allowed[rule] += 1
         else:
-            self.reasons[decision.reason] += 1
+            self.reasons[decision.reason] += count
             if decision.rule is not None and self._per_deny:
                 self.rules_denied[decision.rule] += 1
         for spent in decision.spent:
             self.limits[spent.limit, spent.store, spent.passed] += 1
-        self.durations[bisect_left(BUCKETS_US, duration_us)] += 1
-        self.duration_sum_us += duration_us
+        self.durations[bisect_left(BUCKETS_US, duration_us)] += count
+        self.duration_sum_us += duration_us * count
 
 
 def total(tallies: Iterable[Tally]) -> Tally:

@@ -151,7 +151,7 @@ class Shield:
                 if check.crash is not None:
                     self._tell(check.crash, decision_id)
                 spent_us = self._clock.ticks_us() - began_us
-                fields = (decision_id, time_us, check.request, check.caller, check.decision, status, spent_us)
+                fields = (decision_id, time_us, check.request, check.caller, check.decision, status, spent_us, 1)
                 answered.append(_new(Answered, fields))
         finally:
             self._keep(answered, snapshot)

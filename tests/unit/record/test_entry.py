@@ -121,6 +121,11 @@ def test_what_does_not_apply_is_absent_and_never_null() -> None:
     }
 
 
+def test_a_record_that_speaks_for_many_checks_says_for_how_many() -> None:
+    many = unreadable(Unreadable(Detail.UNDECODABLE))._replace(count=57)
+    assert record(encode(many, FIXED, 0))["count"] == 57
+
+
 def test_rules_that_agree_are_all_named_and_the_first_decides() -> None:
     grant = Grant((RuleName("a", "one"), RuleName("b", "two")), (), ())
     entry = record(encode(answered(Allow(grant), request(), PROVEN, 200), FIXED, 1))
