@@ -39,6 +39,7 @@ class CheckServer:
         self._idle_us = int(idle_s * 1e6)
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="judge", daemon=True)
+        self.turns = 0  # grows at least every _POLL_MS while the thread is well, calls or not
 
     def start(self) -> None:
         """Listen and judge; raises ConfigError where the address cannot be used."""
@@ -80,6 +81,7 @@ class CheckServer:
     def _turn(self) -> int | None:
         """Serve what waits and return how many calls that were; None once the front is closed."""
         arrivals = self._front.take(BATCH_MAX, _POLL_MS)
+        self.turns += 1
         if arrivals is None:
             return None
         if arrivals:
