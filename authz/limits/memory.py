@@ -9,7 +9,7 @@ from threading import Lock
 
 from authz.limits.bucket import settle, wait_us
 from authz.limits.store import S
-from authz.model.limit import Spend, Spent, Store
+from authz.model.limit import Rate, Spend, Spent, Store
 
 # One bucket takes about 400 bytes with its name: 100,000 are 40 MB at the very worst.
 MAX_BUCKETS = 100_000
@@ -63,7 +63,7 @@ class MemoryLimiter:
             if held is None:
                 bucket, held = self._unheld(spend, now_us)
             debt = settle(held[0], now_us - held[1], rate.rate_per_s)
-            if debt + cost > rate.burst_tokens:
+            if debt + cost > rate.burst_tokens and debt + cost > _room(rate, cost):
                 passed = False
             found.append((spend, bucket, debt))
         if not passed:
@@ -86,7 +86,8 @@ class MemoryLimiter:
         if bucket in self._buckets or self._opened(bucket, debt, now_us):
             self._buckets[bucket] = (debt, now_us, rate_per_s)
         full_s = int(debt / rate_per_s) + 1 if debt > 0.0 else 0
-        return _new(Spent, (limit, True, int(rate.burst_tokens - debt), 0, full_s, rate, _MEMORY))
+        remaining = max(0, int(rate.burst_tokens - debt))
+        return _new(Spent, (limit, True, remaining, 0, full_s, rate, _MEMORY))
 
     def _opened(self, bucket: tuple[str, ...], debt: float, now_us: int) -> bool:
         """Make room for a new bucket; a full one needs none."""
@@ -118,10 +119,16 @@ class NoLimiter:
         then(waiting)
 
 
+def _room(rate: Rate, cost: float) -> float:
+    """Return the burst for a cost: a check that fits the whole burst passes a full bucket of any share."""
+    fits = rate.whole is not None and cost <= rate.whole.burst_tokens
+    return max(rate.burst_tokens, cost) if fits else rate.burst_tokens
+
+
 def _refused(spend: Spend, debt: float) -> Spent:
     """Say how one bucket stands of which nothing was taken, since it or another had no room."""
     rate = spend.rate
-    excess = debt + spend.cost - rate.burst_tokens
+    excess = debt + spend.cost - _room(rate, spend.cost)
     passed = excess <= 0.0
     return Spent(
         spend.limit,
@@ -135,7 +142,7 @@ def _refused(spend: Spend, debt: float) -> Spent:
 
 
 def _retry_ms(excess: float, spend: Spend) -> int:
-    if spend.cost > spend.rate.burst_tokens:
+    if spend.cost > _room(spend.rate, spend.cost):
         return -1
     return ceil(wait_us(excess, spend.rate.rate_per_s) / 1000)
 

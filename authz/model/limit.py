@@ -24,11 +24,20 @@ class Rate:
         rate_per_s: tokens per second, > 0.
         burst_tokens: capacity in tokens, >= 1.
         window_s: the unit in which the operator wrote the rate (1, 60, 3600, 86400), for headers.
+        whole: the rate that the operator wrote, where this one is a worker's share of it.
     """
 
     rate_per_s: float
     burst_tokens: float
     window_s: int = 1
+    whole: Rate | None = None
+
+    def share(self, processes: int) -> Rate:
+        """Return the part of one of so many processes that keep buckets of their own; at least one token."""
+        if processes == 1:
+            return self
+        burst_tokens = max(1.0, self.burst_tokens / processes)
+        return Rate(self.rate_per_s / processes, burst_tokens, self.window_s, self)
 
 
 class Spend(NamedTuple):

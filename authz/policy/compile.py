@@ -54,17 +54,22 @@ class Ruleset:
     warnings: list[PolicyError] = field(default_factory=list)
 
 
-def compile_set(loaded: Loaded, compiler: Compiler | None = None) -> Ruleset:
-    """Compile a policy set; its faults are in the result."""
-    return _Set(loaded, compiler or Compiler()).compile()
+def compile_set(loaded: Loaded, compiler: Compiler | None = None, processes: int = 1) -> Ruleset:
+    """Compile a policy set; its faults are in the result.
+
+    Args:
+        processes: so many keep buckets of their own: each limit gets this one's share of its rate.
+    """
+    return _Set(loaded, compiler or Compiler(), processes).compile()
 
 
 class _Set:
     """The work of one compilation."""
 
-    def __init__(self, loaded: Loaded, compiler: Compiler) -> None:
+    def __init__(self, loaded: Loaded, compiler: Compiler, processes: int) -> None:
         self._loaded = loaded
         self._compiler = compiler
+        self._processes = processes
         self._result = Ruleset()
         self._limits: Mapping[str, LimitRule] = {}
 
@@ -166,13 +171,18 @@ class _Set:
             for number, source in enumerate(spec.per)
         ]
         tiers = [
-            Tier(when, tier.to_rate())
+            Tier(when, tier.to_rate().share(self._processes))
             for number, tier in enumerate(spec.tiers or ())
             if (when := self._tier(document, number, tier.when)) is not None
         ]
         fixed, cost = self._cost(document)
         return LimitRule(
-            document.name, tuple(part for part in per if part), spec.to_rate(), tuple(tiers), fixed, cost
+            document.name,
+            tuple(part for part in per if part),
+            spec.to_rate().share(self._processes),
+            tuple(tiers),
+            fixed,
+            cost,
         )
 
     def _tier(self, document: Document[LimitSpec], number: int, source: str) -> Condition | None:

@@ -133,7 +133,8 @@ def limit_headers(spent: Sequence[Spent]) -> message.Headers:
 
 def _quota(bucket: Spent) -> int:
     """Whole tokens per window, at least one, as the operator wrote the rate."""
-    return max(1, round(bucket.rate.rate_per_s * bucket.rate.window_s))
+    rate = bucket.rate.whole or bucket.rate
+    return max(1, round(rate.rate_per_s * rate.window_s))
 
 
 def _reset_s(bucket: Spent) -> int:

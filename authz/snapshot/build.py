@@ -32,6 +32,7 @@ class Surroundings:
     source_revision: str = ""
     sidecar: str = ""
     record_headers: tuple[str, ...] = ()
+    processes: int = 1  # that share every limit, each in a memory of its own
 
     @property
     def token_prefix(self) -> bytes:
@@ -65,11 +66,11 @@ def build(
         SnapshotRejected: with every fault of the set.
     """
     loaded, faults = load_lenient(files, cache)
-    rules = compile_set(loaded, compiler)
+    rules = compile_set(loaded, compiler, surroundings.processes)
     if faults or rules.faults:
         raise SnapshotRejected(faults + rules.faults)
     known = providers(loaded)
-    ring = tuple(keys(loaded, known))
+    ring = tuple(keys(loaded, known, surroundings.processes))
     snapshot = Snapshot(
         ready=True,
         revision=loaded.revision,

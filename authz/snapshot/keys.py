@@ -41,10 +41,14 @@ def providers(loaded: Loaded) -> dict[str, Provider]:
     }
 
 
-def keys(loaded: Loaded, known: Mapping[str, Provider]) -> Iterator[Key]:
-    """Yield every API key of a set; equal scopes and labels are shared, as most keys have the same."""
+def keys(loaded: Loaded, known: Mapping[str, Provider], processes: int = 1) -> Iterator[Key]:
+    """Yield every API key of a set; equal scopes and labels are shared, as most keys have the same.
+
+    Args:
+        processes: so many keep buckets of their own: overrides of limits are this one's share.
+    """
     customers = {
-        (loaded.customer_namespace(document), document.name): _customer(document)
+        (loaded.customer_namespace(document), document.name): _customer(document, processes)
         for document in loaded.customers
     }
     shared: dict[object, Mapping[str, str]] = {}
@@ -53,18 +57,22 @@ def keys(loaded: Loaded, known: Mapping[str, Provider]) -> Iterator[Key]:
         customer = customers.get((namespace, document.spec.customer), _NO_CUSTOMER)
         labels = {**customer.labels, **document.spec.labels}
         own = shared.setdefault(tuple(sorted(labels.items())), MappingProxyType(labels))
-        yield _key(document, namespace, customer, own)
+        yield _key(document, namespace, customer, own, processes)
 
 
-def _customer(document: Document[CustomerSpec]) -> _Customer:
-    return _Customer(document.spec.enabled, document.spec.labels, _rates(document.spec.limits))
+def _customer(document: Document[CustomerSpec], processes: int) -> _Customer:
+    return _Customer(document.spec.enabled, document.spec.labels, _rates(document.spec.limits, processes))
 
 
 def _key(
-    document: Document[ApiKeySpec], namespace: str, customer: _Customer, labels: Mapping[str, str]
+    document: Document[ApiKeySpec],
+    namespace: str,
+    customer: _Customer,
+    labels: Mapping[str, str],
+    processes: int,
 ) -> Key:
     spec = document.spec
-    own = _rates(spec.limits)
+    own = _rates(spec.limits, processes)
     key_id = intern(spec.id)
     identity = Identity(
         kind=IdentityKind.API_KEY,
@@ -94,8 +102,10 @@ def _key(
     )
 
 
-def _rates(limits: Mapping[str, RateSpec] | None) -> Mapping[str, Rate]:
-    return {name: spec.to_rate() for name, spec in limits.items()} if limits else _NO_RATES
+def _rates(limits: Mapping[str, RateSpec] | None, processes: int) -> Mapping[str, Rate]:
+    if not limits:
+        return _NO_RATES
+    return {name: spec.to_rate().share(processes) for name, spec in limits.items()}
 
 
 def _digest(text: str) -> bytes:
