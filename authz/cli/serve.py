@@ -55,6 +55,12 @@ def command(
         list[str] | None,
         typer.Option("--hosts", metavar="NAME", help="Hosts that are served here (not supported yet)."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", help="Processes, each with its own socket (authz-0.sock). Default: 1."
+        ),
+    ] = None,
     transport: Annotated[
         str | None, typer.Option("--transport", metavar="native|grpcio", help="Default: native.")
     ] = None,
@@ -75,6 +81,7 @@ def command(
         "debug": debug,
         "trusted_hops": trusted_hops,
         "hosts": hosts,
+        "workers": workers,
         "transport": transport,
         "source_revision": source_revision,
     }

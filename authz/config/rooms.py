@@ -61,6 +61,16 @@ class ServeSettings(Room):
     drain_s: values.Whole = _set(
         10, "seconds to go on answering after SIGTERM; it ends earlier once nobody asks", ge=0, le=3600
     )
+    workers: values.Whole = _set(
+        1,
+        "processes that answer checks, each at an address of its own; more than one work under a supervisor",
+        flag=True,
+        ge=1,
+        le=64,
+    )
+    stuck_after_s: values.Whole = _set(
+        5, "seconds without progress after which a process that answers checks is ended", ge=1, le=3600
+    )
     source_revision: values.Line = _set(
         "", "the commit that the documents come from, for records and metrics", flag=True
     )
