@@ -10,7 +10,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -23,6 +23,8 @@ from authz.record.tally import BUCKETS_US, Tally, total
 
 _ENFORCE = "enforce"  # the only mode whose decisions count until shadow rules do
 
+_BOUNDS = (*(str(bound / 1_000_000) for bound in BUCKETS_US), "+Inf")
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -32,6 +34,7 @@ class Shape(NamedTuple):
     kind: str  # counter, gauge or histogram
     labels: tuple[str, ...]
     help: str
+    merge: Literal["sum", "max", "min"] = "sum"  # how one series of several workers becomes one
 
 
 METRICS: Mapping[str, Shape] = {
@@ -49,19 +52,25 @@ METRICS: Mapping[str, Shape] = {
         ("limit", "mode", "store", "outcome"),
         "Decisions of each limit; a refused check charges none.",
     ),
-    "authz_rate_limits_enabled": Shape("gauge", (), "0 where RATE_LIMIT_ENABLED switches every limit off."),
-    "authz_buckets": Shape("gauge", ("store",), "Buckets that are not full, by where they are kept."),
-    "authz_store_up": Shape("gauge", ("store",), "Whether a store of buckets answers."),
-    "authz_snapshot_revision_info": Shape(
-        "gauge", ("revision", "source_revision"), "The policy set in force."
+    "authz_rate_limits_enabled": Shape(
+        "gauge", (), "0 where RATE_LIMIT_ENABLED switches every limit off.", "min"
     ),
-    "authz_snapshot_loaded_timestamp_seconds": Shape("gauge", (), "When the policy set in force was loaded."),
+    "authz_buckets": Shape("gauge", ("store",), "Buckets that are not full, by where they are kept."),
+    "authz_store_up": Shape("gauge", ("store",), "Whether a store of buckets answers.", "min"),
+    "authz_snapshot_revision_info": Shape(
+        "gauge", ("revision", "source_revision"), "The policy set in force.", "max"
+    ),
+    "authz_snapshot_loaded_timestamp_seconds": Shape(
+        "gauge", (), "When the policy set in force was loaded.", "min"
+    ),
     "authz_reloads_total": Shape(
         "counter", ("result",), "Tries to load a policy set: `accepted` or `rejected`."
     ),
-    "authz_key_next_expiry_timestamp_seconds": Shape("gauge", (), "When the next API key in force expires."),
+    "authz_key_next_expiry_timestamp_seconds": Shape(
+        "gauge", (), "When the next API key in force expires.", "min"
+    ),
     "authz_keys_disabled": Shape(
-        "gauge", (), "API keys that can never be accepted, for want of their pepper."
+        "gauge", (), "API keys that can never be accepted, for want of their pepper.", "max"
     ),
     "authz_records_total": Shape(
         "counter",
@@ -70,7 +79,20 @@ METRICS: Mapping[str, Shape] = {
     ),
     "authz_records_waiting": Shape("gauge", ("sink",), "Records in the queue."),
     "authz_record_errors_total": Shape("counter", ("sink",), "Failed tries of a sink."),
-    "authz_build_info": Shape("gauge", ("version", "python"), "The program that runs."),
+    "authz_build_info": Shape("gauge", ("version", "python"), "The program that runs.", "max"),
+    "authz_worker_up": Shape("gauge", ("worker",), "With `workers`: whether a worker answers checks."),
+    "authz_worker_restarts_total": Shape(
+        "counter",
+        ("worker", "cause"),
+        "Workers started anew after they `died`, were `stuck`, or had an older `revision` than another.",
+    ),
+    "authz_worker_backoff_seconds": Shape(
+        "gauge", ("worker",), "How long a worker that keeps dying young waits for its next start."
+    ),
+    "authz_worker_revision_info": Shape(
+        "gauge", ("worker", "revision"), "The policy set in force in each worker."
+    ),
+    "authz_worker_resident_bytes": Shape("gauge", ("worker",), "Memory that a worker holds."),
 }
 
 
@@ -111,16 +133,22 @@ class Facts:
     version: str = ""
 
 
-class Metrics:
-    """Everything that `/metrics` shows.
+Sample = tuple[tuple[str, ...], float]  # values of the labels, and the number
+Samples = Mapping[str, Sequence[Sample]]  # by metric; of a histogram: its counts by bound, and its `SUM`
+
+SUM = "sum"
+
+
+class Page:
+    """What `/metrics` shows of samples, whoever counted them.
 
     Args:
-        tallies: of every judging thread; more may be added while serving.
+        fetch: returns the samples as they are now; called once a scrape, by its thread.
     """
 
-    def __init__(self, tallies: Sequence[Tally], facts: Facts) -> None:
+    def __init__(self, fetch: Callable[[], Samples]) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Collector(tallies, facts))
+        self._registry.register(_Collector(fetch))
         ProcessCollector(registry=self._registry)
 
     def render(self) -> bytes:
@@ -128,25 +156,41 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-Sample = tuple[tuple[str, ...], float]
+class Metrics:
+    """Everything that one process counts, and the page of a process that serves alone.
 
-
-class _Collector(Collector):
-    """Turns counts and facts into families, in the order of METRICS."""
+    Args:
+        tallies: of every judging thread; more may be added while serving.
+    """
 
     def __init__(self, tallies: Sequence[Tally], facts: Facts) -> None:
         self._tallies = tallies
         self._facts = facts
+        self._page = Page(self.samples)
+
+    def samples(self) -> Samples:
+        """Return every number as it is now."""
+        return {**_counted(total(self._tallies)), **_fetched(self._facts)}
+
+    def render(self) -> bytes:
+        """Return the page in Prometheus's text format, `CONTENT_TYPE`."""
+        return self._page.render()
+
+
+class _Collector(Collector):
+    """Turns samples into families, in the order of METRICS."""
+
+    def __init__(self, fetch: Callable[[], Samples]) -> None:
+        self._fetch = fetch
 
     def collect(self) -> Iterator[Metric]:
         """Return every family, as it is now."""
-        counts = total(self._tallies)
-        samples = {**_counted(counts), **_fetched(self._facts)}
+        samples = self._fetch()
         for name, shape in METRICS.items():
             if shape.kind == "histogram":
-                yield _histogram(name, shape, counts)
+                yield _histogram(name, shape, samples.get(name, ()))
             else:
-                yield _family(name, shape, samples[name])
+                yield _family(name, shape, samples.get(name, ()))
 
 
 def _family(name: str, shape: Shape, samples: Iterable[Sample]) -> Metric:
@@ -160,11 +204,12 @@ def _family(name: str, shape: Shape, samples: Iterable[Sample]) -> Metric:
     return family
 
 
-def _histogram(name: str, shape: Shape, counts: Tally) -> Metric:
-    bounds = [*(str(bound / 1_000_000) for bound in BUCKETS_US), "+Inf"]
-    buckets = list(zip(bounds, map(float, accumulate(counts.durations)), strict=True))
+def _histogram(name: str, shape: Shape, samples: Iterable[Sample]) -> Metric:
+    counts = {bound: count for (bound,), count in samples}
+    sums = accumulate(counts.get(bound, 0.0) for bound in _BOUNDS)
     family = HistogramMetricFamily(name, shape.help)
-    family.add_metric((), buckets, sum_value=counts.duration_sum_us / 1_000_000)
+    buckets = list(zip(_BOUNDS, map(float, sums), strict=True))
+    family.add_metric((), buckets, sum_value=counts.get(SUM, 0.0))
     return family
 
 
@@ -175,6 +220,7 @@ def _counted(counts: Tally) -> dict[str, list[Sample]]:
         "authz_checks_total": [
             ((_outcome(reason), reason), count) for reason, count in counts.reasons.items()
         ],
+        "authz_check_duration_seconds": _durations(counts),
         "authz_rule_decisions_total": [
             ((name.policy, name.rule, _ENFORCE, outcome), count) for name, outcome, count in rules
         ],
@@ -183,6 +229,11 @@ def _counted(counts: Tally) -> dict[str, list[Sample]]:
             for (limit, store, passed), count in counts.limits.items()
         ],
     }
+
+
+def _durations(counts: Tally) -> list[Sample]:
+    by_bound = zip(_BOUNDS, counts.durations, strict=True)
+    return [*(((bound,), count) for bound, count in by_bound), ((SUM,), counts.duration_sum_us / 1_000_000)]
 
 
 def _outcome(reason: Reason) -> Outcome:
