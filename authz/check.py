@@ -1,6 +1,6 @@
 """One check, from the bytes that Envoy sent to the bytes that it gets back: the page to read first.
 
-    read -> candidates -> resolve -> evaluate -> spend -> reply
+    read -> guard -> candidates -> resolve -> evaluate -> spend -> reply
 
 This is the only file that knows the order of the rooms. It decides nothing itself, reads no clock and
 writes nothing; whoever calls it brings the time and takes the answers.
@@ -13,15 +13,18 @@ from typing import NamedTuple, assert_never
 
 from authz.identity.removal import strip
 from authz.identity.resolve import resolve
+from authz.limits.guard import Guard
 from authz.limits.store import Limiter
 from authz.model.decision import Allow, Decision, Deny, Grant
 from authz.model.identity import NOBODY, Caller
 from authz.model.limit import Spend, Spent
 from authz.model.reason import Detail, Reason
 from authz.model.request import Request, Unreadable
+from authz.model.site import Site
 from authz.policy.evaluate import evaluate
 from authz.policy.index import HostView
 from authz.policy.rule import Candidate
+from authz.request.host import canonical_host
 from authz.request.read import read
 from authz.response import message
 from authz.response.refusal import Refuser
@@ -77,7 +80,9 @@ class Check:
 Finish = Callable[[Sequence[Check]], None]
 
 
-def answer(batch: Sequence[Call], snapshot: Snapshot, limiter: Limiter, finish: Finish, now_us: int) -> None:
+def answer(
+    batch: Sequence[Call], snapshot: Snapshot, limiter: Limiter, guard: Guard, finish: Finish, now_us: int
+) -> None:
     """Judge every call of a batch and hand each to `finish` once: at once, or when its tokens are spent.
 
     Args:
@@ -85,7 +90,7 @@ def answer(batch: Sequence[Call], snapshot: Snapshot, limiter: Limiter, finish: 
         finish: replies first, then keeps the record.
         now_us: wall clock, microseconds since 1970.
     """
-    checks = [judge(call, snapshot, now_us) for call in batch]
+    checks = [judge(call, snapshot, guard, now_us) for call in batch]
     spending = [check for check in checks if check.grant is not None]
     if len(spending) < len(checks):
         finish([check for check in checks if check.grant is None])
@@ -93,21 +98,40 @@ def answer(batch: Sequence[Call], snapshot: Snapshot, limiter: Limiter, finish: 
         limiter.spend(spending, finish)
 
 
-def judge(call: Call, snapshot: Snapshot, now_us: int) -> Check:
+def judge(call: Call, snapshot: Snapshot, guard: Guard, now_us: int) -> Check:
     """Read one call and decide everything about it but its tokens."""
     check = Check(call)
     check.request = request = read(call.payload, snapshot.reading)
     if not snapshot.ready:
         check.decision = Deny(Reason.NOT_READY)
-    elif isinstance(request, Unreadable):
-        check.decision = Deny(Reason.BAD_REQUEST, request.detail)
+    elif snapshot.sites.guarded:
+        _decide_guarded(check, request, snapshot, guard, now_us)
     else:
         _decide(check, request, snapshot, now_us)
     return check
 
 
-def _decide(check: Check, request: Request, snapshot: Snapshot, now_us: int) -> None:
+def _decide_guarded(
+    check: Check, request: Request | Unreadable, snapshot: Snapshot, guard: Guard, now_us: int
+) -> None:
+    """Ask the guard before anybody looks at credentials, and tell it what came of the rest.
+
+    It is told at once, so that of a batch of faults no more pass than the burst.
+    """
+    site = _site(request, snapshot)
+    wait_ms = guard.wait_ms(site, request.client) if isinstance(request, Request) else 0
+    if wait_ms:
+        check.decision = Deny(Reason.GUARDED, retry_ms=wait_ms)
+        return
+    _decide(check, request, snapshot, now_us)
+    guard.charge(site, request.client, check.decision)
+
+
+def _decide(check: Check, request: Request | Unreadable, snapshot: Snapshot, now_us: int) -> None:
     """Where a Site keeps two readings of a path, the structural one must be allowed first."""
+    if isinstance(request, Unreadable):
+        check.decision = Deny(Reason.BAD_REQUEST, request.detail)
+        return
     check.view = view = snapshot.index.view(request.host)
     if request.structural:
         structural = request._replace(path=request.structural, segments=_segments(request.structural))
@@ -162,7 +186,7 @@ def reply(check: Check, snapshot: Snapshot, refuser: Refuser, decision_id: str) 
             raise TypeError("an allow without a canonical request")
         case Deny():
             access = snapshot.access(check.named)
-            site = snapshot.site(request.host)
+            site = _site(request, snapshot)
             refused = refuser.refuse(
                 decision, request, site, decision_id, access.challenge, access.parameters
             )
@@ -172,6 +196,12 @@ def reply(check: Check, snapshot: Snapshot, refuser: Refuser, decision_id: str) 
     if not answer.payload:
         raise ValueError("an empty CheckResponse would let the request pass")
     return answer
+
+
+def _site(request: Request | Unreadable, snapshot: Snapshot) -> Site:
+    """Of what was not read the host is as sent: an odd spelling selects no other Site, no host `"*"`."""
+    host = request.host if isinstance(request, Request) else canonical_host(request.host)
+    return snapshot.site(host)
 
 
 def _allow(allow: Allow, request: Request, caller: Caller, view: HostView, snapshot: Snapshot) -> bytes:

@@ -14,6 +14,7 @@ import typer
 from authz.model.errors import ConfigError
 from authz.proxy import choices as chosen
 from authz.proxy.cors import FORMAT, read_cors
+from authz.request.host import host_names
 
 app = typer.Typer(no_args_is_help=True, help="Envoy's configuration for the sidecar.")
 
@@ -82,7 +83,7 @@ def config(
                 listen=chosen.listener(listen, "--listen"),
                 upstream=chosen.server(upstream, "--upstream"),
                 authz=tuple(chosen.sidecar(text) for text in authz),
-                hosts=chosen.parse_hosts(hosts or ()),
+                hosts=host_names(hosts or ()),
                 edge=edge,
                 trusted_hops=trusted_hops,
                 cors=read_cors(cors) if cors else None,

@@ -53,7 +53,7 @@ def command(
     ] = None,
     hosts: Annotated[
         list[str] | None,
-        typer.Option("--hosts", metavar="NAME", help="Hosts that are served here (not supported yet)."),
+        typer.Option("--hosts", metavar="NAME", help="A host that is served here; repeat. Others get 421."),
     ] = None,
     workers: Annotated[
         int | None,

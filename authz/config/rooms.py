@@ -81,7 +81,7 @@ class RequestSettings(Room):
 
     hosts: values.Hosts = _set(
         (),
-        "hosts that are served here, any other gets 421; default: every host; not supported yet",
+        "hosts that are served here, `*.suffix` too; any other gets 421; default: every host",
         flag=True,
     )
     trusted_hops: values.Whole = _set(0, "how many proxies of ours stand before ours", flag=True, ge=0, le=16)

@@ -22,7 +22,7 @@ LINE_MAX = 200  # characters of a text that is copied into every record
 T = TypeVar("T")
 
 _HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110, section 5.6.2, in lower case
-_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
+_HOST = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?|\[[0-9a-f:.]+\]")
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _TOKEN_PART = re.compile(r"[a-z][a-z0-9]{0,15}")  # no `_`, which separates the parts of a token
 _SINK = re.compile(r"stdout|off|file:[^\x00-\x1f\x7f]+")

@@ -40,6 +40,7 @@ class Deny(NamedTuple):
     detail: Detail | None = None
     rule: RuleName | None = None  # the deny rule, where one decided
     spent: tuple[Spent, ...] = ()  # state of the buckets, where a limit refused; nothing was charged
+    retry_ms: int = 0  # of a guard: until it lets the next request through
 
 
 Decision = Allow | Deny

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from authz.model.limit import Rate
 from authz.model.reason import Coarse
 
 PATH_MAX_BYTES = 8192  # default of Site.spec.path.maxBytes, and what threats.md calls 414
@@ -41,6 +42,7 @@ class Site:
         remove_method_override: method-override headers are taken away instead of refused.
         full_reasons: the client is told the reason itself instead of the coarse one.
         refusals: told reason -> additions, `default` already merged in.
+        guard: how many faults a client network may send; None: as many as it likes.
     """
 
     name: str = ""
@@ -50,9 +52,35 @@ class Site:
     remove_method_override: bool = False
     full_reasons: bool = False
     refusals: Mapping[Coarse, Refusal] = field(default_factory=dict)
+    guard: Rate | None = None
 
 
 DEFAULT_SITE = Site()
+
+
+@dataclass(frozen=True, slots=True)
+class ServedHosts:
+    """The hosts that an application serves, in canonical form.
+
+    Args:
+        names: hosts, each one alone.
+        suffixes: of `*.suffix`, without the `*.`: any host with one or more labels before it.
+    """
+
+    names: frozenset[str]
+    suffixes: frozenset[str] = frozenset()
+
+    def covers(self, host: str) -> bool:
+        """Whether a canonical host is one of them."""
+        if host in self.names:
+            return True
+        if self.suffixes:
+            _, _, rest = host.partition(".")
+            while rest:
+                if rest in self.suffixes:
+                    return True
+                _, _, rest = rest.partition(".")
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +88,7 @@ class Listener:
     """What the operator said of the place where requests arrive; never chosen by a host.
 
     Args:
+        hosts: the hosts that are served there; None: every host.
         trusted_hops: how many proxies of ours stand before ours; 0: the direct peer is the client.
         xff_appended: our Envoy appends its peer to x-forwarded-for before it asks.
         context: names of context extensions that policies may read.
@@ -73,6 +102,7 @@ class Listener:
     max_message_bytes: int = 4 * 1024 * 1024
     max_header_count: int = 1000
     max_header_bytes: int = 96 * 1024  # names and values; Envoy's own default for requests is 60 KiB
+    hosts: ServedHosts | None = None
 
 
 @dataclass(frozen=True, slots=True)

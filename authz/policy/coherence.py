@@ -92,8 +92,6 @@ def _rule(at: Path, rule: Rule, host_captures: frozenset[str]) -> Iterator[Flaw]
 
 
 def _site(spec: SiteSpec) -> Iterator[Flaw]:
-    if spec.guard is not None:
-        yield Flaw(("spec", "guard"), "`guard` is not supported yet: remove it", at_key=True)
     for told, refusal in (spec.on_deny or {}).items():
         at = ("spec", "onDeny", told)
         if refusal.redirect is None and refusal.headers is None:

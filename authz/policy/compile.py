@@ -80,7 +80,7 @@ class _Set:
         for document in self._loaded.policies:
             self._policy(document, orders)
         for site in self._loaded.sites:
-            compiled = _site(site)
+            compiled = _site(site, self._processes)
             for host in site.spec.hosts:
                 result.sites.add(parse_host(host), compiled)
         result.index.seal()
@@ -273,7 +273,7 @@ def _grpc_paths(matches: Iterable[GrpcMatch]) -> Iterable[PathPattern]:
             yield PathPattern((match.service, method), (), rest=False)
 
 
-def _site(document: Document[SiteSpec]) -> Site:
+def _site(document: Document[SiteSpec], processes: int) -> Site:
     spec = document.spec
     written = spec.on_deny or {}
     default = written.get("default")
@@ -290,6 +290,7 @@ def _site(document: Document[SiteSpec]) -> Site:
         remove_method_override=spec.method_override == "remove",
         full_reasons=spec.reasons == "full",
         refusals=refusals,
+        guard=spec.guard.to_rate().share(processes) if spec.guard is not None else None,
     )
 
 

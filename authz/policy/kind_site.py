@@ -49,7 +49,9 @@ class SiteSpec(Model):
     method_override: Literal["refuse", "remove"] = Field(
         default="refuse", description="What happens to method-override headers."
     )
-    guard: RateSpec | None = Field(default=None, description="Faults per client network; not supported yet.")
+    guard: RateSpec | None = Field(
+        default=None, description="Bad requests and credentials that one client network may send."
+    )
     reasons: Literal["coarse", "full"] = Field(default="coarse", description="What the client is told.")
     on_deny: Annotated[dict[Told, Refusal], Field(min_length=1)] | None = Field(
         default=None, description="By told reason; `default` fills what an entry leaves out."

@@ -9,16 +9,18 @@ from authz.policy.host import MAX_HOST_CHARS, HostPattern
 class SiteIndex:
     """Every Site of a policy set. Sites do not inherit: the most specific one speaks alone."""
 
-    __slots__ = ("_any", "_captures", "_exact", "_suffixes")
+    __slots__ = ("_any", "_captures", "_exact", "_suffixes", "guarded")
 
     def __init__(self) -> None:
         self._exact: dict[str, Site] = {}
         self._suffixes: dict[str, Site] = {}
         self._captures: dict[str, Site] = {}  # `{name}.suffix`: exactly one label more
         self._any = DEFAULT_SITE
+        self.guarded = False  # whether any of them has a guard
 
     def add(self, pattern: HostPattern, site: Site) -> None:
         """Let a Site speak about the hosts of a pattern; two equal patterns are refused at load."""
+        self.guarded = self.guarded or site.guard is not None
         match pattern.kind:
             case "exact":
                 self._exact[pattern.host] = site

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from authz.model.address import Address, TcpAddress, UnixAddress, parse_address
@@ -18,8 +16,6 @@ one; the rest is room for a pause of the machine."""
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """Largest body that may travel with a check. The sidecar refuses messages above 4 MiB, and the body, the
 headers and the rest of the message have to fit below that together."""
-
-_HOST_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +100,6 @@ def sidecar(text: str) -> Address:
 def is_name(where: Address) -> bool:
     """Whether a DNS look-up stands between an address and its server."""
     return isinstance(where, TcpAddress) and not _is_ip(where.host)
-
-
-def parse_hosts(texts: Sequence[str]) -> tuple[str, ...]:
-    """Read the hosts that Envoy routes for: exact names, `*.suffix`, or `*`; sorted, each once.
-
-    Raises:
-        ConfigError: one of them is none of these.
-    """
-    hosts = {text.lower() if text == "*" else _canonical_host(text) for text in texts}
-    return () if "*" in hosts else tuple(sorted(hosts))
-
-
-def _canonical_host(text: str) -> str:
-    host = text.lower().removesuffix(".")
-    if _is_ip(host.strip("[]")) or _HOST_NAME.fullmatch(host.removeprefix("*.")):
-        return host
-    raise ConfigError(f"--hosts: `{text}` is not a host; write `items.example.com` or `*.example.com`")
 
 
 def check(choices: EnvoyChoices) -> EnvoyChoices:

@@ -152,7 +152,7 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
         outcome, reason, detail, rule = "allow", _ALLOWED, caller.detail, rules[0]
         allowed_by = _rules_json(rules)
     else:
-        reason, detail, rule, _ = decision
+        reason, detail, rule, _, _ = decision
         outcome, detail, allowed_by = "deny", detail or caller.detail, _NOTHING
     if isinstance(request, Request):
         request = request if _is_short(request) else _shortened(request)

@@ -12,8 +12,12 @@ Decisions where the contract leaves room:
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
+
+from authz.model.errors import ConfigError
+from authz.model.site import ServedHosts
 
 # 253 characters of name, a trailing dot, a colon and five digits. Source: RFC 1035, section 2.3.4.
 _RAW_MAX_CHARS = 260
@@ -34,6 +38,46 @@ def canonical_host(raw: str) -> str:
     """
     # SECURITY: the length comes before the cache, or a client could fill our memory with long hosts.
     return _canonical(raw) if len(raw) <= _RAW_MAX_CHARS else ""
+
+
+def host_names(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return hosts as an operator names them in canonical form, sorted, each once; () for every host.
+
+    Brought there by the same function as the hosts of requests, so that the two can be compared.
+
+    Args:
+        texts: hosts, `*.suffix` for every host with one or more labels before the suffix, or `*`.
+
+    Raises:
+        ConfigError: one of them is none of these. A port is: requests have one, hosts have not.
+    """
+    names = {text if text == "*" else _host_name(text) for text in texts}
+    return () if "*" in names else tuple(sorted(names))
+
+
+def served_hosts(texts: Iterable[str]) -> ServedHosts | None:
+    """Return the hosts that an operator names as requests are compared with them; None for every host.
+
+    Raises:
+        ConfigError: see `host_names`.
+    """
+    names = host_names(texts)
+    suffixes = frozenset(name[2:] for name in names if name.startswith("*."))
+    exact = frozenset(name for name in names if not name.startswith("*."))
+    return ServedHosts(exact, suffixes) if names else None
+
+
+def _host_name(text: str) -> str:
+    star = "*." if text.startswith("*.") else ""
+    name = text[len(star) :]
+    host = canonical_host(name) if name.endswith("]") or ":" not in name else ""
+    if not host or (star and _is_address(host)):
+        raise ConfigError(f"--hosts: `{text}` is not a host; write `items.example.com` or `*.example.com`")
+    return star + host
+
+
+def _is_address(host: str) -> bool:
+    return host.startswith("[") or host.rpartition(".")[2].isdigit()
 
 
 @lru_cache(maxsize=2048)

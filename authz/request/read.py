@@ -62,6 +62,9 @@ def _read(attributes: Any, rules: ReadingRules) -> Request | Detail:
     if not host:
         # Asked only here, since an absent message has no host: saves a look-up on every other check.
         return Detail.HOST_INVALID if request.HasField("http") else Detail.UNDECODABLE
+    served = rules.listener.hosts
+    if served is not None and not served.covers(host):
+        return Detail.HOST_NOT_SERVED
     if method not in _PLAIN_METHODS or scheme not in _SCHEMES:
         fault = _line_fault(line)
         if fault is not None:

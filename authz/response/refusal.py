@@ -82,6 +82,8 @@ class Refuser:
         if deny.spent and deny.reason is Reason.RATE_LIMITED:
             # Kept too: whoever is refused often is told the same whole seconds again and again.
             headers += self._limit(deny.spent, decision_id)
+        elif deny.retry_ms:
+            headers += (("retry-after", str(_retry_after_s(deny.retry_ms, decision_id))),)
         if len(decision_id) != len(_PLACEHOLDER):
             raise ValueError("a decision id of another length would break the lengths inside the message")
         template = build(int(status), told, headers + additions.headers, self._sidecar, request.grpc)

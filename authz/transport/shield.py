@@ -13,6 +13,7 @@ from typing import Protocol
 
 from authz.check import Call, Check, Finish, answer, reply
 from authz.config.log import correlated
+from authz.limits.guard import Guard
 from authz.limits.store import Limiter
 from authz.model.decision import Answered, Deny
 from authz.model.reason import Code, Detail, Reason
@@ -67,6 +68,7 @@ class Shield:
         front: Front,
         current: Callable[[], Snapshot],
         limiter: Limiter,
+        guard: Guard,
         refuser: Refuser,
         keeper: Keeper,
         clock: Clock,
@@ -76,6 +78,7 @@ class Shield:
         self._front = front
         self._current = current
         self._limiter = limiter
+        self._guard = guard
         self._refuser = refuser
         self._keeper = keeper
         self._clock = clock
@@ -120,7 +123,7 @@ class Shield:
         """
         error: BaseException | None = None
         try:
-            answer(batch, snapshot, self._limiter, finish, self._clock.wall_us())
+            answer(batch, snapshot, self._limiter, self._guard, finish, self._clock.wall_us())
         except BaseException as caught:  # noqa: BLE001 - SECURITY: whatever it was, it is a refusal
             error = caught
         left = [call for call in batch if call.id not in done]

@@ -11,6 +11,7 @@ from authz.config.settings import Settings
 from authz.identity.keyring import Peppers
 from authz.model.errors import Place, PolicyError, SnapshotRejected
 from authz.model.site import Listener
+from authz.request.host import served_hosts
 from authz.snapshot.build import Built, Surroundings, build
 from authz.snapshot.memory import tidy
 from authz.snapshot.snapshot import Snapshot, not_ready
@@ -103,6 +104,7 @@ def surroundings(settings: Settings, sidecar: str) -> Surroundings:
         brand=identity.key_brand,
         env=identity.key_env,
         listener=Listener(
+            hosts=served_hosts(request.hosts),
             trusted_hops=request.trusted_hops,
             xff_appended=request.xff_appended,
             context=frozenset(request.context),

@@ -1,7 +1,7 @@
 """Everything that one process serves, put together.
 
 listeners   one front, one shield and one judging thread each; all ask `current()` once per batch
-limiter     one per process, shared by them
+limiter     one per process, shared by them; the guard likewise
 records     one queue with its own writer, one sequence of numbers
 operations  `/health`, `/ready`, `/metrics`, and the debug socket
 loader      replaces the snapshot by one assignment, never by a broken one
@@ -18,6 +18,7 @@ from threading import Event
 from authz import __version__
 from authz.config.log import get_logger
 from authz.config.settings import Settings
+from authz.limits.guard import Guard
 from authz.limits.memory import MemoryLimiter, NoLimiter
 from authz.model.address import Address
 from authz.model.errors import ConfigError
@@ -61,6 +62,7 @@ class Sidecar:
             if settings.limits.rate_limit_enabled
             else NoLimiter()
         )
+        self._guard = Guard(self._clock.ticks_us)  # a brake, whatever RATE_LIMIT_ENABLED says
         self._queue = RecordQueue(
             open_sink(settings.record.record_sink),
             settings.record.record_queue,
@@ -148,6 +150,7 @@ class Sidecar:
             front,
             self.loader.current,
             self._limiter,
+            self._guard,
             Refuser(self._name, limit_headers=self._settings.limits.limit_headers != "off"),
             keeper,
             self._clock,
@@ -212,8 +215,6 @@ def require_supported(settings: Settings) -> None:
     """Refuse settings that name what is not built yet; raises ConfigError."""
     if settings.serve.transport != "native":
         raise ConfigError("--transport grpcio: not supported yet; leave it out")
-    if settings.request.hosts:
-        raise ConfigError("--hosts: not supported yet; leave it out")
     if settings.record.dynamic_metadata:
         raise ConfigError("dynamic_metadata: not supported yet; leave it out")
     check_header_names(settings.record.record_headers)

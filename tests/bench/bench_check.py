@@ -26,6 +26,7 @@ from authz.bench.frame import frame
 from authz.check import Call, Check, answer, judge, reply
 from authz.identity.keyring import Peppers
 from authz.identity.resolve import resolve
+from authz.limits.guard import Guard
 from authz.limits.memory import MemoryLimiter
 from authz.model.decision import Answered
 from authz.model.request import Request
@@ -60,6 +61,7 @@ class Bench:
     snapshot: Snapshot
     payloads: tuple[bytes, ...]
     limiter: MemoryLimiter
+    guard: Guard
     refuser: Refuser
     clock: SystemClock
 
@@ -90,7 +92,14 @@ def _bench() -> Bench:
         host, path = written.target(number * 7)
         payloads.append(frame(host, path, written.tokens[number])[FRAME_HEADER_BYTES:])
     clock = SystemClock()
-    return Bench(snapshot, tuple(payloads), MemoryLimiter(clock.ticks_us), Refuser("bench"), clock)
+    return Bench(
+        snapshot,
+        tuple(payloads),
+        MemoryLimiter(clock.ticks_us),
+        Guard(clock.ticks_us),
+        Refuser("bench"),
+        clock,
+    )
 
 
 def _serving(bench: Bench) -> Callable[[], object]:
@@ -100,6 +109,7 @@ def _serving(bench: Bench) -> Callable[[], object]:
         _Nobody(),
         lambda: bench.snapshot,
         bench.limiter,
+        bench.guard,
         bench.refuser,
         keeper,
         bench.clock,
@@ -123,7 +133,7 @@ def _rooms(bench: Bench) -> dict[str, Callable[[], object]]:
     index, view = snapshot.index, snapshot.index.view(request.host)
     candidates = index.candidates(view, request)
     plan = snapshot.access(view.providers).plan
-    check = judge(Call(1, payload), snapshot, 0)
+    check = judge(Call(1, payload), snapshot, bench.guard, 0)
     spends, mint, tally = check.spends, Mint().make, Tally()
     bench.limiter.spend([check], lambda _: None)
     answered = Answered(mint(0), 0, request, check.caller, check.decision, 200, 50)
@@ -164,7 +174,7 @@ def _answering(bench: Bench) -> Callable[[], object]:
 
     def drop(_: Sequence[Check]) -> None: ...
 
-    return lambda: answer(calls, bench.snapshot, bench.limiter, drop, bench.clock.wall_us())
+    return lambda: answer(calls, bench.snapshot, bench.limiter, bench.guard, drop, bench.clock.wall_us())
 
 
 def _report(what: str, us: float) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from envoy.service.auth.v3 import external_auth_pb2
 
 from authz.check import Call, Check, answer, reply
+from authz.limits.guard import Guard
 from authz.limits.memory import MemoryLimiter
 from authz.limits.store import Limiter
 from authz.model.decision import Allow, Deny
@@ -72,11 +73,14 @@ class Answer:
 class Judge:
     """A sidecar without its sockets: one snapshot, one limiter, a clock that is set by hand."""
 
-    def __init__(self, snapshot: Snapshot, limiter: Limiter | None = None) -> None:
+    def __init__(
+        self, snapshot: Snapshot, limiter: Limiter | None = None, guard: Guard | None = None
+    ) -> None:
         self.snapshot = snapshot
         self.ticks_us = 0
         self.now_us = NOW_US
         self._limiter = limiter or MemoryLimiter(lambda: self.ticks_us)
+        self.guard = guard or Guard(lambda: self.ticks_us)
         self._refuser = Refuser("sidecar-1")
 
     def answer(self, payload: bytes) -> Answer:
@@ -86,7 +90,7 @@ class Judge:
         def finish(checks: Sequence[Check]) -> None:
             done.extend(checks)
 
-        answer([Call(1, payload)], self.snapshot, self._limiter, finish, self.now_us)
+        answer([Call(1, payload)], self.snapshot, self._limiter, self.guard, finish, self.now_us)
         (check,) = done
         status, answered = reply(check, self.snapshot, self._refuser, DECISION_ID)
         return Answer(check, answered, status)

@@ -8,6 +8,7 @@ from typing import Any
 
 from envoy.service.auth.v3 import external_auth_pb2
 
+from authz.limits.guard import Guard
 from authz.limits.memory import MemoryLimiter
 from authz.model.decision import Answered
 from authz.record.entry import FixedFields
@@ -114,6 +115,7 @@ class Bench:
                 "front": self.front,
                 "current": current,
                 "limiter": MemoryLimiter(self.clock.ticks_us),
+                "guard": Guard(self.clock.ticks_us),
                 "refuser": Refuser("sidecar-1"),
                 "keeper": self.keeper,
                 "clock": self.clock,

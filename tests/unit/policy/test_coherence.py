@@ -59,10 +59,6 @@ def told(text: str) -> list[str]:
             document("Limit", "x", "{per: [a], rate: 1/s, mode: §shadow}"),
             "`mode: shadow` is not supported yet",
         ),
-        (
-            document("Site", "x", "{hosts: [a], §guard: {rate: 1/s}}"),
-            "`guard` is not supported yet: remove it",
-        ),
         (document("Site", "x", "{hosts: [a], onDeny: {default: §{}}}"), "`spec.onDeny.default` says nothing"),
         (
             document("Site", "x", "{hosts: [a], onDeny: {limited: {headers: {a-b: c, §a.b: c}}}}"),

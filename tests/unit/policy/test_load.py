@@ -53,7 +53,6 @@ def test_the_digests_of_the_contract_are_those_of_its_example_secret() -> None:
 
 def test_of_the_whole_contract_only_what_is_not_due_yet_is_refused() -> None:
     assert faults_of_files({"c.yaml": (GOLDEN / "contract-whole.txt").read_bytes()}) == [
-        "c.yaml:45:3: `guard` is not supported yet: remove it",
         "c.yaml:64:3: `jwt` is not supported yet: remove the provider",
     ]
 

@@ -38,22 +38,6 @@ def test_a_socket_is_named_by_its_absolute_path_since_envoy_runs_elsewhere() -> 
         chosen.sidecar("unix:run/authz.sock")
 
 
-def test_hosts_are_lower_case_sorted_and_each_once() -> None:
-    assert chosen.parse_hosts(["b.example.", "*.A.example", "B.example"]) == ("*.a.example", "b.example")
-
-
-def test_every_host_needs_no_list() -> None:
-    assert chosen.parse_hosts(["a.example", "*"]) == ()
-
-
-@pytest.mark.parametrize(
-    "text", ["a b", "a.*.example", "{t}.example", "a.example:80", "-a.example", "*.", ""]
-)
-def test_what_is_no_host_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"^--hosts: "):
-        chosen.parse_hosts([text])
-
-
 @pytest.mark.parametrize(
     ("wrong", "flag"),
     [
