@@ -12,8 +12,8 @@ from threading import Event
 
 from authz.model.address import UnixAddress
 from authz.response.message import allow
+from authz.transport.backlog import BATCH_MAX
 from authz.transport.native import NativeFront
-from authz.transport.server import BATCH_MAX
 
 
 def main() -> None:

@@ -1,15 +1,22 @@
-"""A judging thread: takes what waits at one front, has it answered, and drains before it ends."""
+"""A judging thread: takes what waits at one front, has it answered or shed, and drains before it ends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Event, Thread
 
-from authz.transport.front import Front
+from authz.transport.backlog import Backlog
+from authz.transport.front import Arrival, Front
 from authz.transport.shield import Shield
 
-# 64 checks take about 2 ms: no caller waits long behind a full batch, and a batch shares its costs well.
-BATCH_MAX = 64
+# Calls taken from the front at once, judged or not: the front's own queue has no bound, so it must stay
+# short. Taking one costs 3 us.
+_TAKE_MAX = 1024
+
+# A batch so small says little of what a check costs.
+_TELLING = 8
+
+MAX_WAIT_S = 0.05
 
 # How soon a stop is noticed while nothing comes.
 _POLL_MS = 100
@@ -22,6 +29,7 @@ class CheckServer:
         ticks_us: a clock that never goes back.
         drain_s: how long to go on answering after a stop, at most.
         idle_s: how long no call must come for the drain to end early.
+        max_wait_s: a call that would wait longer to be judged is refused.
     """
 
     def __init__(
@@ -31,12 +39,14 @@ class CheckServer:
         ticks_us: Callable[[], int],
         drain_s: float = 10.0,
         idle_s: float = 0.5,
+        max_wait_s: float = MAX_WAIT_S,
     ) -> None:
         self._front = front
         self._shield = shield
         self._ticks_us = ticks_us
         self._drain_us = int(drain_s * 1e6)
         self._idle_us = int(idle_s * 1e6)
+        self._backlog = Backlog(int(max_wait_s * 1e6))
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="judge", daemon=True)
         self.turns = 0  # grows at least every _POLL_MS while the thread is well, calls or not
@@ -75,15 +85,51 @@ class CheckServer:
             served = self._turn()
             if served is None:
                 return
-            if served:
+            if served or self._backlog or self._shield.held:
                 idle_end_us = self._ticks_us() + self._idle_us
+        if rest := self._backlog.rest():
+            self._shield.shed(rest)
+        self._shield.sweep(all_held=True)
 
     def _turn(self) -> int | None:
-        """Serve what waits and return how many calls that were; None once the front is closed."""
-        arrivals = self._front.take(BATCH_MAX, _POLL_MS)
+        """Take what waits, serve as much as one batch holds; return how many came, None once it is closed."""
+        backlog = self._backlog
+        began_us = self._ticks_us() if backlog else 0
+        arrivals = self._front.take(_TAKE_MAX, self._patience_ms())
         self.turns += 1
         if arrivals is None:
             return None
-        if arrivals:
-            self._shield.serve(arrivals)
+        if backlog or len(arrivals) > backlog.batch:
+            self._crowded(arrivals, began_us)
+        elif arrivals:
+            self._serve(arrivals)
+        if self._shield.later:
+            self._shield.sweep()
         return len(arrivals)
+
+    def _serve(self, arrivals: list[Arrival]) -> None:
+        if len(arrivals) < _TELLING:
+            self._shield.serve(arrivals)
+            return
+        began_us = self._ticks_us()
+        self._shield.serve(arrivals)
+        self._backlog.learn(len(arrivals), self._ticks_us() - began_us)
+
+    def _crowded(self, arrivals: list[Arrival], began_us: int) -> None:
+        """More wait than one batch holds: refuse at once whoever cannot be judged in time."""
+        now_us = self._ticks_us()
+        refused = self._backlog.admit(arrivals, now_us)
+        if refused:
+            self._shield.shed(refused)
+        batch, waited_us = self._backlog.take(self._ticks_us())
+        if batch:
+            self._shield.serve(batch, waited_us)
+            self._backlog.learn(len(batch), self._ticks_us() - (began_us or now_us))
+
+    def _patience_ms(self) -> int:
+        """Return how long to wait for calls: not at all while some wait here, nor beyond the next sweep."""
+        if self._backlog:
+            return 0
+        if self._shield.later:
+            return int(min(_POLL_MS, 1 + self._shield.wait_us() // 1000))
+        return _POLL_MS

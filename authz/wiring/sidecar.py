@@ -3,7 +3,8 @@
 listeners   one front, one shield and one judging thread each; all ask `current()` once per batch
 limiter     one per process, shared by them; the guard likewise
 records     one queue with its own writer, one sequence of numbers
-operations  `/health`, `/ready`, `/metrics`, and the debug socket
+operations  `/health`, `/ready`, `/metrics`, and the debug socket; a worker leaves them to its supervisor
+watchdog    ends a process that is stuck; a worker leaves that to its supervisor, too
 loader      replaces the snapshot by one assignment, never by a broken one
 """
 
@@ -12,8 +13,7 @@ from __future__ import annotations
 import itertools
 import socket
 from collections.abc import Callable
-from http import HTTPStatus
-from threading import Event
+from queue import Empty, SimpleQueue
 
 from authz import __version__
 from authz.config.log import get_logger
@@ -21,52 +21,59 @@ from authz.config.settings import Settings
 from authz.limits.guard import Guard
 from authz.limits.memory import MemoryLimiter, NoLimiter
 from authz.model.address import Address
-from authz.model.errors import ConfigError
 from authz.record.keeper import Keeper
-from authz.record.metrics import CONTENT_TYPE, Facts, Metrics, RecordFacts, SnapshotFacts
+from authz.record.metrics import Facts, Metrics, RecordFacts, SnapshotFacts
 from authz.record.queue import RecordQueue
-from authz.record.redact import check_header_names
-from authz.record.sinks import open_sink
+from authz.record.sinks import in_turns, open_sink
 from authz.record.tally import Tally
 from authz.response.refusal import Refuser
 from authz.transport.mint import Mint
 from authz.transport.native import NativeFront
-from authz.transport.ops import OpsServer
-from authz.transport.routes import Readiness, Response, health, metrics, problem, ready, records
+from authz.transport.routes import Readiness
 from authz.transport.server import CheckServer
 from authz.transport.shield import Shield
 from authz.wiring.clock import SystemClock
 from authz.wiring.crashes import Crashes
 from authz.wiring.loader import Loader, surroundings
+from authz.wiring.operations import operations
+from authz.wiring.shares import ALONE, Share
+from authz.wiring.watch import RECORDS_S, Progress, Watchdog
 
 _log = get_logger("wiring")
 
 # How often a sidecar without a policy set looks whether there is one now.
 _RETRY_S = 1.0
 
-# How long the last records may take to reach their sink.
-_RECORDS_S = 5.0
-
-
 class Sidecar:
-    """Everything that `authz serve` runs."""
+    """Everything that one process of `authz serve` runs.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        share: which worker it is; it has the settings' addresses for itself.
+        on_tick: told twice a second that the interpreter runs, where the process serves alone.
+    """
+
+    def __init__(
+        self, settings: Settings, share: Share = ALONE, on_tick: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
+        self._share = share
         self._clock = SystemClock()
-        self._stopping = Event()
-        self._name = settings.record.sidecar or socket.gethostname()
-        self.loader = Loader(settings.serve.policies, surroundings(settings, self._name), self._clock)
+        # INVARIANT: no lock between a signal's handler and the thread that it interrupts: `put` needs none.
+        self._told: SimpleQueue[None] = SimpleQueue()
+        self.draining = self.listening = False
+        self._name = share.name(settings.record.sidecar or socket.gethostname())
+        around = surroundings(settings, self._name, share.count)
+        self.loader = Loader(settings.serve.policies, around, self._clock)
         self._limiter = (
-            MemoryLimiter(self._clock.ticks_us, settings.limits.max_buckets)
+            MemoryLimiter(self._clock.ticks_us, share.of(settings.limits.max_buckets))
             if settings.limits.rate_limit_enabled
             else NoLimiter()
         )
         self._guard = Guard(self._clock.ticks_us)  # a brake, whatever RATE_LIMIT_ENABLED says
         self._queue = RecordQueue(
-            open_sink(settings.record.record_sink),
+            in_turns(open_sink(settings.record.record_sink), share.turn_fd),
             settings.record.record_queue,
-            settings.record.record_recent if settings.serve.debug is not None else 0,  # who could ask?
+            share.of(settings.record.record_recent) if settings.serve.debug is not None else 0,  # who could ask?
         )
         self._next_seq = itertools.count(1).__next__
         self._tallies = [Tally(settings.record.rule_series) for _ in settings.serve.listen]
@@ -75,8 +82,10 @@ class Sidecar:
             self._server(address, tally)
             for address, tally in zip(settings.serve.listen, self._tallies, strict=True)
         ]
-        self._metrics = Metrics(self._tallies, self._facts())
-        self._operations = self._ops_servers()
+        self._progress = Progress(self._servers)
+        self._watchdog = Watchdog(self.progress, settings.serve.stuck_after_s, on_tick)
+        self.metrics = Metrics(self._tallies, self._facts())
+        self._operations = operations(settings.serve, self) if share.alone else []
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Serve until `stop`; then drain.
@@ -85,38 +94,76 @@ class Sidecar:
             ConfigError: a socket or port cannot be used.
         """
         try:
+            if self._share.life and not self._loaded():
+                return
             for check in self._servers:
                 check.start()
             for server in self._operations:
                 server.start()
             self._queue.start()
+            self.listening = True
+            if self._share.alone:
+                self._watchdog.start()
             self._serve(on_ready)
         finally:
             self._end()
 
     def stop(self) -> None:
         """Ask to drain and end; any thread or signal handler may."""
-        self._stopping.set()
+        self.draining = True
+        self._told.put(None)
 
     def reopen(self) -> None:
         """Open the record file anew, after it was rotated."""
         self._queue.reopen()
 
+    def progress(self) -> bool:
+        """Whether every judging thread moved since this was last asked. Only one thread may ask."""
+        return not self.listening or self._progress.made(draining=self.draining)
+
+    def ailment(self) -> str:
+        """See `Answers.ailment`."""
+        if not all(server.alive for server in self._servers):
+            return "a judging thread has ended: restart this process"
+        if self._watchdog.stuck:
+            return "a judging thread is stuck: restart this process"
+        return ""
+
+    def page(self) -> bytes:
+        """See `Answers.page`."""
+        return self.metrics.render()
+
+    def find(self, decision_id: str) -> bytes | None:
+        """See `Answers.find`."""
+        return self._queue.find(decision_id)
+
     def _serve(self, on_ready: Callable[[], None]) -> None:
         self._announce()
-        self.loader.load()
-        told = False
+        if not self.loader.snapshot.ready and not self._loaded():
+            return
+        on_ready()
+        self._told.get()
+
+    def _loaded(self) -> bool:
+        """Try until there is a policy set; False where we are told to stop before.
+
+        A worker that comes back waits for it before it listens: until then Envoy asks the others.
+        """
         while True:
-            if self.loader.snapshot.ready and not told:
-                told = True
-                on_ready()
-            if self._stopping.wait(None if told else _RETRY_S):
-                return
-            if not told:
-                self.loader.load()
+            self.loader.load()
+            if self.loader.snapshot.ready:
+                return True
+            try:
+                self._told.get(timeout=_RETRY_S)
+            except Empty:
+                continue
+            return False
 
     def _announce(self) -> None:
         serve = self._settings.serve
+        if not self._share.alone:
+            _log.info("worker serves", listen=[str(address) for address in serve.listen], sidecar=self._name)
+            return
         for note in self._settings.notes:
             _log.warning(note)
         _log.info(
@@ -131,16 +178,17 @@ class Sidecar:
 
     def _end(self) -> None:
         """Answer what still comes, then write what waits, then let go of the sockets."""
-        if self._stopping.is_set():
+        if self.draining:
             _log.info("draining")
         for check in self._servers:
             check.stop()
         for check in self._servers:
             check.join()
-        self._queue.close(_RECORDS_S)
+        self._queue.close(RECORDS_S)
+        self._watchdog.close()
         for server in self._operations:
             server.close()
-        if self._stopping.is_set():
+        if self.draining:
             _log.info("stopped")
 
     def _server(self, address: Address, tally: Tally) -> CheckServer:
@@ -157,7 +205,10 @@ class Sidecar:
             Mint().make,
             self._crashes.tell,
         )
-        return CheckServer(front, shield, self._clock.ticks_us)
+        serve = self._settings.serve
+        return CheckServer(
+            front, shield, self._clock.ticks_us, drain_s=serve.drain_s, max_wait_s=serve.max_wait_ms / 1000
+        )
 
     def _facts(self) -> Facts:
         return Facts(
@@ -185,38 +236,9 @@ class Sidecar:
             snapshot.keyring.disabled_count,
         )
 
-    def _ops_servers(self) -> list[OpsServer]:
-        serve = self._settings.serve
-        servers = []
-        if serve.ops is not None:
-            routes = {
-                "/health": self._health,
-                "/ready": ready(self._readiness),
-                "/metrics": metrics(self._metrics.render, CONTENT_TYPE),
-            }
-            servers.append(OpsServer(str(serve.ops), routes))
-        if serve.debug is not None:
-            servers.append(OpsServer(str(serve.debug), {"/logs/": records(self._queue.find)}))
-        return servers
-
-    def _health(self, _: str) -> Response:
-        if all(server.alive for server in self._servers):
-            return health()(_)
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "a judging thread has ended: restart this process")
-
-    def _readiness(self) -> Readiness:
+    def readiness(self) -> Readiness:
+        """See `Answers.readiness`."""
         snapshot, limits = self.loader.snapshot, self._settings.limits.rate_limit_enabled
-        if self._stopping.is_set():
+        if self.draining:
             return Readiness(ready=False, why="draining", rate_limits=limits)
         return Readiness(snapshot.ready, snapshot.revision, snapshot.problem, limits)
-
-
-def require_supported(settings: Settings) -> None:
-    """Refuse settings that name what is not built yet; raises ConfigError."""
-    if settings.serve.transport != "native":
-        raise ConfigError("--transport grpcio: not supported yet; leave it out")
-    if settings.record.dynamic_metadata:
-        raise ConfigError("dynamic_metadata: not supported yet; leave it out")
-    check_header_names(settings.record.record_headers)
-    if not settings.serve.policies:
-        raise ConfigError("--policies: no directory is named; name at least one")

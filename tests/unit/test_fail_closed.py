@@ -14,9 +14,9 @@ from envoy.service.auth.v3 import external_auth_pb2
 
 import authz.check
 import authz.transport.shield
-from authz.model.decision import Allow, Grant, RuleName
+from authz.model.decision import Allow, Deny, Grant, RuleName
 from authz.model.limit import Rate, Spend, Spent, Store
-from authz.model.reason import Code, Reason
+from authz.model.reason import Code, Detail, Reason
 from authz.policy.index import Index
 from authz.response import message
 from authz.response.refusal import Refused
@@ -321,7 +321,7 @@ def test_a_passed_deadline_is_a_grpc_error_and_never_an_allow() -> None:
         front = bench.serve(OPEN, remaining_s=remaining_s)
         assert front.failed == {1: DEADLINE_EXCEEDED}
         assert front.replies == {}
-    assert bench.keeper.answered == []
+    assert {each.decision for each in bench.keeper.answered} == {Deny(Reason.OVERLOADED, Detail.DEADLINE)}
 
 
 def test_too_little_time_is_an_explicit_refusal() -> None:
