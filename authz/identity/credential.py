@@ -10,7 +10,7 @@ Source: section 3.4 of the contract; RFC 9110 sections 5.3 and 11.4; RFC 6265 se
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -113,6 +113,15 @@ def query_names(query: str, name: str) -> list[str]:
     return [raw for raw in raw_names if raw == name or (_escaped(raw, longest) and _decoded(raw) == wanted)]
 
 
+def cookie_pattern(names: Iterable[str]) -> re.Pattern[bytes]:
+    """Return what finds each cookie of these names, wherever any reader may see one begin.
+
+    SECURITY: some readers (Python's `http.cookies`) end a cookie at white space too: `a=b session=x` is two.
+    """
+    known = b"|".join(re.escape(name.encode()) for name in sorted(names))
+    return re.compile(rb"(?:\A|[;,\s])(?:%b)\s*=" % known)
+
+
 def cookie_name(piece: str) -> str:
     """Return the name of one piece of a cookie header, however it is padded."""
     return piece.partition("=")[0].strip(" \t")
@@ -133,7 +142,7 @@ def _spot(place: CredentialPlace, providers: frozenset[str]) -> Spot:
         case PlaceKind.HEADER:
             return Spot(_in_header, place.name, None, place, providers)
         case PlaceKind.COOKIE:
-            return Spot(_in_cookie, place.name, None, place, providers)
+            return Spot(_in_cookie, place.name, cookie_pattern([place.name]), place, providers)
         case PlaceKind.QUERY:
             return Spot(_in_query, place.name, None, place, providers)
 
@@ -173,14 +182,16 @@ def _in_query(request: Request, name: str, _: re.Pattern[bytes] | None) -> Sight
     return next(value for raw, _equals, value in parameters if raw == name)
 
 
-def _in_cookie(request: Request, name: str, _: re.Pattern[bytes] | None) -> Sight:
+def _in_cookie(request: Request, name: str, pattern: re.Pattern[bytes] | None) -> Sight:
     raw = request.headers.get("cookie")
-    if raw is None or name.encode() not in raw:
+    if raw is None or pattern is None or name.encode() not in raw:
         return _NONE
     text = raw.decode("latin-1")
     # A comma may be where a second line was joined, or part of another cookie's value: both readings count.
     pieces = re.split("[;,]", text)
     count = sum(cookie_name(piece) == name for piece in pieces)
+    if len(pattern.findall(raw)) > count:
+        return _AMBIGUOUS
     if count == 0:
         return _NONE
     if count > 1 or "," in text or "cookie" in request.repeated:

@@ -15,7 +15,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from authz.identity.credential import cookie_name, in_scheme, query_names, scheme_pattern
+from authz.identity.credential import (
+    cookie_name,
+    cookie_pattern,
+    in_scheme,
+    query_names,
+    scheme_pattern,
+)
 from authz.model.identity import Caller, CredentialPlace, PlaceKind, Provider, Standing
 from authz.model.request import Request
 
@@ -125,8 +131,8 @@ def _cookie(planned: Removal, request: Request, kept: CredentialPlace | None) ->
     text = raw.decode("latin-1")
     if not any(name in text for name in ours):
         return None
-    pieces = text.split(";")
-    left = [_without(piece, ours) for piece in pieces]
+    pieces, pattern = text.split(";"), cookie_pattern(ours)
+    left = [_without(piece, ours, pattern) for piece in pieces]
     return None if left == pieces else "; ".join(filter(None, map(_printed, left)))
 
 
@@ -138,10 +144,12 @@ def _printed(piece: str) -> str:
         return ""
 
 
-def _without(piece: str, ours: Iterable[str]) -> str:
-    """Return one piece between semicolons without our cookies, as a reader who splits at commas sees them."""
+def _without(piece: str, ours: Iterable[str], pattern: re.Pattern[bytes]) -> str:
+    """Return one piece between semicolons without what some reader takes for a cookie of ours."""
     parts = piece.split(",")
-    return ",".join(part for part in parts if cookie_name(part) not in ours)
+    return ",".join(
+        part for part in parts if cookie_name(part) not in ours and not pattern.search(part.encode("latin-1"))
+    )
 
 
 def _query(planned: Removal, request: Request, kept: CredentialPlace | None) -> tuple[str, ...]:

@@ -237,4 +237,5 @@ def _guess(what: str) -> str:
 
 def _clean(text: str) -> str:
     text = text.replace(" (in container '')", "").replace("'", "`").strip()
-    return " ".join(text.split())[:300]
+    # SECURITY: the library quotes the source, whose control characters would move the reader's terminal.
+    return "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))[:300]

@@ -156,10 +156,13 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
         outcome, detail, allowed_by = "deny", detail or caller.detail, _NOTHING
     if isinstance(request, Request):
         request = request if _is_short(request) else _shortened(request)
+        if "_" in request.path or len(request.request_id) > redact.UUID_CHARS:
+            request = _masked(request)
         who = _NOTHING if caller.standing in _UNKNOWN else _identity_json(caller.identity)
         asked, request_id = _asked(request, fixed.headers), request.request_id
     else:
-        who, asked, request_id = _NOTHING, _sent(request), clean(request.request_id, redact.REQUEST_ID_MAX)
+        who, asked = _NOTHING, _sent(request)
+        request_id = clean(redact.masked(request.request_id), redact.REQUEST_ID_MAX)
     policy, rule_name = rule or _NO_RULE
     return Record(
         VERSION,
@@ -206,6 +209,13 @@ def _shortened(request: Request) -> Request:
         request_id=clean(request.request_id, redact.REQUEST_ID_MAX),
         trace_id=clean(request.trace_id, redact.TRACE_ID_MAX),
     )
+
+
+def _masked(request: Request) -> Request:
+    path, request_id = redact.masked(request.path), redact.masked(request.request_id)
+    if path is request.path and request_id is request.request_id:
+        return request
+    return request._replace(path=path, request_id=request_id)
 
 
 def _asked(request: Request, headers: tuple[str, ...]) -> RequestPart:

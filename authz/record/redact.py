@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from authz.model.errors import ConfigError
 from authz.model.identity import CredentialPlace, PlaceKind
-from authz.model.text import header_text
+from authz.model.text import header_text, percent_decode
 
 # Characters kept of each text; about what honest clients send, so that a line stays near 1 KiB.
 METHOD_MAX = 32
@@ -24,6 +24,11 @@ ADDRESS_MAX = 64
 HEADER_MAX = 256
 NAME_MAX = 256  # subjects, customers, scopes, labels: a token's issuer chooses them
 ITEMS_MAX = 32  # scopes, labels, headers of one record
+
+_FORM = re.compile(r"([0-9A-Za-z]{12}_)[0-9A-Za-z]{20,}")  # key id, then at least half of a secret
+_FORM_MIN = 32  # characters; nothing shorter has that form
+UUID_CHARS = 36  # what nearly every request id is
+_ESCAPE_DEPTH = 3  # how often a text is decoded to find one
 
 _WORST_ESCAPE = 6  # one character may take six bytes of JSON: \u0000
 
@@ -62,23 +67,39 @@ def _tokens(prefix: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"(%b[0-9A-Za-z]{12}_)[0-9A-Za-z]+" % re.escape(prefix))
 
 
+def masked(text: str) -> str:
+    """Return a text in which nothing of the form of an API token is left, whatever its brand; key ids stay.
+
+    SECURITY: a key whose brand was mistyped or cut off, or that stands there in escapes, is somebody's secret
+    still. What hides one in escapes is returned decoded: the spelling matters less.
+    """
+    if "_" in text and len(text) > _FORM_MIN:
+        text = _FORM.sub(r"\1***", text)
+    plain = text
+    for _ in range(_ESCAPE_DEPTH if "%" in text else 0):
+        plain = percent_decode(plain)
+        if _FORM.search(plain):
+            return _FORM.sub(r"\1***", plain)
+    return text
+
+
 def clean_path(raw: str) -> str:
     """Return a path as sent without query, fragment and userinfo, shortened."""
     path = _QUERY.split(raw[: 8 * PATH_MAX], maxsplit=1)[0]
     if path.startswith("/") and not path.startswith("//"):
-        return clean(path, PATH_MAX)
-    return clean(_USERINFO.sub("", path), PATH_MAX)  # absolute form: may hold user:password@
+        return clean(masked(path), PATH_MAX)
+    return clean(masked(_USERINFO.sub("", path)), PATH_MAX)  # absolute form: may hold user:password@
 
 
 def clean_authority(raw: str) -> str:
     """Return a host as sent without userinfo, path and query, shortened."""
     host = _QUERY.split(raw[: 8 * PATH_MAX], maxsplit=1)[0]
-    return clean(host.rpartition("@")[2], HOST_MAX)
+    return clean(masked(host.rpartition("@")[2]), HOST_MAX)
 
 
 def clean_word(raw: str, bound: int) -> str:
     """Return a word as sent (a method, a protocol) without the query that a broken request may put there."""
-    return clean(_QUERY.split(raw[: 8 * PATH_MAX], maxsplit=1)[0], bound)
+    return clean(masked(_QUERY.split(raw[: 8 * PATH_MAX], maxsplit=1)[0]), bound)
 
 
 def is_credential_name(name: str) -> bool:
@@ -118,7 +139,7 @@ def header_values(headers: Mapping[str, bytes], names: tuple[str, ...]) -> dict[
 
 
 def _value(raw: bytes) -> str:
-    return clean(_QUERY.split(header_text(raw[: 8 * PATH_MAX]), maxsplit=1)[0], HEADER_MAX)
+    return clean(masked(_QUERY.split(header_text(raw[: 8 * PATH_MAX]), maxsplit=1)[0]), HEADER_MAX)
 
 
 def _spelled(name: str) -> str:

@@ -258,9 +258,14 @@ def test_a_cookie_is_read_strictly(text: str, value: str) -> None:
         "a=b,session=a",
         "session=a,b=c",
         "session=a; b=c,d",
+        "a=b session=a",
+        "a=b\tsession=a",
+        "a=b\x0bsession =a",
+        "session=a session=b",
+        "\x0csession=a",
     ],
 )
-def test_a_cookie_twice_or_beside_a_comma_is_ambiguous(text: str) -> None:
+def test_a_cookie_twice_or_beside_a_comma_or_behind_white_space_is_ambiguous(text: str) -> None:
     assert sight(COOKIE, {"cookie": text}) is Absence.AMBIGUOUS
 
 
@@ -270,7 +275,10 @@ def test_a_second_cookie_line_is_ambiguous_if_ours_is_in_either() -> None:
     assert sight(COOKIE, {"cookie": "a=b,c=d"}, repeated=repeated) is Absence.NONE
 
 
-@pytest.mark.parametrize("text", ["", "a=session", "sessions=1", "Session=1", "xsession=1", "a=b,c=d"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "a=session", "sessions=1", "Session=1", "xsession=1", "a=b,c=d", "a=my session", "a=b sessions=1"],
+)
 def test_other_cookies_are_none_of_ours(text: str) -> None:
     assert sight(COOKIE, {"cookie": text}) is Absence.NONE
 

@@ -84,6 +84,8 @@ def test_a_header_with_another_scheme_reaches_the_upstream(text: str) -> None:
         ("a=session; session=x", "a=session"),
         ("a=\u00e9; session=x", "a=\u00e9"),
         (b"a=\xff; b=c; session=x", "b=c"),
+        ("a=b session=x; c=d", "c=d"),
+        ("a=b; c=d\x0bsession =x", "a=b"),
     ],
 )
 def test_our_cookies_are_taken_out_of_the_others(text: str | bytes, left: str) -> None:

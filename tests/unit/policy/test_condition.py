@@ -315,3 +315,10 @@ def test_a_claim_that_is_no_number_is_an_error(claim: object) -> None:
 @pytest.mark.parametrize("source", ["'1'", "true", "request.time", "duration('1s')", "[1]"])
 def test_what_is_no_number_by_type_is_refused(source: str) -> None:
     assert "it must be a number" in fault(source, "number")
+
+
+@pytest.mark.parametrize("character", ["\x01", "\x1b", "\x7f", "\x9b", "\u202e"])
+def test_a_fault_quotes_no_character_that_moves_a_terminal(character: str) -> None:
+    with pytest.raises(ExpressionFault) as raised:
+        Compiler().condition(f"size({character}) == 1")
+    assert str(raised.value).isprintable()

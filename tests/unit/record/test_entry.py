@@ -274,3 +274,38 @@ def test_a_token_that_a_client_wrote_elsewhere_is_in_no_record(cut: int) -> None
     assert record(told)["request"]["path"] == "/api/ak_live_k7Qm2VxP0aZs_***/x"
     broken = Unreadable(Detail.PATH_AMBIGUOUS, method=token, host=token, path=f"//{token}", request_id=token)
     assert b"SSS" not in encode(unreadable(broken), fixed, 1)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "k_live_k7Qm2VxP0aZs_" + "S" * 49,
+        "ak-live-k7Qm2VxP0aZs_" + "S" * 43,
+        "k7Qm2VxP0aZs_" + "S" * 30,
+    ],
+)
+def test_a_token_with_a_mistyped_brand_is_in_no_record(token: str) -> None:
+    asked = request(path=f"/api/{token}/x")._replace(request_id=f"a {token}")
+    told = encode(allowed(asked), FIXED, 1)
+    assert b"SSS" not in told
+    assert record(told)["request"]["path"].endswith("k7Qm2VxP0aZs_***/x")
+
+
+@pytest.mark.parametrize("underscore", ["%5F", "%5f", "%255F", "%25255F"])
+def test_a_token_in_escapes_is_in_no_record(underscore: str) -> None:
+    token = f"ak_live_k7Qm2VxP0aZs{underscore}" + "%53" * 43
+    for broken in (
+        Unreadable(Detail.PATH_AMBIGUOUS, path=f"/api/{token}"),
+        Unreadable(Detail.HOST_INVALID, host=token),
+        Unreadable(Detail.METHOD_INVALID, method=token, protocol=token, request_id=token),
+    ):
+        told = encode(unreadable(broken), FIXED, 1)
+        assert b"SSS" not in told
+        assert b"%53%53" not in told
+
+
+@pytest.mark.parametrize(
+    "path", ["/a_b/c", "/blobs/" + "0123456789abcdef" * 4, "/my_very_long_snake_case_name/x"]
+)
+def test_paths_that_hold_no_token_are_recorded_as_they_are(path: str) -> None:
+    assert record(encode(allowed(request(path=path)), FIXED, 1))["request"]["path"] == path
