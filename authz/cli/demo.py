@@ -76,7 +76,7 @@ def _play(directory: Path, progress: Console, *, keep: bool) -> bool:
     pepper = new_pepper()
     with progress.status("making keys") as status:
         tokens = make_keys(steps.KEYS, pepper, directory / "keys")
-        scene = Scene(directory, (_POLICIES, directory / "keys"), pepper)
+        scene = Scene(directory, (_POLICIES, directory / "keys"), pepper, steps.HOSTS)
         status.update("starting the application, the sidecar and Envoy")
         with staged(scene) as stage:
             outcomes = _walk(stage, tokens, status.update)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 import yaml
 
 from authz.model.address import Address, UnixAddress
@@ -57,14 +59,15 @@ def written(choices: EnvoyChoices) -> str:
 
 
 def _heading(choices: EnvoyChoices) -> str:
-    """Say which sidecar belongs to this Envoy: both have to count proxies alike."""
+    """Say which sidecar belongs to this Envoy: both have to serve the same hosts and count proxies alike."""
+    hosts = "".join(f" --hosts {quote(host)}" for host in choices.hosts)
     hops = f" --trusted-hops {choices.trusted_hops}" if choices.trusted_hops else ""
     appended = ", with the setting `xff_appended: true`" if choices.edge and choices.trusted_hops else ""
     near = next((where for where in choices.authz if _can_listen(where)), None)
     listen = f" --listen {near}" if near else ""
     return (
         "# Envoy with authz beside it. Written by `authz envoy config`: change its flags, not this file.\n"
-        f"# The sidecar: authz serve --policies DIR{listen}{hops}{appended}\n"
+        f"# The sidecar: authz serve --policies DIR{listen}{hosts}{hops}{appended}\n"
     ) + "".join(
         f"# It cannot listen at {far}: this version answers on Unix sockets and on loopback only.\n"
         for far in choices.authz

@@ -30,7 +30,7 @@ def outcomes() -> Iterator[list[tour.Outcome]]:
     pepper, directory = new_pepper(), short_directory()
     tokens = make_keys(steps.KEYS, pepper, directory / "keys")
     policies = (ROOT / "policies" / "examples" / "demo", directory / "keys")
-    with staged(Scene(directory, policies, pepper)) as stage:
+    with staged(Scene(directory, policies, pepper, steps.HOSTS)) as stage:
         yield list(tour.walk(stage, steps.steps(tokens)))
     shutil.rmtree(directory)
 

@@ -181,10 +181,10 @@ def test_the_access_log_tells_the_latency_of_the_check_and_no_query() -> None:
 
 
 def test_the_heading_names_the_sidecar_that_belongs_to_it() -> None:
-    heading = written(replace(PLAIN, edge=True, trusted_hops=1, hosts=("a.example",))).splitlines()[1]
-    assert heading == (
+    choices = replace(PLAIN, edge=True, trusted_hops=1, hosts=("*.a.example", "a.example"))
+    assert written(choices).splitlines()[1] == (
         "# The sidecar: authz serve --policies DIR --listen unix:/run/authz.sock"
-        " --trusted-hops 1, with the setting `xff_appended: true`"
+        " --hosts '*.a.example' --hosts a.example --trusted-hops 1, with the setting `xff_appended: true`"
     )
 
 
