@@ -178,6 +178,8 @@ class _Reader:
         if event.tag is not None:
             self._fault(event, f"a tag: remove `{shown(event.tag)}`")
         if event.anchor is not None:
+            if event.anchor in self._anchors:  # some readers refuse it, and people miss it
+                self._fault(event, f"the anchor `{shown(event.anchor)}` stands twice: name one otherwise")
             self._anchors[event.anchor] = value
         return value
 

@@ -25,8 +25,13 @@ HEADER_MAX = 256
 NAME_MAX = 256  # subjects, customers, scopes, labels: a token's issuer chooses them
 ITEMS_MAX = 32  # scopes, labels, headers of one record
 
-_FORM = re.compile(r"([0-9A-Za-z]{12}_)[0-9A-Za-z]{20,}")  # key id, then at least half of a secret
-_FORM_MIN = 32  # characters; nothing shorter has that form
+# Key id, then at least half of a secret; or as many letters and digits as a secret has, and not all of one
+# case: digests in hex, which have that length too, stay.
+_FORM = re.compile(
+    r"([0-9A-Za-z]{12}_)[0-9A-Za-z]{20,}"
+    r"|(?<![0-9A-Za-z])(?=[0-9A-Z]*[a-z])(?=[0-9a-z]*[A-Z])[0-9A-Za-z]{43,}"
+)
+FORM_MIN = 32  # characters; nothing shorter has one of these forms
 UUID_CHARS = 36  # what nearly every request id is
 _ESCAPE_DEPTH = 3  # how often a text is decoded to find one
 
@@ -68,13 +73,14 @@ def _tokens(prefix: bytes) -> re.Pattern[bytes]:
 
 
 def masked(text: str) -> str:
-    """Return a text in which nothing of the form of an API token is left, whatever its brand; key ids stay.
+    """Return a text in which nothing of the form of a token or of its secret is left; key ids stay.
 
     SECURITY: a key whose brand was mistyped or cut off, or that stands there in escapes, is somebody's secret
     still. What hides one in escapes is returned decoded: the spelling matters less.
     """
-    if "_" in text and len(text) > _FORM_MIN:
-        text = _FORM.sub(r"\1***", text)
+    if len(text) <= FORM_MIN:
+        return text
+    text = _FORM.sub(r"\1***", text)
     plain = text
     for _ in range(_ESCAPE_DEPTH if "%" in text else 0):
         plain = percent_decode(plain)

@@ -14,7 +14,6 @@ import atheris
 
 from tests.fuzz.target import corpus_of, load
 
-INPUT_TIMEOUT_S = 10  # one input: hundreds of times what the slowest takes
 MEMORY_MB = 1024
 
 
@@ -33,7 +32,7 @@ def main(name: str, directory: Path, seconds: str, runs: str = "-1") -> None:
         f"-max_total_time={seconds}",
         f"-runs={runs}",
         f"-max_len={target.max_bytes}",
-        f"-timeout={INPUT_TIMEOUT_S}",
+        f"-timeout={target.timeout_s}",
         f"-rss_limit_mb={MEMORY_MB}",
         f"-artifact_prefix={directory}/",
         "-print_final_stats=1",

@@ -22,6 +22,7 @@ class Target(NamedTuple):
     run: Callable[[bytes], None]
     max_bytes: int  # longer inputs would be slower and find no more
     words: tuple[bytes, ...] = ()  # what inputs are made of, where bytes alone would take for ever
+    timeout_s: int = 10  # one input: hundreds of times what the slowest takes
 
 
 def module_of(name: str) -> str:

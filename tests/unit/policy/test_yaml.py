@@ -86,6 +86,7 @@ def test_an_unquoted_word_means_what_the_core_schema_says(word: str, value: obje
         ("a: &x b\n*x : c", "f.yaml:2:1: a key must be a text: write it out"),
         ("&x a: b", "f.yaml:1:1: a key has no tag and no anchor: remove it"),
         ("a: *nowhere", "f.yaml:1:4: no anchor `nowhere` stands before this: write the value out"),
+        ("a: &x 1\nb: &x 2", "f.yaml:2:4: the anchor `x` stands twice: name one otherwise"),
         ("a: &x [*x]", "f.yaml:1:8: no anchor `x` stands before this: write the value out"),
         ("a: &x 1\n---\nb: *x", "f.yaml:3:4: no anchor `x` stands before this: write the value out"),
         ("a:\n  methods:\n  b: 1", "f.yaml:2:11: a value is missing: write one, or remove the line"),
