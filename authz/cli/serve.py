@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 
 from authz.config.log import configure
-from authz.config.settings import load
+from authz.config.settings import Settings, load
 
 _EPILOG = """Examples:
 
@@ -87,15 +87,37 @@ def command(
     }
     settings = load(flags, os.environb, config)
     configure(settings.log.log_level)
-    # Only now: the settings may refuse, and what serves is the larger half of the imports.
-    from authz.wiring.sidecar import Sidecar, require_supported
+    running = _running(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: running.stop())
+    signal.signal(signal.SIGHUP, lambda *_: running.reopen())
+    running.run()
+
+
+class _Running(Protocol):
+    """What serves: one process, or several under a supervisor."""
+
+    def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def reopen(self) -> None: ...
+
+
+def _running(settings: Settings) -> _Running:
+    # Only now: the settings may refuse, what serves is the larger half of the imports, and a supervisor
+    # needs little of it.
+    from authz.wiring.supported import require_supported
 
     require_supported(settings)
-    sidecar = Sidecar(settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sidecar.stop())
-    signal.signal(signal.SIGHUP, lambda *_: sidecar.reopen())
-    sidecar.run()
+    if settings.serve.workers > 1:
+        from authz.wiring.supervisor import Supervisor
+
+        return Supervisor(settings)
+    from authz.wiring.sidecar import Sidecar
+    from authz.wiring.watch import LastResort
+
+    return Sidecar(settings, on_tick=LastResort(settings.serve.stuck_after_s).arm)
 
 
 command.__doc__ = f"{command.__doc__}\n\n\b\n{_EPILOG}"

@@ -17,7 +17,7 @@ _hide_rich = "rich" not in sys.modules
 if _hide_rich:
     sys.modules["rich"] = None  # type: ignore[assignment]  # None makes the import fail, by the language's rule
 import structlog  # noqa: E402 - after the line above
-from structlog.typing import FilteringBoundLogger  # noqa: E402 - as before
+from structlog.typing import EventDict, FilteringBoundLogger  # noqa: E402 - as before
 
 if _hide_rich:
     del sys.modules["rich"]
@@ -48,16 +48,18 @@ class Stderr:
     debug = info = warning = error = critical = exception = msg
 
 
-def configure(level: str = "info", fd: int = _STDERR) -> None:
+def configure(level: str = "info", fd: int = _STDERR, worker: int | None = None) -> None:
     """Set up logging for this process.
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
         fd: where lines go.
+        worker: which of several processes this is: stands on every line.
     """
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *(() if worker is None else (_Naming(worker),)),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             structlog.processors.format_exc_info,
@@ -80,6 +82,19 @@ def correlated(**ids: str) -> Iterator[None]:
     """Put ids (a decision's, a reload's) on every line that is logged inside."""
     with structlog.contextvars.bound_contextvars(**ids):
         yield
+
+
+class _Naming:
+    """Puts the worker on every line."""
+
+    __slots__ = ("_worker",)
+
+    def __init__(self, worker: int) -> None:
+        self._worker = worker
+
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        event["worker"] = self._worker
+        return event
 
 
 def _to_json(event: dict[str, object], **_: object) -> str:

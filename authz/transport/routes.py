@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ class Readiness(NamedTuple):
     revision: str = ""
     why: str = ""  # one line; "" where ready
     rate_limits: bool = True  # False: RATE_LIMIT_ENABLED switched them off
+    workers: Mapping[str, str] = {}  # worker -> its revision, or what is the matter with it
 
 
 def problem(status: HTTPStatus, detail: str = "") -> Response:
@@ -56,6 +57,8 @@ def ready(state: Callable[[], Readiness]) -> Route:
         body |= {name: text for name, text in (("revision", now.revision), ("why", now.why)) if text}
         if not now.rate_limits:
             body["rate_limits"] = "off"
+        if now.workers:
+            body["workers"] = dict(now.workers)
         status = HTTPStatus.OK if now.ready else HTTPStatus.SERVICE_UNAVAILABLE
         return json_response(status, body)
 

@@ -93,8 +93,8 @@ class Loader:
             )
 
 
-def surroundings(settings: Settings, sidecar: str) -> Surroundings:
-    """Return what a snapshot takes from settings."""
+def surroundings(settings: Settings, sidecar: str, processes: int = 1) -> Surroundings:
+    """Return what a snapshot takes from settings; `processes` share its limits."""
     identity, request = settings.identity, settings.request
     return Surroundings(
         peppers=Peppers(
@@ -116,4 +116,5 @@ def surroundings(settings: Settings, sidecar: str) -> Surroundings:
         source_revision=settings.serve.source_revision,
         sidecar=sidecar,
         record_headers=settings.record.record_headers,
+        processes=processes,
     )

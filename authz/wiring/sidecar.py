@@ -22,18 +22,19 @@ from authz.limits.guard import Guard
 from authz.limits.memory import MemoryLimiter, NoLimiter
 from authz.model.address import Address
 from authz.record.keeper import Keeper
-from authz.record.metrics import Facts, Metrics, RecordFacts, SnapshotFacts
+from authz.record.metrics import Facts, Metrics, RecordFacts, Samples, SnapshotFacts
 from authz.record.queue import RecordQueue
 from authz.record.sinks import in_turns, open_sink
 from authz.record.tally import Tally
 from authz.response.refusal import Refuser
 from authz.transport.mint import Mint
-from authz.transport.native import NativeFront
+from authz.transport.front import Front
 from authz.transport.routes import Readiness
 from authz.transport.server import CheckServer
 from authz.transport.shield import Shield
 from authz.wiring.clock import SystemClock
 from authz.wiring.crashes import Crashes
+from authz.wiring.fronts import make_front, tls_facts
 from authz.wiring.loader import Loader, surroundings
 from authz.wiring.operations import operations
 from authz.wiring.shares import ALONE, Share
@@ -43,6 +44,7 @@ _log = get_logger("wiring")
 
 # How often a sidecar without a policy set looks whether there is one now.
 _RETRY_S = 1.0
+
 
 class Sidecar:
     """Everything that one process of `authz serve` runs.
@@ -73,18 +75,21 @@ class Sidecar:
         self._queue = RecordQueue(
             in_turns(open_sink(settings.record.record_sink), share.turn_fd),
             settings.record.record_queue,
-            share.of(settings.record.record_recent) if settings.serve.debug is not None else 0,  # who could ask?
+            share.of(settings.record.record_recent)
+            if settings.serve.debug is not None
+            else 0,  # who could ask?
         )
         self._next_seq = itertools.count(1).__next__
         self._tallies = [Tally(settings.record.rule_series) for _ in settings.serve.listen]
         self._crashes = Crashes(self._clock)
+        self._fronts: list[Front] = []
         self._servers = [
             self._server(address, tally)
             for address, tally in zip(settings.serve.listen, self._tallies, strict=True)
         ]
         self._progress = Progress(self._servers)
         self._watchdog = Watchdog(self.progress, settings.serve.stuck_after_s, on_tick)
-        self.metrics = Metrics(self._tallies, self._facts())
+        self._metrics = Metrics(self._tallies, self._facts())
         self._operations = operations(settings.serve, self) if share.alone else []
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
@@ -131,7 +136,11 @@ class Sidecar:
 
     def page(self) -> bytes:
         """See `Answers.page`."""
-        return self.metrics.render()
+        return self._metrics.render()
+
+    def numbers(self) -> Samples:
+        """Return what was counted, as it is now."""
+        return self._metrics.samples()
 
     def find(self, decision_id: str) -> bytes | None:
         """See `Answers.find`."""
@@ -193,7 +202,8 @@ class Sidecar:
 
     def _server(self, address: Address, tally: Tally) -> CheckServer:
         keeper = Keeper(self._queue, tally, self._next_seq)
-        front = NativeFront(address)
+        front = make_front(address, self._settings, self._serving)
+        self._fronts.append(front)
         shield = Shield(
             front,
             self.loader.current,
@@ -210,6 +220,9 @@ class Sidecar:
             front, shield, self._clock.ticks_us, drain_s=serve.drain_s, max_wait_s=serve.max_wait_ms / 1000
         )
 
+    def _serving(self) -> bool:
+        return self.loader.snapshot.ready and not self.draining
+
     def _facts(self) -> Facts:
         return Facts(
             snapshot=self._snapshot_facts,
@@ -219,6 +232,7 @@ class Sidecar:
                 {"memory": len(self._limiter)} if isinstance(self._limiter, MemoryLimiter) else {}
             ),
             stores=lambda: {"memory": True} if isinstance(self._limiter, MemoryLimiter) else {},
+            tls=lambda: tls_facts(self._fronts),
             rate_limits=self._settings.limits.rate_limit_enabled,
             version=__version__,
         )

@@ -1,0 +1,165 @@
+"""All workers together: what operators ask, answered by as many as can answer in time."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from threading import Condition
+
+from authz.config.log import get_logger
+from authz.config.settings import Settings
+from authz.record.ledger import Ledger
+from authz.record.metrics import Page, Sample, Samples
+from authz.transport.routes import Readiness
+from authz.wiring.link import Question, Report
+from authz.wiring.member import START_S, Member
+
+ANSWER_S = 0.5  # for all workers together: one that is stuck must not block a scrape
+_ALONE_S = 10.0  # without any worker, before the whole is unhealthy
+
+_log = get_logger("wiring")
+
+
+class Crew:
+    """The workers, and what is known of them.
+
+    Args:
+        wake: called when there may be something to look at.
+    """
+
+    def __init__(self, settings: Settings, wake: Callable[[], None]) -> None:
+        self._settings = settings
+        self._ledger = Ledger()
+        self._news = Condition()  # guards the ledger and the answers
+        self._answers: dict[int, dict[int, str]] = {}  # question -> worker -> line
+        self._numbers = itertools.count(1)
+        self._page = Page(self._samples)
+        self._turn_fd = _turn_file()
+        self._without_s = 0.0
+        self.draining = False
+        self.members = [
+            Member(index, settings, self._turn_fd, self._heard, self._ended, wake)
+            for index in range(settings.serve.workers)
+        ]
+
+    def look(self, now_s: float, elapsed_s: float) -> None:
+        """See how every worker is, and do what must be done."""
+        for member in self.members:
+            member.look(now_s, elapsed_s)
+        self._without_s = 0.0 if any(member.up for member in self.members) else self._without_s + elapsed_s
+        self._agree()
+
+    def ailment(self) -> str:
+        """See `Answers.ailment`."""
+        seen = any(member.seen for member in self.members)
+        if self.draining or self._without_s < (_ALONE_S if seen else START_S):
+            return ""
+        return "no worker answers checks: restart this sidecar and read its log"
+
+    def readiness(self) -> Readiness:
+        """See `Answers.readiness`. A worker that is away is not missed: Envoy asks the others."""
+        limits = self._settings.limits.rate_limit_enabled
+        states = {str(member.index): member.state for member in self.members}
+        revisions, why = self._standing()
+        revision = next(iter(revisions)) if len(revisions) == 1 else ""
+        return Readiness(not why, revision, why, limits, states)
+
+    def page(self) -> bytes:
+        """See `Answers.page`."""
+        self._ask()
+        return self._page.render()
+
+    def find(self, decision_id: str) -> bytes | None:
+        """See `Answers.find`."""
+        return next((line.encode() for line in self._ask(decision_id).values() if line), None)
+
+    def _standing(self) -> tuple[set[str], str]:
+        """Return the revisions that are served, and why checks cannot be answered as they should."""
+        up = [(member.index, said) for member in self.members if member.up and (said := member.said)]
+        revisions = {said.revision for _, said in up if said.ready}
+        unready = next((f"worker {index}: {said.why}" for index, said in up if not said.ready), "")
+        if self.draining:
+            return revisions, "draining"
+        if not up or not all(member.seen for member in self.members):
+            return revisions, "not every worker has started"
+        if len(revisions) > 1:
+            return revisions, f"workers have different policy sets: {', '.join(sorted(revisions))}"
+        return revisions, unready
+
+    def _agree(self) -> None:
+        """Have workers with an older set start anew, one at a time, once one found another when it did.
+
+        Documents are read when a worker starts; one that comes back must not judge otherwise than the rest.
+        """
+        said = [member.said for member in self.members if member.up]
+        if self.draining or len(said) < len(self.members) or not all(one and one.ready for one in said):
+            return
+        newest = max(self.members, key=lambda member: member.began_s)
+        for member in self.members:
+            if member.state != newest.state:
+                _log.warning(
+                    "a worker has an older policy set and is started anew",
+                    worker=member.index,
+                    revision=member.state,
+                    newest=newest.state,
+                )
+                member.leave("revision")
+                return
+
+    def _ask(self, find: str = "") -> Mapping[int, str]:
+        """Ask every worker, and wait for those that answer in time."""
+        number = next(self._numbers)
+        with self._news:
+            answers = self._answers[number] = {}
+        asked = [member for member in self.members if member.up and member.ask(Question(number, find))]
+        with self._news:
+            self._news.wait_for(lambda: len(answers) == len(asked) or any(answers.values()), ANSWER_S)
+            del self._answers[number]
+            return dict(answers)
+
+    def _heard(self, member: Member, report: Report) -> None:
+        with self._news:
+            self._ledger.take(str(member.index), report.changes)
+            if report.answers in self._answers:
+                self._answers[report.answers][member.index] = report.line
+                self._news.notify_all()
+
+    def _ended(self, member: Member) -> None:
+        with self._news:
+            self._ledger.ended(str(member.index))
+
+    def _samples(self) -> Samples:
+        with self._news:
+            samples = self._ledger.samples()
+        return {**samples, **self._of_workers()}
+
+    def _of_workers(self) -> dict[str, Sequence[Sample]]:
+        named = [((str(member.index),), member) for member in self.members]
+        return {
+            "authz_worker_up": [(name, float(member.up)) for name, member in named],
+            "authz_worker_restarts_total": [
+                ((*name, cause), count) for name, member in named for cause, count in member.restarts.items()
+            ],
+            "authz_worker_backoff_seconds": [(name, member.backoff_s) for name, member in named],
+            "authz_worker_revision_info": [
+                ((*name, said.revision), 1.0)
+                for name, member in named
+                if member.up and (said := member.said) and said.ready
+            ],
+            "authz_worker_resident_bytes": [
+                (name, size) for name, member in named if (size := member.resident_bytes) is not None
+            ],
+        }
+
+
+def _turn_file() -> int:
+    """Return a file for workers to take turns by, of one byte; it stands in no directory."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("authz-turns")
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.truncate(fd, 1)
+    return fd

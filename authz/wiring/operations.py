@@ -1,0 +1,56 @@
+"""The operators' door, over one process or over many: the same routes, whoever knows the answers."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Protocol
+
+from authz.config.rooms import ServeSettings
+from authz.record.metrics import CONTENT_TYPE
+from authz.transport.ops import OpsServer
+from authz.transport.routes import Readiness, Response, Route, health, metrics, problem, ready, records
+
+
+class Answers(Protocol):
+    """Who knows what operators ask."""
+
+    def ailment(self) -> str:
+        """Say why this must be started anew; "" where it is well."""
+        ...
+
+    def readiness(self) -> Readiness:
+        """Say whether checks can be answered."""
+        ...
+
+    def page(self) -> bytes:
+        """Return what Prometheus scrapes."""
+        ...
+
+    def find(self, decision_id: str) -> bytes | None:
+        """Return the record of a recent decision."""
+        ...
+
+
+def operations(serve: ServeSettings, answers: Answers) -> list[OpsServer]:
+    """Return the servers at `--ops` and `--debug`, not started yet."""
+    servers = []
+    if serve.ops is not None:
+        routes: dict[str, Route] = {
+            "/health": _health(answers),
+            "/ready": ready(answers.readiness),
+            "/metrics": metrics(answers.page, CONTENT_TYPE),
+        }
+        servers.append(OpsServer(str(serve.ops), routes))
+    if serve.debug is not None:
+        servers.append(OpsServer(str(serve.debug), {"/logs/": records(answers.find)}))
+    return servers
+
+
+def _health(answers: Answers) -> Route:
+    alive = health()
+
+    def route(rest: str) -> Response:
+        why = answers.ailment()
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, why) if why else alive(rest)
+
+    return route
