@@ -1,6 +1,6 @@
 """One check, from the bytes that Envoy sent to the bytes that it gets back: the page to read first.
 
-    read -> guard -> candidates -> resolve -> evaluate -> spend -> reply
+    read -> guard -> candidates -> resolve -> evaluate -> spend -> reply -> (it has left) -> shadow
 
 This is the only file that knows the order of the rooms. It decides nothing itself, reads no clock and
 writes nothing; whoever calls it brings the time and takes the answers.
@@ -14,16 +14,18 @@ from typing import NamedTuple, assert_never
 from authz.identity.removal import strip
 from authz.identity.resolve import resolve
 from authz.limits.guard import Guard
-from authz.limits.store import Limiter
+from authz.limits.store import Spender
 from authz.model.decision import Allow, Decision, Deny, Grant
 from authz.model.identity import NOBODY, Caller
 from authz.model.limit import Spend, Spent
 from authz.model.reason import Detail, Reason
 from authz.model.request import Request, Unreadable
+from authz.model.shadow import Review
 from authz.model.site import Site
 from authz.policy.evaluate import evaluate
 from authz.policy.index import HostView
 from authz.policy.rule import Candidate
+from authz.policy.shadow import Judged
 from authz.request.host import canonical_host
 from authz.request.read import read
 from authz.response import message
@@ -81,7 +83,7 @@ Finish = Callable[[Sequence[Check]], None]
 
 
 def answer(
-    batch: Sequence[Call], snapshot: Snapshot, limiter: Limiter, guard: Guard, finish: Finish, now_us: int
+    batch: Sequence[Call], snapshot: Snapshot, limiter: Spender, guard: Guard, finish: Finish, now_us: int
 ) -> None:
     """Judge every call of a batch and hand each to `finish` once: at once, or when its tokens are spent.
 
@@ -134,8 +136,7 @@ def _decide(check: Check, request: Request | Unreadable, snapshot: Snapshot, now
         return
     check.view = view = snapshot.index.view(request.host)
     if request.structural:
-        structural = request._replace(path=request.structural, segments=_segments(request.structural))
-        verdict = _permit(check, structural, view, snapshot, now_us)
+        verdict = _permit(check, _structural(request), view, snapshot, now_us)
         if not isinstance(verdict, Grant):
             check.decision = verdict
             return
@@ -165,8 +166,10 @@ def _named(candidates: Sequence[Candidate]) -> frozenset[str]:
     return named
 
 
-def _segments(path: str) -> tuple[str, ...]:
-    return tuple(path[1:].split("/")) if path != "/" else ()
+def _structural(request: Request) -> Request:
+    """Return a request as the other reading of its path has it."""
+    path = request.structural
+    return request._replace(path=path, segments=tuple(path[1:].split("/")) if path != "/" else ())
 
 
 class Reply(NamedTuple):
@@ -215,3 +218,17 @@ def _allow(allow: Allow, request: Request, caller: Caller, view: HostView, snaps
             headers + stripped.set_headers, stripped.headers + request.strays, stripped.query
         )
     return message.cached_allow(headers, stripped.headers)
+
+
+def review(check: Check, snapshot: Snapshot) -> Review | None:
+    """Ask the documents in shadow about a check whose reply has left; changes nothing and spends nothing."""
+    request, shadow = check.request, snapshot.shadow
+    if shadow is None or check.view is None or not isinstance(request, Request):
+        return None
+    view = check.view
+    readings = (request, _structural(request)) if request.structural else (request,)
+
+    def enforced() -> list[Candidate]:
+        return snapshot.index.candidates(view, request)
+
+    return shadow.review(Judged(readings, check.caller, check.decision, check.named, enforced))

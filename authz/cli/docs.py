@@ -184,6 +184,8 @@ def _records() -> str:
         "record holds a credential, a cookie or a query string. When the queue is full the newest records\n"
         "are dropped and counted (`authz_records_total`); `seq` shows the gap.",
         _fields(entry.Record),
+        "## Each of `shadow`",
+        _fields(entry.ShadowPart),
         "## `identity`",
         _fields(entry.IdentityPart),
         "## `request`",
@@ -194,10 +196,11 @@ def _records() -> str:
 
 
 # What the encoder is handed as ready JSON has no type of its own there.
-_READY_JSON = {"allowed_by": "list of text", "identity": "object"}
+_READY_JSON = {"allowed_by": "list of text", "identity": "object", "shadow": "list of objects"}
 _TYPES = {
     msgspec.inspect.StrType: "text",
     msgspec.inspect.IntType: "number",
+    msgspec.inspect.BoolType: "true or absent",
     msgspec.inspect.ListType: "list of objects",
     msgspec.inspect.VarTupleType: "list of text",
     msgspec.inspect.DictType: "object of text",

@@ -8,6 +8,7 @@ from authz.model.identity import Caller
 from authz.model.limit import Spend, Spent
 from authz.model.reason import Detail, Reason
 from authz.model.request import Request, Unreadable
+from authz.model.shadow import Shade
 
 
 class RuleName(NamedTuple):
@@ -57,3 +58,4 @@ class Answered(NamedTuple):
     status: int  # HTTP status that the client sees; 302 for a redirect; 200 for an allow
     duration_us: int  # from taking the call to handing over the reply
     count: int = 1  # checks that were refused alike, unread, by one decision: see `shield.py`
+    shadow: tuple[Shade, ...] = ()  # what documents in shadow would have said

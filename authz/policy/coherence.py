@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from authz.model.identity import CredentialPlace
 from authz.policy.host import parse_host
 from authz.policy.kind_identity import ApiKeySpec, CredentialIn, IdentityProviderSpec, JwtProvider
-from authz.policy.kind_limit import LimitSpec
 from authz.policy.kind_policy import PolicySpec, Rule
 from authz.policy.kind_site import SiteSpec
 from authz.policy.kind_test import PolicyTestSpec
@@ -36,8 +35,6 @@ def flaws_in(name: str, spec: Model) -> Iterator[Flaw]:
             yield from _provider(name, spec)
         case ApiKeySpec():
             yield from _key(spec)
-        case LimitSpec():
-            yield from _mode(spec.mode)
         case PolicyTestSpec():
             yield from _test(spec)
 
@@ -51,13 +48,7 @@ def repeated(names: Iterable[str]) -> Iterator[tuple[int, str]]:
         seen.add(name)
 
 
-def _mode(mode: str) -> Iterator[Flaw]:
-    if mode == "shadow":
-        yield Flaw(("spec", "mode"), "`mode: shadow` is not supported yet: remove the line, or the document")
-
-
 def _policy(spec: PolicySpec) -> Iterator[Flaw]:
-    yield from _mode(spec.mode)
     for index, name in repeated(rule.name for rule in spec.rules):
         yield Flaw(("spec", "rules", index, "name"), f"two rules are named `{name}`: rename one")
     hosts = frozenset(parse_host(text).capture for text in spec.hosts) - {""}

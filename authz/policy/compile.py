@@ -29,6 +29,7 @@ from authz.policy.kind_site import SiteSpec
 from authz.policy.loaded import Document, Loaded
 from authz.policy.path import PathPattern, parse_path
 from authz.policy.rule import LimitRule, Network, PeerPattern, Rule, Tier
+from authz.policy.shadow import Shadow
 from authz.policy.sites import SiteIndex
 
 _EVERY_PATH = (PathPattern((), (), rest=True),)
@@ -48,7 +49,8 @@ class Ruleset:
 
     index: Index = field(default_factory=Index)
     sites: SiteIndex = field(default_factory=SiteIndex)
-    settable: frozenset[str] = frozenset()  # headers that some policy sets
+    shadow: Shadow | None = None  # documents in `mode: shadow`; None where there are none
+    settable: frozenset[str] = frozenset()  # headers that some enforcing policy sets
     names: set[str] = field(default_factory=set)  # variables that some expression names
     faults: list[PolicyError] = field(default_factory=list)
     warnings: list[PolicyError] = field(default_factory=list)
@@ -72,9 +74,12 @@ class _Set:
         self._processes = processes
         self._result = Ruleset()
         self._limits: Mapping[str, LimitRule] = {}
+        self._tried = {document.name for document in loaded.limits if document.spec.mode == "shadow"}
+        self._shadow = Shadow()
 
     def compile(self) -> Ruleset:
         result = self._result
+        enforcing = [document for document in self._loaded.policies if document.spec.mode == "enforce"]
         self._limits = {document.name: self._limit(document) for document in self._loaded.limits}
         orders = _orders(self._loaded)
         for document in self._loaded.policies:
@@ -84,8 +89,12 @@ class _Set:
             for host in site.spec.hosts:
                 result.sites.add(parse_host(host), compiled)
         result.index.seal()
-        result.settable = frozenset(chain.from_iterable(_headers(one) for one in self._loaded.policies))
-        result.faults += disagreements(self._loaded.policies)
+        if self._tried or len(enforcing) < len(self._loaded.policies):
+            self._shadow.seal()
+            result.shadow = self._shadow
+        # A policy in shadow sets no header: it owns none, and agrees with everybody.
+        result.settable = frozenset(chain.from_iterable(map(_headers, enforcing)))
+        result.faults += disagreements(enforcing)
         return result
 
     def _policy(self, document: Document[PolicySpec], orders: Mapping[RuleName, int]) -> None:
@@ -93,18 +102,19 @@ class _Set:
         hosts = [parse_host(host) for host in spec.hosts]
         headers = self._on_allow(document)
         named: set[str] = set()
+        enforcing = spec.mode == "enforce"
+        index = self._result.index if enforcing else self._shadow.policies
         for number, rule in enumerate(spec.rules):
             providers = frozenset(rule.identity or ()) - _SPECIAL_IDENTITIES
             named |= providers
             compiled = self._rule(document, number, rule, providers, headers, orders)
             for host in hosts:
-                self._place(compiled, host, rule)
-        for host in hosts:
-            self._result.index.name_providers(host, named)
-
-    def _place(self, compiled: Rule, host: HostPattern, rule: RuleSpec) -> None:
-        paths = _grpc_paths(rule.grpc) if rule.grpc else map(parse_path, rule.paths or ())
-        self._result.index.add(compiled, host, paths if rule.grpc or rule.paths else _EVERY_PATH)
+                _place(index, compiled, host, rule)
+                if enforcing and compiled.shadow_limits:
+                    _place(self._shadow.limited, compiled, host, rule)
+        if enforcing:
+            for host in hosts:
+                index.name_providers(host, named)
 
     def _rule(
         self,
@@ -122,8 +132,10 @@ class _Set:
             when = self._try(document, ("spec", "rules", number, "when"), self._compiler.condition, rule.when)
         if when is not None and not allow:
             self._warn_of_deny(document, number, when)
-        limits = tuple(self._limits[name] for name in rule.limits or () if name in self._limits)
-        asked = tuple(_asked(headers, limits))
+        limits = [self._limits[name] for name in rule.limits or () if name in self._limits]
+        spent = tuple(limit for limit in limits if limit.name not in self._tried)
+        tried = tuple(limit for limit in limits if limit.name in self._tried)
+        asked = tuple(_asked(headers, spent))
         return Rule(
             name=RuleName(document.name, rule.name),
             order=orders[RuleName(document.name, rule.name)],
@@ -137,11 +149,15 @@ class _Set:
             peers=tuple(map(_peer, rule.peers or ())),
             networks=tuple(map(network, rule.addresses or ())),
             upgrade=frozenset(rule.upgrade or ()),
-            limits=limits,
+            limits=spent,
+            shadow_limits=tried,
             headers=headers if allow else (),
             when_of_identity=when is not None and _of_identity(when),
             grant_of_identity=all(map(_of_identity, asked)),
-            params=any(one is not None and "params" in one.inspection.names for one in (*asked, when)),
+            params=any(
+                one is not None and "params" in one.inspection.names
+                for one in (*asked, *_asked((), tried), when)
+            ),
         )
 
     def _warn_of_deny(self, document: Document[PolicySpec], number: int, when: Condition) -> None:
@@ -246,6 +262,11 @@ def _headers(document: Document[PolicySpec]) -> dict[str, str]:
 
 def _of_identity(expression: Condition | Expression) -> bool:
     return all(name.startswith("identity.") for name in expression.inspection.names)
+
+
+def _place(index: Index, compiled: Rule, host: HostPattern, rule: RuleSpec) -> None:
+    paths = _grpc_paths(rule.grpc) if rule.grpc else map(parse_path, rule.paths or ())
+    index.add(compiled, host, paths if rule.grpc or rule.paths else _EVERY_PATH)
 
 
 def _asked(

@@ -70,16 +70,36 @@ def evaluate(
     if refusal is not None:
         return refusal
     if not granted:
-        return _not_allowed(candidates, caller, failed=failed)
+        return _not_allowed(candidates, caller, failed=failed is not None)
     return _grant(granted, request, identity, memos)
+
+
+def alone(candidates: Sequence[Candidate], request: Request, caller: Caller, memos: Memos) -> Grant | Deny:
+    """Return what some rules say by themselves, whatever others have decided: for policies in shadow.
+
+    Returns:
+        A Grant; a refusal by a deny rule, or by what an allowing rule asks for; or `not_permitted`, with the
+        allow rule whose condition failed, if one did.
+    """
+    identity = caller.identity
+    refusal = _denying(candidates, request, identity, memos)
+    if refusal is not None:
+        return refusal
+    bad = caller.standing in _BAD_CREDENTIAL
+    granted, failed = _allowing(candidates, request, identity, memos, anyone_only=bad)
+    if granted:
+        return _grant(granted, request, identity, memos)
+    if failed is not None:
+        return Deny(Reason.NOT_PERMITTED, Detail.RULE_ERROR, failed.rule.name)
+    return Deny(Reason.NOT_PERMITTED)
 
 
 def _allowing(
     candidates: Sequence[Candidate], request: Request, identity: Identity, memos: Memos, *, anyone_only: bool
-) -> tuple[list[Candidate], bool]:
-    """Return the allow rules that hold, by name, each once; and whether a condition failed."""
+) -> tuple[list[Candidate], Candidate | None]:
+    """Return the allow rules that hold, by name, each once; and the first whose condition failed."""
     granted: dict[int, Candidate] = {}
-    failed = False
+    failed: Candidate | None = None
     for candidate in candidates:
         rule = candidate.rule
         if not rule.allow or (anyone_only and not rule.anyone) or rule.order in granted:
@@ -88,8 +108,8 @@ def _allowing(
             truth = _holds(candidate, request, identity, memos)
             if truth is Truth.YES:
                 granted[rule.order] = candidate
-            elif truth is Truth.FAILED:
-                failed = True
+            elif truth is Truth.FAILED and (failed is None or rule.order < failed.rule.order):
+                failed = candidate
     if len(granted) < 2:
         return list(granted.values()), failed
     return [granted[order] for order in sorted(granted)], failed
@@ -165,7 +185,7 @@ def _new_grant(granted: list[Candidate], request: Request, identity: Identity) -
             return Deny(Reason.RULE_ERROR, Detail.RULE_ERROR, rule.name)
         for limit in rule.limits:
             if limit.name not in spends:
-                spend = _spend(limit, facts)
+                spend = spend_of(limit, facts)
                 if isinstance(spend, Detail):
                     return Deny(Reason.RULE_ERROR, spend, rule.name)
                 spends[limit.name] = spend
@@ -182,7 +202,7 @@ def _settable(value: str) -> bool:
     return not value or (len(value) <= _HEADER_VALUE_MAX and _HEADER_VALUE.fullmatch(value) is not None)
 
 
-def _spend(limit: LimitRule, facts: Facts) -> Spend | Detail:
+def spend_of(limit: LimitRule, facts: Facts) -> Spend | Detail:
     """Name the bucket of one limit for one check, its rate and the cost; a Detail says why it cannot be."""
     try:
         values = [_bounded(part.text(facts)) for part in limit.per]

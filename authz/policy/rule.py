@@ -69,6 +69,8 @@ class Rule:
         providers: names of providers that its identities may come from.
         anonymous: fits a caller who presented nothing.
         anyone: does not look at the identity (of a deny rule: it names none).
+        limits: those in `mode: enforce`.
+        shadow_limits: those in `mode: shadow`.
         headers: what its policy sets for the upstream where this rule allows.
         when_of_identity: the condition reads nothing but the identity.
         grant_of_identity: headers, buckets and costs read nothing but the identity.
@@ -88,6 +90,7 @@ class Rule:
     networks: tuple[Network, ...] = ()
     upgrade: frozenset[str] = frozenset()
     limits: tuple[LimitRule, ...] = ()
+    shadow_limits: tuple[LimitRule, ...] = ()
     headers: tuple[tuple[str, Expression], ...] = ()
     when_of_identity: bool = False
     grant_of_identity: bool = False

@@ -18,6 +18,7 @@ from authz.model.decision import Allow, Answered, RuleName
 from authz.model.identity import Identity, Standing
 from authz.model.reason import Detail, Reason
 from authz.model.request import Request, Unreadable
+from authz.model.shadow import Shade
 from authz.record import redact
 from authz.record.redact import clean
 
@@ -28,6 +29,7 @@ _to_json = msgspec.json.Encoder().encode
 # Identities are made once per key, at load; so is their JSON. A token's identity only passes through here.
 _IDENTITIES_MAX = 8192  # about 300 bytes each
 _RULES_MAX = 4096
+_SHADES_MAX = 16  # lines of `shadow` in a record: about 1.5 KiB
 _NOTHING = Raw()  # omitted: it is the default of its fields
 _NO_RULE = RuleName("", "")
 _UNKNOWN = (Standing.INVALID, Standing.AMBIGUOUS)  # somebody, but nobody knows who
@@ -90,6 +92,30 @@ class LimitPart(Struct, omit_defaults=True, frozen=True, gc=False):
     retry_ms: Annotated[int, Meta(description="until it has room; 0: it had; absent: it never will")] = -1
 
 
+class ShadowPart(Struct, omit_defaults=True, frozen=True, gc=False):
+    """What one document in `mode: shadow` would have done; it changed nothing."""
+
+    policy: Annotated[str, Meta(description="the policy; of a limit: the policy in shadow that names it")] = (
+        ""
+    )
+    rule: Annotated[str, Meta(description="the rule that would have decided, or that kept it open")] = ""
+    limit: Annotated[str, Meta(description="the Limit, whose bucket in shadow was asked")] = ""
+    outcome: Annotated[
+        str,
+        Meta(
+            description="`allow`, `deny`, `none` (no rule would decide), `error` (an expression failed),"
+            " `undecidable` (it takes a credential that was not read), `crashed` (a bug of ours)"
+        ),
+    ] = ""
+    changes: Annotated[
+        bool, Meta(description="true: enforced, this document would have turned the outcome around")
+    ] = False
+    detail: Annotated[str, Meta(description="why an expression failed: see reasons.md")] = ""
+    remaining: Annotated[int, Meta(description="of a limit: whole tokens left")] = -1
+    retry_ms: Annotated[int, Meta(description="of a limit: until it has room; absent: it never will")] = -1
+    store: Annotated[str, Meta(description="of a limit: `memory`, `redis`, `outage` or `off`")] = ""
+
+
 class Record(Struct, omit_defaults=True, frozen=True, gc=False):
     """One decision. The order here is the order in the line.
 
@@ -113,6 +139,10 @@ class Record(Struct, omit_defaults=True, frozen=True, gc=False):
     policy: Annotated[str, Meta(description="policy of the deciding rule")] = ""
     rule: Annotated[str, Meta(description="the deciding rule; of several that allow, the first by name")] = ""
     allowed_by: Annotated[Raw, Meta(description="every allowing rule, as `policy/rule`")] = _NOTHING
+    shadow: Annotated[
+        Raw, Meta(description="what documents in `mode: shadow` would have done; at most 16")
+    ] = _NOTHING
+    shadow_omitted: Annotated[int, Meta(description="how many more there were; they are counted")] = 0
     identity: Annotated[Raw, Meta(description="who asked; absent unless proven or anonymous")] = _NOTHING
     request: Annotated[RequestPart | None, Meta(description="what was asked")] = None
     limits: Annotated[list[LimitPart], Meta(description="limits that were asked")] = []
@@ -144,7 +174,7 @@ def _sound(answered: Answered) -> Answered:
 
 
 def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
-    decision_id, time_us, request, caller, decision, status, duration_us, count = answered
+    decision_id, time_us, request, caller, decision, status, duration_us, count, shadow = answered
     detail: Detail | None
     rule: RuleName | None
     if isinstance(decision, Allow):
@@ -156,7 +186,7 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
         outcome, detail, allowed_by = "deny", detail or caller.detail, _NOTHING
     if isinstance(request, Request):
         request = request if _is_short(request) else _shortened(request)
-        if "_" in request.path or len(request.request_id) > redact.UUID_CHARS:
+        if _is_suspect(request):
             request = _masked(request)
         who = _NOTHING if caller.standing in _UNKNOWN else _identity_json(caller.identity)
         asked, request_id = _asked(request, fixed.headers), request.request_id
@@ -181,6 +211,8 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
         policy,
         rule_name,
         allowed_by,
+        _shadow_json(shadow) if shadow else _NOTHING,
+        max(0, len(shadow) - _SHADES_MAX),
         who,
         asked,
         [LimitPart(spent.limit, spent.remaining, spent.store, spent.retry_ms) for spent in decision.spent],
@@ -211,11 +243,22 @@ def _shortened(request: Request) -> Request:
     )
 
 
+def _is_suspect(request: Request) -> bool:
+    """Whether a secret may stand where clients write: the look itself costs 5 us, and few need it."""
+    return (
+        (len(request.path) > redact.FORM_MIN and max(map(len, request.segments)) > redact.FORM_MIN)
+        or len(request.request_id) > redact.FORM_MIN
+        or "_" in request.host
+    )
+
+
 def _masked(request: Request) -> Request:
-    path, request_id = redact.masked(request.path), redact.masked(request.request_id)
-    if path is request.path and request_id is request.request_id:
+    """A client wrote these, and some write their key there."""
+    path, host = redact.masked(request.path), redact.masked(request.host)
+    request_id = redact.masked(request.request_id)
+    if path is request.path and host is request.host and request_id is request.request_id:
         return request
-    return request._replace(path=path, request_id=request_id)
+    return request._replace(path=path, host=host, request_id=request_id)
 
 
 def _asked(request: Request, headers: tuple[str, ...]) -> RequestPart:
@@ -263,6 +306,20 @@ def _name(text: str) -> str:
 @lru_cache(_RULES_MAX)
 def _rules_json(rules: tuple[RuleName, ...]) -> Raw:
     return Raw(_to_json([f"{name.policy}/{name.rule}" for name in rules]))
+
+
+def _shadow_json(shades: tuple[Shade, ...]) -> Raw:
+    """Of too many, those that would have changed the outcome stay."""
+    if len(shades) > _SHADES_MAX:
+        shades = tuple(sorted(shades, key=lambda shade: not shade.changes)[:_SHADES_MAX])
+    return Raw(_to_json([_shadow_part(shade) for shade in shades]))
+
+
+def _shadow_part(shade: Shade) -> ShadowPart:
+    would, policy, rule, limit, detail, changes, spent = shade
+    if spent is None:
+        return ShadowPart(policy, rule, limit, would, changes, detail or "")
+    return ShadowPart(policy, rule, limit, would, changes, "", spent.remaining, spent.retry_ms, spent.store)
 
 
 @lru_cache(4)  # a batch has one time

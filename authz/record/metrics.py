@@ -21,7 +21,7 @@ from authz.model.reason import Outcome, Reason
 from authz.record.queue import RecordCounts
 from authz.record.tally import BUCKETS_US, Tally, total
 
-_ENFORCE = "enforce"  # the only mode whose decisions count until shadow rules do
+_ENFORCE, _SHADOW = "enforce", "shadow"
 
 _BOUNDS = (*(str(bound / 1_000_000) for bound in BUCKETS_US), "+Inf")
 
@@ -45,12 +45,23 @@ METRICS: Mapping[str, Shape] = {
     "authz_rule_decisions_total": Shape(
         "counter",
         ("policy", "rule", "mode", "outcome"),
-        "Decisions of each rule that allowed or denied; the setting `rule_series` bounds the series.",
+        "Decisions of each rule that allowed or denied; the setting `rule_series` bounds the series. In"
+        " shadow also `none`, `error` and `undecidable`; where no rule decided, `rule` is empty.",
     ),
     "authz_limit_decisions_total": Shape(
         "counter",
         ("limit", "mode", "store", "outcome"),
-        "Decisions of each limit; a refused check charges none.",
+        "Decisions of each limit; a refused check charges none. In shadow also `error`, without a store,"
+        " where `per` or `cost` failed.",
+    ),
+    "authz_shadow_changes_total": Shape(
+        "counter",
+        ("kind", "name", "outcome"),
+        "Checks that would have ended with `outcome`, had this `policy` or `limit` been enforced and not in"
+        " shadow.",
+    ),
+    "authz_shadow_crashes_total": Shape(
+        "counter", (), "Documents in shadow that could not be asked for a bug of ours; the replies stood."
     ),
     "authz_rate_limits_enabled": Shape(
         "gauge", (), "0 where RATE_LIMIT_ENABLED switches every limit off.", "min"
@@ -79,6 +90,20 @@ METRICS: Mapping[str, Shape] = {
     ),
     "authz_records_waiting": Shape("gauge", ("sink",), "Records in the queue."),
     "authz_record_errors_total": Shape("counter", ("sink",), "Failed tries of a sink."),
+    "authz_certificate_expiry_timestamp_seconds": Shape(
+        "gauge",
+        ("certificate",),
+        "When our certificate (`server`) or the last of the callers' CAs (`client_ca`) expires.",
+        "min",
+    ),
+    "authz_certificate_reloads_total": Shape(
+        "counter",
+        ("result",),
+        "Changed certificate files, once per listener: `accepted`, or `rejected` and the last good kept.",
+    ),
+    "authz_strangers_total": Shape(
+        "counter", (), "Calls turned away because their certificate is not in `tls_clients`."
+    ),
     "authz_build_info": Shape("gauge", ("version", "python"), "The program that runs.", "max"),
     "authz_worker_up": Shape("gauge", ("worker",), "With `workers`: whether a worker answers checks."),
     "authz_worker_restarts_total": Shape(
@@ -113,6 +138,14 @@ class RecordFacts(NamedTuple):
     counts: RecordCounts
 
 
+class TlsFacts(NamedTuple):
+    """What metrics say of certificates."""
+
+    expiry_s: Mapping[str, float] = {}  # `server`, `client_ca` -> seconds since 1970
+    reloads: Mapping[str, int] = {}
+    strangers: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Where metrics fetch what they do not count themselves. Each is called once a scrape, by its thread.
@@ -129,6 +162,7 @@ class Facts:
     records: Callable[[], Sequence[RecordFacts]] = tuple
     buckets: Callable[[], Mapping[str, int]] = dict
     stores: Callable[[], Mapping[str, bool]] = dict
+    tls: Callable[[], TlsFacts] = TlsFacts
     rate_limits: bool = True
     version: str = ""
 
@@ -223,11 +257,21 @@ def _counted(counts: Tally) -> dict[str, list[Sample]]:
         "authz_check_duration_seconds": _durations(counts),
         "authz_rule_decisions_total": [
             ((name.policy, name.rule, _ENFORCE, outcome), count) for name, outcome, count in rules
+        ]
+        + [
+            ((policy, rule, _SHADOW, would), count)
+            for (policy, rule, would), count in counts.shadow_rules.items()
         ],
         "authz_limit_decisions_total": [
             ((limit, _ENFORCE, store, Outcome.ALLOW if passed else Outcome.DENY), count)
             for (limit, store, passed), count in counts.limits.items()
+        ]
+        + [
+            ((limit, _SHADOW, store, would), count)
+            for (limit, store, would), count in counts.shadow_limits.items()
         ],
+        "authz_shadow_changes_total": list(counts.changes.items()),
+        "authz_shadow_crashes_total": [((), counts.shadow_crashes)] if counts.shadow_crashes else [],
     }
 
 
@@ -248,6 +292,7 @@ def _fetched(facts: Facts) -> dict[str, list[Sample]]:
         "authz_reloads_total": [((result,), count) for result, count in facts.reloads().items()],
         "authz_build_info": [((facts.version, platform.python_version()), 1.0)],
         **_of_snapshot(facts.snapshot()),
+        **_of_tls(facts.tls()),
         **_of_records(facts.records()),
     }
 
@@ -261,6 +306,14 @@ def _of_snapshot(snapshot: SnapshotFacts | None) -> dict[str, list[Sample]]:
         "authz_snapshot_loaded_timestamp_seconds": [((), snapshot.loaded_s)] if snapshot else [],
         "authz_key_next_expiry_timestamp_seconds": [((), expiry)] if expiry is not None else [],
         "authz_keys_disabled": [((), snapshot.keys_disabled)] if snapshot else [],
+    }
+
+
+def _of_tls(facts: TlsFacts) -> dict[str, list[Sample]]:
+    return {
+        "authz_certificate_expiry_timestamp_seconds": [((name,), at) for name, at in facts.expiry_s.items()],
+        "authz_certificate_reloads_total": [((result,), count) for result, count in facts.reloads.items()],
+        "authz_strangers_total": [((), facts.strangers)] if facts.strangers else [],
     }
 
 

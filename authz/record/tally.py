@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from typing import Literal
 
 from authz.model.decision import Allow, Answered, RuleName
-from authz.model.reason import Reason
+from authz.model.reason import Outcome, Reason
+from authz.model.shadow import Shade, Would
 
 # Upper bounds in microseconds. A check takes 25; one that waits, up to Envoy's timeout: 200 ms by default.
 BUCKETS_US = (
@@ -35,8 +36,16 @@ BUCKETS_US = (
 
 RuleSeries = Literal["all", "denies", "off"]
 LimitKey = tuple[str, str, bool]  # limit, store, passed
+ShadowRuleKey = tuple[str, str, Would]  # policy, rule, what it would have done
+ShadowLimitKey = tuple[str, str, Would]  # limit, store ("" where its bucket was not asked), likewise
+ChangeKey = tuple[str, str, Outcome]  # `policy` or `limit`, its name, how the check would have ended
 
 _ALLOWED = Reason.ALLOWED
+_REFUSING = (Would.DENY, Would.ERROR)
+_DICTS = (
+    *("reasons", "rules_allowed", "rules_denied", "limits"),
+    *("shadow_rules", "shadow_limits", "changes"),
+)
 
 
 class Tally:
@@ -49,12 +58,16 @@ class Tally:
     __slots__ = (
         "_per_allow",
         "_per_deny",
+        "changes",
         "duration_sum_us",
         "durations",
         "limits",
         "reasons",
         "rules_allowed",
         "rules_denied",
+        "shadow_crashes",
+        "shadow_limits",
+        "shadow_rules",
     )
 
     def __init__(self, rule_series: RuleSeries = "all") -> None:
@@ -64,6 +77,10 @@ class Tally:
         self.rules_allowed: dict[RuleName, int] = defaultdict(int)
         self.rules_denied: dict[RuleName, int] = defaultdict(int)
         self.limits: dict[LimitKey, int] = defaultdict(int)
+        self.shadow_rules: dict[ShadowRuleKey, int] = defaultdict(int)
+        self.shadow_limits: dict[ShadowLimitKey, int] = defaultdict(int)
+        self.changes: dict[ChangeKey, int] = defaultdict(int)
+        self.shadow_crashes = 0
         self.durations = [0] * (len(BUCKETS_US) + 1)  # the last is beyond every bound
         self.duration_sum_us = 0
 
@@ -83,13 +100,35 @@ class Tally:
             self.limits[spent.limit, spent.store, spent.passed] += 1
         self.durations[bisect_left(BUCKETS_US, duration_us)] += count
         self.duration_sum_us += duration_us * count
+        if answered.shadow:
+            otherwise = Outcome.DENY if isinstance(decision, Allow) else Outcome.ALLOW
+            for shade in answered.shadow:
+                self._add_shade(shade, otherwise)
+
+    def _add_shade(self, shade: Shade, otherwise: Outcome) -> None:
+        """Count what one document in shadow would have done.
+
+        Args:
+            otherwise: how the check did not end.
+        """
+        would = shade.would
+        if shade.changes:
+            document = ("limit", shade.limit) if shade.limit else ("policy", shade.policy)
+            self.changes[*document, otherwise] += 1
+        if would is Would.CRASHED:
+            self.shadow_crashes += 1
+        elif shade.limit:
+            store = shade.spent.store if shade.spent is not None else ""
+            self.shadow_limits[shade.limit, store, would] += 1
+        elif self._per_allow or (self._per_deny and would in _REFUSING):
+            self.shadow_rules[shade.policy, shade.rule, would] += 1
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
     """Return the sum of the tallies, as they are now. Any thread may ask."""
     whole = Tally()
     for tally in tallies:
-        for name in ("reasons", "rules_allowed", "rules_denied", "limits"):
+        for name in _DICTS:
             sums = getattr(whole, name)
             for key, count in (
                 getattr(tally, name).copy().items()
@@ -99,4 +138,5 @@ def total(tallies: Iterable[Tally]) -> Tally:
             ours + theirs for ours, theirs in zip(whole.durations, tally.durations, strict=True)
         ]
         whole.duration_sum_us += tally.duration_sum_us
+        whole.shadow_crashes += tally.shadow_crashes
     return whole

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from math import inf
-from threading import Lock
+from threading import RLock
 from typing import Protocol, cast
 
 from authz.check import Call, Check, Finish, answer, reply
@@ -23,6 +23,7 @@ from authz.record.entry import FixedFields
 from authz.response import message
 from authz.response.refusal import Refuser
 from authz.snapshot.snapshot import Snapshot
+from authz.transport.aside import Aside
 from authz.transport.backlog import MARGIN_US
 from authz.transport.escrow import Escrow, Held
 from authz.transport.front import DEADLINE_EXCEEDED, Arrival, Front
@@ -37,7 +38,7 @@ _BACKLOG = Deny(Reason.OVERLOADED, Detail.BACKLOG)
 _CRASHED = Deny(Reason.INTERNAL_ERROR)
 
 # For when even building a refusal fails: made beforehand, the same for everyone.
-_LAST_RESORT = message.deny(503, Code.UNAVAILABLE, (("x-authz-reason", "unavailable"),), "unavailable")
+LAST_RESORT = message.deny(503, Code.UNAVAILABLE, (("x-authz-reason", "unavailable"),), "unavailable")
 
 _new = tuple.__new__  # what a NamedTuple's own constructor does, without its 0.3 us of arguments
 
@@ -117,8 +118,9 @@ class Shield:
         self._mint = mint
         self._crashed = crashed
         self._escrow = Escrow()
+        self._aside = Aside(limiter, self._keep_alone, self._tell)
         self.later = bool(getattr(limiter, "later", False))  # then `sweep` must be called between turns
-        self._lock = Lock()  # once per batch: a limiter that answers later does so from its own thread
+        self._lock = RLock()  # once per batch: a limiter that answers later does so from its own thread
 
     def serve(self, arrivals: Sequence[Arrival], waited_us: int = 0) -> None:
         """Answer every call of a batch. Raises nothing, whatever is raised inside.
@@ -244,10 +246,14 @@ class Shield:
                         status,
                         spent_us,
                         1,
+                        (),
                     )
                     answered.append(_new(Answered, fields))
             finally:
-                self._keep(answered, snapshot)
+                if snapshot.shadow is None:
+                    self._keep(answered, snapshot)
+                else:
+                    self._aside.ask(checks, answered, snapshot)
 
     def _refuse_unread(self, turn: _Turn, arrivals: Sequence[Arrival], deny: Deny) -> None:
         """Refuse many calls by one decision, with one answer and one record: judging is what is saved."""
@@ -255,7 +261,7 @@ class Shield:
             snapshot, time_us = turn.snapshot, self._clock.wall_us()
             decision_id = self._mint(time_us)
             check = _refused(Call(0, b""), deny)
-            status, payload = 503, _LAST_RESORT
+            status, payload = 503, LAST_RESORT
             try:
                 status, payload = reply(check, snapshot, self._refuser, decision_id)
             except BaseException as error:  # noqa: BLE001 - SECURITY: the prepared refusal does
@@ -275,7 +281,7 @@ class Shield:
     def _refuse(self, check: Check, snapshot: Snapshot, decision_id: str, error: BaseException) -> int:
         """Refuse a check whose reply could not be built; the front lets only the first reply through."""
         check.decision = _CRASHED
-        status, payload = 503, _LAST_RESORT
+        status, payload = 503, LAST_RESORT
         with suppress(BaseException):
             status, payload = reply(check, snapshot, self._refuser, decision_id)
         with suppress(BaseException):
@@ -287,7 +293,7 @@ class Shield:
         """Refuse with what needs nothing else to work; the front lets only the first reply through."""
         for call_id in call_ids:
             with suppress(BaseException):
-                self._front.respond(call_id, _LAST_RESORT)
+                self._front.respond(call_id, LAST_RESORT)
         self._tell(error)
 
     def _keep(self, answered: Sequence[Answered], snapshot: Snapshot) -> None:
@@ -295,6 +301,11 @@ class Shield:
             self._keeper.keep(answered, snapshot.fixed)
         except BaseException as error:  # noqa: BLE001 - a record that is lost must not cost an answer
             self._tell(error)
+
+    def _keep_alone(self, answered: Sequence[Answered], snapshot: Snapshot) -> None:
+        """Keep from whatever thread."""
+        with self._lock:
+            self._keep(answered, snapshot)
 
     def _tell(self, error: BaseException, decision_id: str = "") -> None:
         """Tell of a crash; what is logged of it carries the id that the client and the record have."""

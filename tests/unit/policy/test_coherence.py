@@ -44,20 +44,12 @@ def told(text: str) -> list[str]:
         ),
         (policy(f"{ALLOW}}}, {{name: §read, {ALLOW}"), "two rules are named `read`: rename one"),
         (
-            document("Policy", "p", f"{{mode: §shadow, hosts: [a], rules: [{{name: r, {ALLOW}}}]}}"),
-            "`mode: shadow` is not supported yet",
-        ),
-        (
             document(
                 "Policy",
                 "p",
                 f"{{onAllow: {{headers: {{x-a: a, §x_a: b}}}}, hosts: [a], rules: [{{name: r, {ALLOW}}}]}}",
             ),
             "`x-a` is set twice (`_` and `.` count as `-`): remove one",
-        ),
-        (
-            document("Limit", "x", "{per: [a], rate: 1/s, mode: §shadow}"),
-            "`mode: shadow` is not supported yet",
         ),
         (document("Site", "x", "{hosts: [a], onDeny: {default: §{}}}"), "`spec.onDeny.default` says nothing"),
         (
