@@ -28,11 +28,10 @@ ITEMS_MAX = 32  # scopes, labels, headers of one record
 # Key id, then at least half of a secret; or as many letters and digits as a secret has, and not all of one
 # case: digests in hex, which have that length too, stay.
 _FORM = re.compile(
-    r"([0-9A-Za-z]{12}_)[0-9A-Za-z]{20,}"
+    r"([0-9A-Za-z]{12}_)[0-9A-Za-z]{24,}"
     r"|(?<![0-9A-Za-z])(?=[0-9A-Z]*[a-z])(?=[0-9a-z]*[A-Z])[0-9A-Za-z]{43,}"
 )
-FORM_MIN = 32  # characters; nothing shorter has one of these forms
-UUID_CHARS = 36  # what nearly every request id is
+FORM_MIN = 36  # characters; nothing of that length has one of these forms: a UUID, most of all
 _ESCAPE_DEPTH = 3  # how often a text is decoded to find one
 
 _WORST_ESCAPE = 6  # one character may take six bytes of JSON: \u0000

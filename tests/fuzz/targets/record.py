@@ -52,19 +52,21 @@ def run(data: bytes) -> None:
             for caller in _callers(text):
                 for decision in (_ALLOW, _DENY):
                     fields = (DECISION_ID, NOW_US, asked, caller, decision, 200, 1)
-                    _is_one_line(encode(Answered(*fields), FIXED, 1))
+                    record = _one_line(encode(Answered(*fields), FIXED, 1))
+                    # What an issuer calls its customers is for the operator to see, whatever it looks like.
+                    assert caller is not NOBODY or not shows_a_secret(record)
 
 
-def _is_one_line(line: bytes) -> None:
+def _one_line(line: bytes) -> object:
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert all(0x20 <= byte < 0x7F for byte in line[:-1])
     assert len(line) <= _MAX_BYTES
     record = json.loads(line)
-    assert not shows_a_secret(record)
     json.dumps(record, ensure_ascii=False).encode()  # fails where a lone surrogate is in it
     assert record["decision_id"] == DECISION_ID
     assert "null" not in re.sub(rb'"(?:[^"\\]|\\.)*"', b"", line).decode()
+    return record
 
 
 TARGET = Target(
