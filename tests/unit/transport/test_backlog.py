@@ -15,7 +15,7 @@ def calls(count: int, remaining_s: float | None = None, size: int = 10, first: i
 def costing(cost_us: int, max_wait_ms: int = 50) -> Backlog:
     """Return one that has learned what a check costs."""
     backlog = Backlog(max_wait_ms * MS)
-    for _ in range(40):
+    for _ in range(80):
         backlog.learn(10, 10 * cost_us)
     return backlog
 
@@ -45,12 +45,12 @@ def test_a_pause_of_the_machine_refuses_nobody_who_can_still_be_judged() -> None
 
 def test_a_judge_that_became_slow_lets_in_fewer() -> None:
     backlog = costing(25)
-    for _ in range(12):
+    for _ in range(25):
         backlog.learn(backlog.batch, backlog.batch * 2 * MS)
     assert backlog.batch <= 3  # 5 ms of work
     backlog.admit(calls(1000), 0)
     assert 20 <= len(backlog) <= 35  # 50 ms of work
-    for _ in range(60):
+    for _ in range(120):
         backlog.learn(2, 50)
     assert backlog.batch == BATCH_MAX
 

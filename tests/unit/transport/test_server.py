@@ -237,7 +237,7 @@ def test_a_drain_that_is_over_refuses_what_still_waits(monkeypatch: pytest.Monke
     front = FakeFront([Arrival(call, OPEN, None) for call in range(1, 11)])
     shield = Bench(lambda: SNAPSHOT, front=front, clock=clock).shield
     serving = CheckServer(front, shield, clock.ticks_us, drain_s=0.02, max_wait_s=10.0)
-    for _ in range(20):
+    for _ in range(60):
         serving._backlog.learn(1, 10_000)  # so that a batch is one call
     serving.stop()
     serving.start()

@@ -1,0 +1,86 @@
+"""Goodput beyond the peak: `.venv/bin/python -m tests.bench.bench_overload [ROUNDS] [SECONDS]`.
+
+Each round measures the peak (always so many calls open as keep the sidecar busy) and then, at once, rates of
+1, 1.5, 2 and 3 times it with Envoy's default deadline of 200 ms. Prints medians over the rounds of what was
+allowed in time, compared with the same round's peak. The generator is a process of its own and shares the
+cores with the server: what it takes of them at three times the peak, the server lacks.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+from authz.bench import subjects
+from authz.bench.frame import frame
+from tests.support.openloop import Outcome
+
+FACTORS = (1.0, 1.5, 2.0, 3.0)
+DEADLINE_MS = 200
+CLOSED = 256  # open calls while the peak is measured
+KEYS = 200
+
+
+def ask(socket: Path, frames: list[Path], *how: str) -> Outcome:
+    """Run the generator once, in a process of its own."""
+    command = [sys.executable, "-m", "tests.support.openloop", str(socket), *map(str, frames)]
+    command += [*how, "--deadline-ms", str(DEADLINE_MS)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return Outcome(**json.loads(done.stdout))
+
+
+def main() -> None:
+    """Measure and print."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    seconds = sys.argv[2] if len(sys.argv) > 2 else "3"
+    with tempfile.TemporaryDirectory(prefix="authz-") as name, ExitStack() as stack:
+        directory = Path(name)
+        written = subjects.policy_set(directory / "policies", 10, KEYS)
+        server = subjects.start_sidecar(directory, written, stack)
+        frames = []
+        for number in range(16):
+            host, path = written.target(number)
+            frames.append(directory / f"{number}.frame")
+            frames[-1].write_bytes(frame(host, path, written.tokens[number]))
+        ask(server.socket, frames, "--closed", str(CLOSED), "--seconds", "1")  # warms
+        seen: dict[float, list[tuple[float, Outcome]]] = {factor: [] for factor in FACTORS}
+        peaks = []
+        for _ in range(rounds):
+            best = ask(server.socket, frames, "--closed", str(CLOSED), "--seconds", seconds)
+            peak = best.allowed / best.seconds
+            peaks.append(peak)
+            for factor in FACTORS:
+                found = ask(server.socket, frames, "--rate", str(peak * factor), "--seconds", seconds)
+                seen[factor].append((peak, found))
+    sys.stdout.write(f"peak {median(peaks):,.0f}/s, {rounds} rounds of {seconds} s\n")
+    sys.stdout.write(
+        "load   goodput/s  of peak  503      errors  late  unanswered  p50 ms  p99 ms  generator\n"
+    )
+    for factor, runs in seen.items():
+        row(factor, runs)
+
+
+def row(factor: float, runs: list[tuple[float, Outcome]]) -> None:
+    """Print the medians of one load."""
+    good = median((run.allowed - run.late) / run.seconds for _, run in runs)
+    share = median((run.allowed - run.late) / run.seconds / peak for peak, run in runs)
+    shed = median(run.unavailable / run.sent for _, run in runs)
+    errors, late, lost = (
+        sum(getattr(run, name) for _, run in runs) for name in ("errors", "late", "unanswered")
+    )
+    p50, p99, cpu = (
+        median(getattr(run, name) for _, run in runs) for name in ("p50_ms", "p99_ms", "cpu_share")
+    )
+    sys.stdout.write(
+        f"{factor:3.1f} x {good:10,.0f} {share:8.0%} {shed:7.1%} {errors:8} {late:5} {lost:11}"
+        f" {p50:7.1f} {p99:7.1f} {cpu:8.0%} of a core\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
