@@ -252,15 +252,6 @@ def _is_suspect(request: Request) -> bool:
     )
 
 
-def _is_suspect(request: Request) -> bool:
-    """Whether a secret may stand where clients write: the look itself costs 5 us, and few need it."""
-    return (
-        (len(request.path) > redact.FORM_MIN and max(map(len, request.segments)) > redact.FORM_MIN)
-        or len(request.request_id) > redact.FORM_MIN
-        or "_" in request.host
-    )
-
-
 def _masked(request: Request) -> Request:
     """A client wrote these, and some write their key there."""
     path, host = redact.masked(request.path), redact.masked(request.host)
