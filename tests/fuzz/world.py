@@ -92,7 +92,7 @@ def _is_no_stranger(answer: Answer, payload: bytes) -> None:
         return
     assert rules == {"open"}
     path = _sent_path(payload)
-    if len(path) <= _READINGS_MAX:
+    if len(path) <= _READINGS_MAX and "23" not in path:  # an encoded `#`; see there
         assert not any(falls_under(reading, prefix) for reading in readings(path) for prefix in PROTECTED)
 
 
