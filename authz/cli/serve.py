@@ -16,10 +16,13 @@ _EPILOG = """Examples:
 
   API_KEY_SALT=... authz serve --policies policies/ --listen unix:/run/authz/authz.sock
 
+  authz serve --policies policies/ --listen 0.0.0.0:9443 --tls-cert tls.crt --tls-key tls.key
+      --tls-client-ca ca.crt --tls-clients 'spiffe://prod/ns/web/sa/*'
+
   authz serve --policies base/ --policies team/ --listen 127.0.0.1:9191 --ops 127.0.0.1:9192
 
 Settings come from authz.toml, then the environment, then these flags; the later wins.
-Ends 0 when told to stop, 3 where an address or the pepper cannot be used."""
+Ends 0 when told to stop, 3 where an address, a certificate or the pepper cannot be used."""
 
 
 def command(
@@ -64,6 +67,23 @@ def command(
     transport: Annotated[
         str | None, typer.Option("--transport", metavar="native|grpcio", help="Default: native.")
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option("--tls-cert", metavar="FILE", help="Our certificate: TCP listeners speak TLS."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", metavar="FILE", help="The certificate's key.")
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option("--tls-client-ca", metavar="FILE", help="CA whose certificates callers must show."),
+    ] = None,
+    tls_clients: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tls-clients", metavar="SPIFFE-ID", help="Whose certificate may ask; repeat. `*`: all."
+        ),
+    ] = None,
     source_revision: Annotated[
         str | None,
         typer.Option("--source-revision", metavar="TEXT", help="Commit of the documents, for records."),
@@ -83,6 +103,10 @@ def command(
         "hosts": hosts,
         "workers": workers,
         "transport": transport,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "tls_client_ca": tls_client_ca,
+        "tls_clients": tls_clients,
         "source_revision": source_revision,
     }
     settings = load(flags, os.environb, config)

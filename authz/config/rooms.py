@@ -53,7 +53,10 @@ class ServeSettings(Room):
         flag=True,
     )
     transport: Annotated[Literal["native", "grpcio"], values.Lower] = _set(
-        "native", "`native` (Unix socket, loopback); `grpcio` is not supported yet", flag=True
+        "native",
+        "what answers on sockets and plain TCP: `native`, or `grpcio`, which costs several times as much;"
+        " TLS is always served by `grpcio`",
+        flag=True,
     )
     max_wait_ms: values.Whole = _set(
         50, "a check that would wait longer to be judged is refused at once with 503", ge=5, le=10_000
@@ -73,6 +76,24 @@ class ServeSettings(Room):
     )
     source_revision: values.Line = _set(
         "", "the commit that the documents come from, for records and metrics", flag=True
+    )
+
+
+class TlsSettings(Room):
+    """How TCP listeners are secured. Unix sockets never are: their mode is what secures them."""
+
+    tls_cert: values.File = _set(
+        None, "our certificate, PEM, with those that lead to its CA: every TCP listener speaks TLS", flag=True
+    )
+    tls_key: values.File = _set(None, "its key, PEM, without a passphrase", flag=True)
+    tls_client_ca: values.File = _set(
+        None, "CA whose certificates callers must show, PEM; needed beyond loopback", flag=True
+    )
+    tls_clients: values.Clients = _set(
+        (),
+        "SPIFFE ids that may ask; `spiffe://domain/path/*`: one segment below; `*`: every certificate of that"
+        " CA",
+        flag=True,
     )
 
 

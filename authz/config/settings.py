@@ -22,6 +22,7 @@ from authz.config.rooms import (
     RequestSettings,
     ServeSettings,
     SharedSettings,
+    TlsSettings,
 )
 from authz.config.sources import Key, Layer
 from authz.model.address import TcpAddress
@@ -38,6 +39,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     serve: ServeSettings = ServeSettings()
+    tls: TlsSettings = TlsSettings()
     request: RequestSettings = RequestSettings()
     identity: IdentitySettings = IdentitySettings()
     limits: LimitSettings = LimitSettings()

@@ -26,6 +26,11 @@ _HOST = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?|\[[0-9a-f:.]
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _TOKEN_PART = re.compile(r"[a-z][a-z0-9]{0,15}")  # no `_`, which separates the parts of a token
 _SINK = re.compile(r"stdout|off|file:[^\x00-\x1f\x7f]+")
+# A workload's id, or all below one path. Source: SPIFFE-ID, section 2; `.` and `..` are no segments.
+_CLIENT = re.compile(
+    r"spiffe://[a-z0-9._-]{1,255}(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)*(/\*)?(?<=[A-Za-z0-9._*-])"
+)
+_CLIENT_MAX = 2048  # bytes of an id
 _MAKE_PEPPER = "make one with `openssl rand -base64 48`"
 
 
@@ -51,6 +56,26 @@ def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
         return text
 
     return one
+
+
+def _client(text: str) -> str:
+    if text != "*" and (len(text) > _CLIENT_MAX or not _CLIENT.fullmatch(text)):
+        raise ValueError(
+            f"`{printable(text)}` is no caller; write `spiffe://domain/path`, `spiffe://domain/path/*` for"
+            " one segment below it, or `*` for every certificate of that CA"
+        )
+    return text
+
+
+def _clients(value: object) -> tuple[str, ...]:
+    clients = _each(_client)(value)
+    if "*" in clients and len(clients) > 1:
+        raise ValueError("has `*` beside others, which then mean nothing; take one or the other out")
+    return clients
+
+
+def _file(value: object) -> object:
+    return _path(value) if isinstance(value, str) else value
 
 
 def _lowered(one: Callable[[str], str]) -> Callable[[str], str]:
@@ -114,6 +139,8 @@ def printable(text: str) -> str:
     return text.encode("unicode_escape").decode("ascii")[:120]
 
 
+Clients = Annotated[tuple[str, ...], BeforeValidator(_clients)]
+File = Annotated[Path | None, BeforeValidator(_file)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_each(_path))]
 Listens = Annotated[tuple[Address, ...], BeforeValidator(_each(_address))]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_each(_lowered(_matching(_HOST, "host name"))))]

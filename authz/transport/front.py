@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from authz.record.metrics import TlsFacts
 
 METHOD = "/envoy.service.auth.v3.Authorization/Check"
 
@@ -39,4 +41,13 @@ class Front(Protocol):
 
     def close(self) -> None:
         """Stop listening and drop what is pending: drain first."""
+        ...
+
+
+@runtime_checkable
+class Secured(Protocol):
+    """A front that may speak TLS."""
+
+    def tls_facts(self) -> TlsFacts:
+        """Return what metrics say of its certificates."""
         ...

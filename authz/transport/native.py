@@ -8,27 +8,35 @@ silently steals it; `close` fails what is pending.
 from __future__ import annotations
 
 import os
-import socket
+from collections.abc import Sequence
+from typing import Any
 
-from pygrpc_native import EVENT_CALL, NativeGrpcFront
+from pygrpc_native import EVENT_CALL, STREAM_FULL, STREAM_SENT, NativeGrpcFront
 
 from authz.model.address import TcpAddress, UnixAddress
-from authz.model.errors import ConfigError
+from authz.transport import health
 from authz.transport.front import METHOD, Arrival
-from authz.transport.socket import Claim, claim
-
-# Envoy shares our group; nobody else may ask about anybody.
-_SOCKET_MODE = 0o660
+from authz.transport.socket import SOCKET_MODE, Claim, claim, require_free, require_loopback, unusable
 
 # One thread moves 80,000 empty calls a second on this design's 2-core test machines: more than is judged.
 _IO_THREADS = 1
 
+# Path, and whether it answers with a stream. Their numbers are the library's method ids.
+_METHODS = ((METHOD, False), (health.HEALTH_CHECK, False), (health.HEALTH_WATCH, True))
+_CHECK, _HEALTH_CHECK, _HEALTH_WATCH = range(3)
+
 
 class NativeFront:
-    """A front on a Unix socket or on loopback."""
+    """A front on a Unix socket or on loopback.
 
-    def __init__(self, address: UnixAddress | TcpAddress) -> None:
+    Args:
+        serving: whether checks are judged by a policy set; what health is.
+    """
+
+    def __init__(self, address: UnixAddress | TcpAddress, serving: health.Serving = lambda: False) -> None:
         self._address = address
+        self._serving = serving
+        self._watchers: dict[int, _Watcher] = {}
         self._claim: Claim | None = None
         self._front: NativeGrpcFront | None = None
 
@@ -37,23 +45,21 @@ class NativeFront:
         if isinstance(self._address, UnixAddress):
             self._claim = claim(self._address.path)
             self._listen(f"unix:{self._address.path}")
-            self._address.path.chmod(_SOCKET_MODE)
+            self._address.path.chmod(SOCKET_MODE)
         else:
-            _require_loopback(self._address)
-            _require_free(self._address)
+            require_loopback(self._address)
+            require_free(self._address)
             self._listen(str(self._address))
 
     def _listen(self, target: str) -> None:
         # The file must never be wider open than its mode, not even until `chmod`.
         before = os.umask(0o117)
         try:
-            self._front = NativeGrpcFront(
-                target, [(METHOD, False)], io_threads=_IO_THREADS, call_details=True
-            )
+            self._front = NativeGrpcFront(target, _METHODS, io_threads=_IO_THREADS, call_details=True)
             self._front.start()
         except (OSError, RuntimeError, ValueError) as error:
             self.close()
-            raise ConfigError(f"--listen {target}: {_words(error)}; free it or choose another") from None
+            raise unusable(self._address, error) from None
         finally:
             os.umask(before)
 
@@ -64,11 +70,49 @@ class NativeFront:
         events = self._front.recv_batch_details(most, timeout_ms)
         if events is None:
             return None
-        return [
+        arrivals = [
             Arrival(call_id, payload or b"", details[2] if details is not None else None)
-            for kind, call_id, _, payload, _, details in events
-            if kind == EVENT_CALL
+            for kind, call_id, method, payload, _, details in events
+            if kind == EVENT_CALL and method == _CHECK
         ]
+        if len(arrivals) < len(events):
+            self._attend(events)
+        if self._watchers:
+            self._tell()
+        return arrivals
+
+    def _attend(self, events: Sequence[tuple[Any, ...]]) -> None:
+        """See to what is no check: questions about health, and watchers that leave."""
+        for kind, call_id, method, payload, *_ in events:
+            if kind != EVENT_CALL:
+                self._watchers.pop(call_id, None)
+            elif method != _CHECK:
+                try:
+                    self._about_health(call_id, payload or b"", watch=method == _HEALTH_WATCH)
+                except health.Fault as fault:
+                    self.fail(call_id, fault.code, str(fault))
+
+    def _about_health(self, call_id: int, question: bytes, *, watch: bool) -> None:
+        if not watch:
+            self.respond(call_id, health.checked(question, self._serving))
+            return
+        known = health.known(question)
+        if len(self._watchers) >= health.WATCHERS_MAX:
+            raise health.Fault(health.RESOURCE_EXHAUSTED, "as many watch as may; ask with Check")
+        self._watchers[call_id] = _Watcher(known=known)
+
+    def _tell(self) -> None:
+        """Tell watchers what they have not been told yet; one that does not read is told later."""
+        told = health.told(serving=self._serving())
+        for call_id, watcher in list(self._watchers.items()):
+            now = told if watcher.known else health.UNKNOWN
+            if self._front is None or now == watcher.told:
+                continue
+            sent = self._front.stream_try_send(call_id, now)
+            if sent == STREAM_SENT:
+                watcher.told = now
+            elif sent != STREAM_FULL:
+                del self._watchers[call_id]
 
     def respond(self, call_id: int, payload: bytes) -> bool:
         """Answer a call; see Front."""
@@ -88,25 +132,11 @@ class NativeFront:
             self._claim = None
 
 
-def _require_loopback(address: TcpAddress) -> None:
-    if not address.is_loopback:
-        raise ConfigError(
-            f"--listen {address}: the native front has no TLS and serves loopback only;"
-            " use `unix:PATH` or 127.0.0.1"
-        )
+class _Watcher:
+    """Somebody who watches our health."""
 
+    __slots__ = ("known", "told")
 
-def _require_free(address: TcpAddress) -> None:
-    """Ask the kernel first: the library writes lines of its own on standard error when it cannot bind."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address.host, address.port))
-        except OSError as error:
-            words = (error.strerror or "cannot be used").lower()
-            raise ConfigError(f"--listen {address}: {words}; free the port or choose another") from None
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).lower().split()) or "cannot be used"
+    def __init__(self, *, known: bool) -> None:
+        self.known = known
+        self.told = b""

@@ -1,4 +1,4 @@
-"""Unix sockets that are never stolen: a lock beside each one, held for as long as it is served.
+"""Addresses that are never stolen. Beside each Unix socket is a lock, held for as long as it is served.
 
 A second bind on a live socket silently takes its callers away, and the kernel does not object.
 The lock is what objects; it dies with its process, so a crash leaves nothing to clean up by hand.
@@ -12,7 +12,11 @@ import socket
 import stat
 from pathlib import Path
 
+from authz.model.address import Address, TcpAddress
 from authz.model.errors import ConfigError
+
+# Envoy shares our group; nobody else may ask about anybody.
+SOCKET_MODE = 0o660
 
 _PROBE_TIMEOUT_S = 0.5  # a live listener's backlog answers at once; a full one is alive too
 _DIRECTORY_MODE = 0o750  # Envoy reaches the socket through its group
@@ -115,6 +119,43 @@ def _alive(path: Path) -> bool:
 
 def _busy(path: Path) -> ConfigError:
     return ConfigError(f"socket `{path}`: another process serves there; stop it or choose another path")
+
+
+def require_loopback(address: TcpAddress) -> None:
+    """Refuse to answer whoever reaches this machine.
+
+    Raises:
+        ConfigError: others than this machine reach the address.
+    """
+    if not address.is_loopback:
+        raise ConfigError(
+            f"--listen {address}: plain TCP serves loopback only, since whoever reaches it may ask about"
+            " anybody; use `unix:PATH` or 127.0.0.1, or name --tls-cert, --tls-key, --tls-client-ca and"
+            " --tls-clients"
+        )
+
+
+def require_free(address: TcpAddress) -> None:
+    """Ask the kernel first: both libraries write lines of their own on standard error when they cannot bind.
+
+    Raises:
+        ConfigError: the port is taken, or the address is not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host, address.port))
+        except OSError as error:
+            raise ConfigError(
+                f"--listen {address}: {_words(error)}; free the port or choose another"
+            ) from None
+
+
+def unusable(address: Address, error: Exception) -> ConfigError:
+    """Return what to say of an address that a library cannot listen at."""
+    words = " ".join(str(error).lower().split()) or "cannot be used"
+    return ConfigError(f"--listen {address}: {words}; free it or choose another")
 
 
 def _words(error: OSError) -> str:

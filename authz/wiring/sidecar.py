@@ -27,8 +27,8 @@ from authz.record.queue import RecordQueue
 from authz.record.sinks import in_turns, open_sink
 from authz.record.tally import Tally
 from authz.response.refusal import Refuser
-from authz.transport.mint import Mint
 from authz.transport.front import Front
+from authz.transport.mint import Mint
 from authz.transport.routes import Readiness
 from authz.transport.server import CheckServer
 from authz.transport.shield import Shield
@@ -231,11 +231,17 @@ class Sidecar:
             buckets=lambda: (
                 {"memory": len(self._limiter)} if isinstance(self._limiter, MemoryLimiter) else {}
             ),
+            guard=self._guard_facts,
             stores=lambda: {"memory": True} if isinstance(self._limiter, MemoryLimiter) else {},
             tls=lambda: tls_facts(self._fronts),
             rate_limits=self._settings.limits.rate_limit_enabled,
             version=__version__,
         )
+
+    def _guard_facts(self) -> GuardFacts | None:
+        if not self.loader.snapshot.sites.guarded:
+            return None
+        return GuardFacts(len(self._guard), self._guard.forgotten)
 
     def _snapshot_facts(self) -> SnapshotFacts | None:
         snapshot = self.loader.snapshot
