@@ -41,9 +41,10 @@ class MemoryLimiter:
         self._buckets: dict[tuple[str, ...], _Held] = {}
         self._oldest: deque[tuple[str, ...]] = deque()
         self._lock = Lock()  # once per batch, not per check
+        self._shadow: MemoryLimiter | None = None  # made on first use
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return len(self._buckets) + (len(self._shadow) if self._shadow is not None else 0)
 
     def spend(self, waiting: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
         """Settle every waiting check at once, then hand them on."""
@@ -52,6 +53,13 @@ class MemoryLimiter:
             for check in waiting:
                 check.settle(self.draw(check.spends, now_us))
         then(waiting)
+
+    def spend_in_shadow(self, trials: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
+        """Draw from buckets that have as much room again, apart: a trial never fills that of the others."""
+        with self._lock:
+            if self._shadow is None:
+                self._shadow = MemoryLimiter(self._clock, self._max_buckets)
+        self._shadow.spend(trials, then)
 
     def draw(self, spends: tuple[Spend, ...], now_us: int) -> tuple[Spent, ...]:
         """Draw from all buckets of one check, or from none."""
@@ -117,6 +125,10 @@ class NoLimiter:
         for check in waiting:
             check.settle(tuple(_unlimited(spend) for spend in check.spends))
         then(waiting)
+
+    def spend_in_shadow(self, trials: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
+        """Let every trial pass."""
+        self.spend(trials, then)
 
 
 def _room(rate: Rate, cost: float) -> float:

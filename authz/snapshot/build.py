@@ -77,6 +77,7 @@ def build(
         source_revision=surroundings.source_revision,
         loaded_at_us=loaded_at_us,
         index=rules.index,
+        shadow=rules.shadow,
         sites=rules.sites,
         providers=known,
         keyring=Keyring(ring, surroundings.peppers, surroundings.brand, surroundings.env),

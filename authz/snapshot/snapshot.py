@@ -13,6 +13,7 @@ from authz.model.identity import CredentialPlace, PlaceKind, Provider
 from authz.model.site import DEFAULT_SITE, Listener, ReadingRules, Site
 from authz.policy.evaluate import Memos
 from authz.policy.index import Index
+from authz.policy.shadow import Shadow
 from authz.policy.sites import SiteIndex
 from authz.record.entry import FixedFields
 
@@ -47,6 +48,7 @@ class Snapshot:
         revision: 12 hex digits over all documents but tests; "" where nothing is loaded.
         ready: whether a whole, valid policy set is here. A snapshot that is not ready allows nothing.
         problem: why it is not ready, one line.
+        shadow: documents that are tried and change nothing; None where there are none.
         fixed: what is alike in every record made under it.
         memos: what was worked out from identities alone.
         expiries_us: when its API keys expire, sorted, microseconds since 1970.
@@ -58,6 +60,7 @@ class Snapshot:
     problem: str = ""
     loaded_at_us: int = 0
     index: Index = field(default_factory=Index)
+    shadow: Shadow | None = None
     sites: SiteIndex = field(default_factory=SiteIndex)
     providers: dict[str, Provider] = field(default_factory=dict)
     keyring: Keyring = field(default_factory=Keyring)
