@@ -17,7 +17,9 @@ from authz.wiring.link import Question, Report
 _MODULE = "authz.wiring.worker"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LAST_WORDS_S = 2.0  # to read what a worker said before it ended: its end of the link is closed
-_CONFESS_S = 0.5  # to say where it stands, before it is killed
+_CONFESS_S = 0.2  # to say where its threads stand, before it is killed
+
+CONFESS = signal.SIGUSR2  # not SIGABRT, which leaves a core, and keys in it
 
 _NOTHING = Report()
 
@@ -67,7 +69,7 @@ class Child:
 
     def kill(self) -> None:
         """End it at once; if it can, it first says on standard error where its threads stand."""
-        self.send(signal.SIGABRT)
+        self.send(CONFESS)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_CONFESS_S)
         self.send(signal.SIGKILL)

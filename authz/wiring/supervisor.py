@@ -23,6 +23,7 @@ from authz.wiring.operations import operations
 from authz.wiring.shares import addresses
 from authz.wiring.watch import RECORDS_S
 
+_REOPEN, _OTHER = "reopen", "other"
 TICK_S = 0.1  # how soon a death is seen, where nothing tells of it before
 
 _log = get_logger("wiring")
@@ -34,7 +35,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._told: SimpleQueue[str] = SimpleQueue()  # its `put` is safe in a signal's handler
-        self._crew = Crew(settings, lambda: self._told.put("word"))
+        self._crew = Crew(settings, lambda: self._told.put(_OTHER))
         self._operations = operations(settings.serve, self._crew)
 
     def run(self) -> None:
@@ -56,18 +57,18 @@ class Supervisor:
     def stop(self) -> None:
         """Ask to drain and end; a signal handler may."""
         self._crew.draining = True
-        self._told.put("stop")
+        self._told.put(_OTHER)
 
     def reopen(self) -> None:
-        """Have every worker open its record file anew."""
-        for member in self._crew.members:
-            member.send(signal.SIGHUP)
+        """Have every worker open its record file anew; a signal handler may."""
+        self._told.put(_REOPEN)
 
     def _watch(self) -> None:
         last_s = time.monotonic()
         while not self._crew.draining:
             with suppress(Empty):
-                self._told.get(timeout=TICK_S)
+                if self._told.get(timeout=TICK_S) == _REOPEN:
+                    self._send(signal.SIGHUP)
             now_s = time.monotonic()
             # Not more than a tick or two: what this process missed itself is held against nobody.
             self._look(now_s, min(now_s - last_s, 2 * TICK_S))
@@ -78,6 +79,10 @@ class Supervisor:
         for member in self._crew.members:
             if member.cannot and not member.life:
                 raise ConfigError(member.cannot)
+
+    def _send(self, number: signal.Signals) -> None:
+        for member in self._crew.members:
+            member.send(number)
 
     def _announce(self) -> None:
         serve, limits = self._settings.serve, self._settings.limits
@@ -103,8 +108,7 @@ class Supervisor:
         """Have every worker drain, wait for them, kill who takes too long; then let go of the listeners."""
         if self._crew.draining:
             _log.info("draining")
-        for member in self._crew.members:
-            member.send(signal.SIGTERM)
+        self._send(signal.SIGTERM)
         end_s = time.monotonic() + self._settings.serve.drain_s + RECORDS_S + MARGIN_S
         while time.monotonic() < end_s and not all(member.gone for member in self._crew.members):
             with suppress(Empty):

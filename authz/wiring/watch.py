@@ -6,7 +6,7 @@ a process that serves alone watches itself:
 
     a judge is stuck, the interpreter runs     the watchdog's thread logs it and ends the process
     a library holds the interpreter and works  a kernel's timer of processor time ends it: see LastResort
-    ... and waits for something                nobody in here can act; `/health` does not answer, so probes fail
+    ... and waits for something                nobody in here can act: probes of `/health` get no answer
 
 Time is counted in turns of whoever watches, or in processor time, never read from a clock: a machine that
 slept, or a process that was stopped for an hour, made none of either, and dies of neither.
@@ -14,6 +14,7 @@ slept, or a process that was stopped for an hour, made none of either, and dies 
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import os
 import signal
@@ -66,23 +67,23 @@ class Progress:
 class LastResort:
     """Ends this process where no thread of Python gets to run for so long, by the kernel's hand.
 
-    SIGPROF comes after so much processor time of the process; each `arm` puts it off. Its handler is the
-    interpreter's own, in C: it writes where every thread stands, then the signal ends the process.
-    `faulthandler.dump_traceback_later` was tried: it goes by the clock, so a process that had been stopped
-    died of being continued.
+    SIGPROF comes after so much processor time of the process; each `arm` puts it off. What it calls needs no
+    interpreter: a function of C writes where every thread stands, then `_exit` itself is the handler. (The
+    signal's default would do nothing to process 1 of a container, which sidecars are.)
+    `faulthandler.dump_traceback_later` goes by the clock: a process that had been stopped would die of being
+    continued.
     """
 
     def __init__(self, stuck_after_s: float) -> None:
         self._cpu_s = stuck_after_s * min(os.cpu_count() or 1, _CORES_MAX)
+        libc = ctypes.CDLL(None)
+        libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+        libc.signal(int(signal.SIGPROF), ctypes.cast(libc["_exit"], ctypes.c_void_p))  # code: the signal
         faulthandler.register(signal.SIGPROF, file=sys.__stderr__ or 2, all_threads=True, chain=True)
 
     def arm(self) -> None:
         """Put the end off: somebody is there."""
         signal.setitimer(signal.ITIMER_PROF, self._cpu_s)
-
-    def disarm(self) -> None:
-        """Call the end off."""
-        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 class Watchdog:

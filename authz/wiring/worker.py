@@ -25,6 +25,7 @@ from authz.record.ledger import Changes
 from authz.record.metrics import Samples
 from authz.transport.routes import Readiness
 from authz.wiring import link
+from authz.wiring.child import CONFESS
 from authz.wiring.link import Question, Report
 from authz.wiring.shares import own_settings
 from authz.wiring.watch import RECORDS_S
@@ -146,7 +147,8 @@ class Reporter:
 
 def main() -> None:
     """Be the worker whose end of the link is the file of this number."""
-    faulthandler.enable()  # a supervisor that gives up on us asks by SIGABRT where every thread stands
+    faulthandler.enable()
+    faulthandler.register(CONFESS, all_threads=True)  # asked by a supervisor that gives up on us
     end = socket.socket(fileno=int(sys.argv[1]))
     try:
         settings, share = link.receive_begin(end)
