@@ -67,6 +67,10 @@ METRICS: Mapping[str, Shape] = {
         "gauge", (), "0 where RATE_LIMIT_ENABLED switches every limit off.", "min"
     ),
     "authz_buckets": Shape("gauge", ("store",), "Buckets that are not full, by where they are kept."),
+    "authz_guard_networks": Shape("gauge", (), "Client networks whose faults the guards of Sites remember."),
+    "authz_guard_forgotten_total": Shape(
+        "counter", (), "Client networks whose faults were forgotten early, for want of memory."
+    ),
     "authz_store_up": Shape("gauge", ("store",), "Whether a store of buckets answers.", "min"),
     "authz_snapshot_revision_info": Shape(
         "gauge", ("revision", "source_revision"), "The policy set in force.", "max"
@@ -131,6 +135,13 @@ class SnapshotFacts(NamedTuple):
     keys_disabled: int = 0
 
 
+class GuardFacts(NamedTuple):
+    """What metrics say of the guard."""
+
+    networks: int
+    forgotten: int
+
+
 class RecordFacts(NamedTuple):
     """What metrics say of records."""
 
@@ -155,6 +166,7 @@ class Facts:
         reloads: result -> count.
         buckets: store -> buckets.
         stores: store -> whether it answers.
+        guard: None where no Site has one.
     """
 
     snapshot: Callable[[], SnapshotFacts | None] = lambda: None
@@ -162,6 +174,7 @@ class Facts:
     records: Callable[[], Sequence[RecordFacts]] = tuple
     buckets: Callable[[], Mapping[str, int]] = dict
     stores: Callable[[], Mapping[str, bool]] = dict
+    guard: Callable[[], GuardFacts | None] = lambda: None
     tls: Callable[[], TlsFacts] = TlsFacts
     rate_limits: bool = True
     version: str = ""
@@ -291,9 +304,17 @@ def _fetched(facts: Facts) -> dict[str, list[Sample]]:
         "authz_store_up": [((store,), float(up)) for store, up in facts.stores().items()],
         "authz_reloads_total": [((result,), count) for result, count in facts.reloads().items()],
         "authz_build_info": [((facts.version, platform.python_version()), 1.0)],
+        **_of_guard(facts.guard()),
         **_of_snapshot(facts.snapshot()),
         **_of_tls(facts.tls()),
         **_of_records(facts.records()),
+    }
+
+
+def _of_guard(guard: GuardFacts | None) -> dict[str, list[Sample]]:
+    return {
+        "authz_guard_networks": [((), guard.networks)] if guard else [],
+        "authz_guard_forgotten_total": [((), guard.forgotten)] if guard else [],
     }
 
 

@@ -22,7 +22,7 @@ from authz.limits.guard import Guard
 from authz.limits.memory import MemoryLimiter, NoLimiter
 from authz.model.address import Address
 from authz.record.keeper import Keeper
-from authz.record.metrics import Facts, Metrics, RecordFacts, Samples, SnapshotFacts
+from authz.record.metrics import Facts, GuardFacts, Metrics, RecordFacts, Samples, SnapshotFacts
 from authz.record.queue import RecordQueue
 from authz.record.sinks import in_turns, open_sink
 from authz.record.tally import Tally

@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from authz.model.decision import Deny, RuleName
 from authz.model.reason import Detail, Reason
 from authz.model.request import Unreadable
-from authz.record.metrics import METRICS, Facts, Metrics, RecordFacts, SnapshotFacts
+from authz.record.metrics import METRICS, Facts, GuardFacts, Metrics, RecordFacts, SnapshotFacts
 from authz.record.queue import RecordCounts
 from authz.record.tally import Tally
 from tests.support.answers import PROVEN, allowed, answered, refused, request, unreadable
@@ -17,6 +17,7 @@ FACTS = Facts(
     records=lambda: [RecordFacts("stdout", RecordCounts(10, 2, 0, 5, 1))],
     buckets=lambda: {"memory": 7},
     stores=lambda: {"memory": True},
+    guard=lambda: GuardFacts(12, 3),
     rate_limits=False,
     version="0.1.0",
 )
@@ -71,6 +72,8 @@ def test_a_scrape_shows_what_it_fetches() -> None:
     assert series["authz_record_errors_total{sink=stdout}"] == 1
     assert series["authz_buckets{store=memory}"] == 7
     assert series["authz_store_up{store=memory}"] == 1
+    assert series["authz_guard_networks"] == 12
+    assert series["authz_guard_forgotten_total"] == 3
     assert series["authz_rate_limits_enabled"] == 0
     assert any(name.startswith("authz_build_info{python=") for name in series)
 

@@ -15,12 +15,13 @@ import authz.wiring.sidecar
 from authz.config.settings import load as settings_of
 from authz.model.errors import ConfigError
 from authz.proxy.process import free_port
-from authz.wiring.sidecar import Sidecar, require_supported
+from authz.wiring.sidecar import Sidecar
+from authz.wiring.supported import require_supported
 from tests.support.checks import check_request
 from tests.support.grpc import client, read
 from tests.support.http import get
-from tests.support.policies import PEPPER
-from tests.support.sets import KEY, events, small_set, write
+from tests.support.policies import PEPPER, PROVIDER
+from tests.support.sets import KEY, POLICY, events, small_set, write
 
 
 @pytest.fixture
@@ -103,6 +104,43 @@ def test_limits_can_be_switched_off_and_everything_says_so(tmp_path: Path, polic
     )
 
 
+GUARDED = """
+kind: Site
+metadata: {name: a}
+spec: {hosts: ["*"], guard: {rate: 1/h, burst: 2}}
+"""
+
+
+def test_a_guard_refuses_whatever_limits_say_and_is_counted(tmp_path: Path) -> None:
+    policies = write(tmp_path / "policies", PROVIDER, POLICY, KEY.document, GUARDED)
+    environ = {"RATE_LIMIT_ENABLED": "false", "AUTHZ_TRUSTED_HOPS": "0"}
+    with running(tmp_path, policies, **environ) as made:
+        assert made.ready.wait(20)
+        assert "authz_guard_networks 0.0" in made.get("/metrics")[1]
+        assert made.ask(3, "rubbish") == [401, 401, 429]
+        assert made.ask() == [429]
+        assert "authz_guard_networks 1.0" in made.get("/metrics")[1]
+        assert made.get("/ready")[0] == 200
+
+
+def test_where_no_site_has_a_guard_nothing_is_said_of_it(tmp_path: Path, policies: Path) -> None:
+    with running(tmp_path, policies) as made:
+        assert made.ready.wait(20)
+        assert made.ask(3, "rubbish") == [401] * 3
+        assert "\nauthz_guard_networks " not in made.get("/metrics")[1]
+
+
+def test_a_listener_that_is_bound_to_hosts_serves_no_other(tmp_path: Path, policies: Path) -> None:
+    with running(tmp_path, policies, AUTHZ_HOSTS="B.example.com, *.c.example.com") as made:
+        assert made.ready.wait(20)
+        assert made.ask() == [421]
+
+
+def test_hosts_that_are_none_are_told_at_the_start(tmp_path: Path, policies: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--hosts: `\*\.127\.0\.0\.1` is not a host; write "):
+        Running(tmp_path, policies, {"AUTHZ_HOSTS": "*.127.0.0.1"})
+
+
 def test_a_set_that_appears_later_is_served(
     tmp_path: Path, policies: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,7 +184,6 @@ def test_a_judge_that_has_ended_is_unhealthy(tmp_path: Path, policies: Path) -> 
     ("flags", "words"),
     [
         ({"policies": ["p"], "transport": "grpcio"}, "--transport grpcio"),
-        ({"policies": ["p"], "hosts": ["a.example.com"]}, "--hosts"),
         ({}, "--policies"),
     ],
 )
