@@ -122,7 +122,7 @@ def _decide_guarded(
     """
     site = _site(request, snapshot)
     wait_ms = guard.wait_ms(site, request.client) if isinstance(request, Request) else 0
-    if wait_ms:
+    if wait_ms != 0:  # SECURITY: nothing said is no "go on"
         check.decision = Deny(Reason.GUARDED, retry_ms=wait_ms)
         return
     _decide(check, request, snapshot, now_us)
