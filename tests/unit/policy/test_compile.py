@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authz.model.errors import PolicyError
+from authz.model.limit import Rate
 from authz.model.reason import Coarse
 from authz.model.site import DEFAULT_SITE, Redirect, Refusal
 from authz.policy.compile import Ruleset, compile_set, network
@@ -264,6 +265,25 @@ def test_what_an_entry_leaves_out_the_default_fills() -> None:
     assert refusals[Coarse.FORBIDDEN] == Refusal(None, (("x-own", "1"),))
     assert refusals[Coarse.LIMITED] == Refusal(None, no_store)
     assert set(refusals) == set(Coarse)
+
+
+def test_a_guard_is_a_rate_of_its_site_and_a_set_without_one_is_told_apart() -> None:
+    plain = compiled(document("Site", "s", "{hosts: [a]}")).sites
+    assert (plain.of("a").guard, plain.guarded) == (None, False)
+    texts = (
+        document("Site", "s", "{hosts: [a], guard: {rate: 60/min}}"),
+        document("Site", "t", "{hosts: [b]}"),
+    )
+    sites = compiled(*texts).sites
+    assert sites.guarded
+    assert (sites.of("a").guard, sites.of("b").guard) == (Rate(1.0, 60.0, 60), None)
+
+
+def test_each_of_several_processes_guards_its_share() -> None:
+    documents = loaded(document("Site", "s", "{hosts: [a], guard: {rate: 20/s, burst: 3}}"))
+    rate = compile_set(documents, processes=4).sites.of("a").guard
+    assert rate is not None
+    assert (rate.rate_per_s, rate.burst_tokens) == (5.0, 1.0)
 
 
 # --- laws over sets of documents

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from authz.request.host import canonical_host
+from authz.model.errors import ConfigError
+from authz.policy.host import HostPattern
+from authz.request.host import canonical_host, host_names, served_hosts
+from tests.support.hosts import HOST_PATTERNS, HOSTS, host_matches
+from tests.support.spellings import spelled_hosts
 
 
 @pytest.mark.parametrize(
@@ -72,3 +78,69 @@ def test_one_host_has_one_form(raw: str, canonical: str) -> None:
 )
 def test_anything_odd_is_no_host(raw: str) -> None:
     assert canonical_host(raw) == ""
+
+
+# --- hosts as operators name them
+
+
+def test_named_hosts_are_brought_to_the_form_of_requests_sorted_and_each_once() -> None:
+    named = ["b.example.", "*.A.example", "B.example", "[2001:DB8::0:1]", "my_service"]
+    assert host_names(named) == ("*.a.example", "[2001:db8::1]", "b.example", "my_service")
+    assert host_names(()) == ()
+
+
+def test_a_star_names_every_host() -> None:
+    assert host_names(["a.example", "*"]) == ()
+    assert served_hosts(["a.example", "*"]) is None
+    assert served_hosts([]) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "a b",
+            "a.*.example",
+            "{t}.example",
+            "-a.example",
+            "*.",
+            "",
+            ".",
+            "**",
+            "*a.example",
+            "*.*.example",
+        ),
+        *(
+            "a.example:80",
+            "[::1]:80",
+            "::1",
+            "a.example:",
+            "https://a.example",
+            "a.example/",
+            "bücher.example",
+        ),
+        *("*.127.0.0.1", "*.[::1]", "*.8", "127.1", "[::ffff:127.0.0.1]"),
+    ],
+)
+def test_what_is_no_host_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--hosts: `.*` is not a host; write "):
+        host_names([text])
+
+
+@given(st.lists(HOST_PATTERNS, min_size=1, max_size=4), HOSTS)
+def test_served_hosts_are_matched_as_the_patterns_of_documents_are(
+    patterns: list[HostPattern], host: str
+) -> None:
+    plain = [pattern for pattern in patterns if pattern.kind != "capture"]
+    stars = {"exact": "", "suffix": "*.", "any": "*"}
+    served = served_hosts([stars[pattern.kind] + pattern.host for pattern in plain])
+    matching = [pattern for pattern in plain if host_matches(pattern, host) is not None]
+    assert (served is None or served.covers(host)) == bool(matching or not plain)
+
+
+@given(spelled_hosts("items.example.com"))
+def test_no_spelling_of_a_host_is_served_unless_it_is_the_host(raw: str) -> None:
+    served = served_hosts(["items.example.com"])
+    assert served is not None
+    host = canonical_host(raw)
+    assert not host or served.covers(host) == (host == "items.example.com")

@@ -237,6 +237,12 @@ def test_clients_are_spread_over_a_tenth() -> None:
     assert told == {str(100 + more) for more in range(11)}
 
 
+def test_a_guard_says_how_long_and_nothing_of_limits() -> None:
+    told = headers(refuse(Deny(Reason.GUARDED, retry_ms=1001)))
+    assert told["retry-after"] == "2"
+    assert not {"ratelimit", "ratelimit-policy", "www-authenticate"} & set(told)
+
+
 def test_where_no_waiting_helps_none_is_asked_for() -> None:
     states = (spent(retry_ms=-1), spent("m", retry_ms=1000))
     refused = refuse(Deny(Reason.RATE_LIMITED, Detail.COST_EXCEEDS_BURST, spent=states))

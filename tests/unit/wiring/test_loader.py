@@ -9,10 +9,12 @@ import pytest
 from structlog.testing import capture_logs
 
 import authz.wiring.loader
+from authz.config.settings import load as settings_of
 from authz.identity.keyring import Peppers
+from authz.model.site import ServedHosts
 from authz.snapshot.build import Surroundings
 from authz.wiring.clock import SystemClock
-from authz.wiring.loader import Loader
+from authz.wiring.loader import Loader, surroundings
 from tests.support.policies import PEPPER, PROVIDER
 from tests.support.sets import KEY, POLICY, events, small_set, write
 
@@ -107,3 +109,12 @@ def test_keys_without_their_pepper_are_disabled_and_told(policies: Path, peppers
     assert made.current().keyring.disabled_count == 1
     (line,) = events(logs, "keys are disabled: their pepper is not here")
     assert (line["count"], line["keys"]) == (1, [KEY.id])
+
+
+def test_what_a_snapshot_takes_from_settings_is_handed_on() -> None:
+    flags = {"hosts": ["A.example.com.", "*.b.example.com"], "trusted_hops": 2}
+    listener = surroundings(settings_of(flags, {}), "s-1").listener
+    assert listener.hosts == ServedHosts(frozenset({"a.example.com"}), frozenset({"b.example.com"}))
+    assert listener.trusted_hops == 2
+    assert surroundings(settings_of({}, {}), "s-1").listener.hosts is None
+    assert surroundings(settings_of({"hosts": ["*"]}, {}), "s-1").listener.hosts is None
