@@ -74,7 +74,7 @@ class Member:
         if said is None:
             return "ended"
         if not said.listening or self._cause:
-            return "draining" if self._served_s else "starting"
+            return "draining" if self._served_s else said.why or "starting"
         return said.revision if said.ready else said.why
 
     @property
