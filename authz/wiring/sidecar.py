@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from authz import __version__
 from authz.config.log import get_logger
 from authz.config.settings import Settings
-from authz.limits.guard import Guard
+from authz.limits.guard import MAX_NETWORKS, Guard
 from authz.limits.memory import MemoryLimiter, NoLimiter
 from authz.model.address import Address
 from authz.record.keeper import Keeper
@@ -71,7 +71,8 @@ class Sidecar:
             if settings.limits.rate_limit_enabled
             else NoLimiter()
         )
-        self._guard = Guard(self._clock.ticks_us)  # a brake, whatever RATE_LIMIT_ENABLED says
+        # A brake and no limit: RATE_LIMIT_ENABLED says nothing about it.
+        self._guard = Guard(self._clock.ticks_us, share.of(MAX_NETWORKS))
         self._queue = RecordQueue(
             in_turns(open_sink(settings.record.record_sink), share.turn_fd),
             settings.record.record_queue,
