@@ -43,13 +43,18 @@ def snapshot_of(file: str) -> Snapshot:
 
 
 @cache
-def built(name: str, hosts: tuple[str, ...]) -> Snapshot:
-    """Build a policy set for a listener that serves these hosts."""
+def built(name: str, hosts: tuple[str, ...] = (), *, shadow: bool = True) -> Snapshot:
+    """Build a policy set for a listener that serves these hosts, with or without what is in shadow."""
     if name == "none":
         return not_ready("nothing is loaded", sidecar="sidecar-1")
     file = HERE / "sets" / f"{name}.yaml"
     around = Surroundings(Peppers(PEPPER), sidecar="sidecar-1", listener=Listener(hosts=served_hosts(hosts)))
-    return build({file.name: file.read_bytes()}, around, loaded_at_us=0).snapshot
+    documents = file.read_text().split("\n---\n")
+    if not shadow:
+        documents = [
+            text.replace(", limits: [tried]", "") for text in documents if "mode: shadow" not in text
+        ]
+    return build({file.name: "\n---\n".join(documents).encode()}, around, loaded_at_us=0).snapshot
 
 
 def payload(case: dict[str, Any]) -> bytes:
@@ -98,7 +103,16 @@ def reply_of(answer: Answer) -> dict[str, Any]:
 def record_of(answer: Answer, snapshot: Snapshot) -> dict[str, Any]:
     """Write the record and take away what is alike in all."""
     check = answer.check
-    answered = Answered(DECISION_ID, NOW_US, check.request, check.caller, check.decision, answer.status, 25)
+    answered = Answered(
+        DECISION_ID,
+        NOW_US,
+        check.request,
+        check.caller,
+        check.decision,
+        answer.status,
+        25,
+        shadow=answer.shadow,
+    )
     record: dict[str, Any] = json.loads(encode(answered, snapshot.fixed, 1))
     fixed = {name: record.pop(name) for name in ("v", "time", "decision_id", "sidecar", "seq", "duration_us")}
     assert list(fixed.values()) == [1, "2026-05-28T20:26:40.000000Z", DECISION_ID, "sidecar-1", 1, 25]
@@ -126,6 +140,18 @@ def test_no_case_tells_the_token() -> None:
         assert TOKEN not in file.read_text()
     for stem, case in CASES:
         assert TOKEN[-20:] not in json.dumps(outcome(stem, case))
+
+
+def test_without_the_documents_in_shadow_every_reply_is_the_same() -> None:
+    cases = [case for file, case in CASES if read(HERE / "cases" / f"{file}.yaml")["set"] == "trial"]
+    shaded, plain = built("trial"), built("trial", shadow=False)
+    assert (shaded.shadow is None, plain.shadow is None) == (False, True)
+    for case in cases:
+        judges = Judge(shaded), Judge(plain)
+        for _ in range(case.get("times", 1)):
+            one, other = (judge.answer(payload(case)) for judge in judges)
+            assert one.payload == other.payload, case["name"]
+    assert len(cases) >= 8
 
 
 # Of later parts of the product, or of the transport (see tests/unit/test_fail_closed.py).

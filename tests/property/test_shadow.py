@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from authz.limits.memory import MemoryLimiter
@@ -137,6 +137,21 @@ def policies(draw: st.DrawFn) -> str:
     )
 
 
+def tried(*rules_: str) -> str:
+    """Write the policy of an example."""
+    listed = "".join(f"    - {{{rule}}}\n" for rule in rules_)
+    return f'kind: Policy\nmetadata: {{name: tried}}\nspec:\n  mode: MODE\n  hosts: ["*"]\n  rules:\n{listed}'
+
+
+def asking(path: str, *headers: tuple[str, str], host: str = "items.example.com") -> bytes:
+    return check_request(host=host, path=path, headers=headers)
+
+
+ALL = "name: all, effect: allow, identity: [anyone]"
+OTHERS_ONLY = "name: others, effect: allow, identity: [other-keys]"
+NO_STRANGERS = "name: strangers, effect: deny, when: identity.anonymous"
+
+
 def made(mode: str, limit_mode: str, *texts: str) -> Snapshot:
     limits = LIMITS.replace("MODE", limit_mode)
     return snapshot(*COMMON, limits, *(text.replace("MODE", mode) for text in texts))
@@ -169,13 +184,29 @@ def test_documents_in_shadow_change_no_reply_and_no_enforced_bucket(policy: str,
 
 @patient
 @given(policies(), requests)
+# A bad credential is refused before the enforcing deny rules are asked; beside a rule for anyone they are.
+@example(tried(ALL), asking("/keys/a", ("x-api-key", "wrong"), ("blocked", "1")))
+@example(tried(ALL), asking("/keys/a", ("x-api-key", "wrong")))
+# Enforced, its own allow rule would have another credential read, so the caller would be somebody.
+@example(tried(OTHERS_ONLY, NO_STRANGERS), asking("/open/a", ("x-other-key", OTHER_KEY.token)))
+# A bad key is not the absence of one.
+@example(tried("name: a, effect: allow, identity: [anonymous]"), asking("/keys/a", ("x-api-key", "wrong")))
+@example(tried(ALL, NO_STRANGERS), asking("/open/a;x", host="kept.example.com"))
+@example(
+    tried('name: a, effect: deny, paths: ["/open/{p}"], when: \'params.p == "a"\''),
+    asking("/open/a;x", host="kept.example.com"),
+)
+@example(
+    tried('name: a, effect: allow, identity: [anyone], paths: ["/b/{p}"], when: \'params.p == "c;x"\''),
+    asking("/b/c;x", host="kept.example.com"),
+)
 def test_what_a_policy_in_shadow_says_is_what_comes_of_enforcing_it(policy: str, asked: bytes) -> None:
     """One request, so that every bucket is full: what the policy's limits say is asked elsewhere."""
     _, (shaded,), _ = serve(made("shadow", "enforce", UNLIMITED, policy), [asked])
     _, (enforced,), _ = serve(made("enforce", "enforce", UNLIMITED, policy), [asked])
     said = [shade for shade in shaded.shadow if not shade.limit]
     if any(shade.would is Would.UNDECIDABLE for shade in said):
-        return
+        return  # nothing is said; when that is so, tests/unit/policy/test_shadow.py asks
     assert len(said) <= 1
     changes = any(shade.changes for shade in said)
     assert _passed(enforced) == (_passed(shaded) ^ changes), said

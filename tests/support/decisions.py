@@ -7,11 +7,12 @@ from typing import Any
 
 from envoy.service.auth.v3 import external_auth_pb2
 
-from authz.check import Call, Check, answer, reply
+from authz.check import Call, Check, answer, reply, review
 from authz.limits.guard import Guard
 from authz.limits.memory import MemoryLimiter
 from authz.limits.store import Limiter
 from authz.model.decision import Allow, Deny
+from authz.model.shadow import Shade
 from authz.response.refusal import Refuser
 from authz.snapshot.snapshot import Snapshot
 from tests.support.checks import check_request
@@ -23,8 +24,9 @@ NOW_US = 1_780_000_000_000_000  # 2026-05-28
 class Answer:
     """What came back for one check, and the decision behind it."""
 
-    def __init__(self, check: Check, payload: bytes, status: int) -> None:
+    def __init__(self, check: Check, payload: bytes, status: int, shadow: tuple[Shade, ...] = ()) -> None:
         self.check = check
+        self.shadow = shadow
         self.payload = payload
         self.status = status
         self.message: Any = external_auth_pb2.CheckResponse.FromString(payload)
@@ -93,7 +95,14 @@ class Judge:
         answer([Call(1, payload)], self.snapshot, self._limiter, self.guard, finish, self.now_us)
         (check,) = done
         status, answered = reply(check, self.snapshot, self._refuser, DECISION_ID)
-        return Answer(check, answered, status)
+        return Answer(check, answered, status, self._shadow(check))
+
+    def _shadow(self, check: Check) -> tuple[Shade, ...]:
+        found = review(check, self.snapshot)
+        if found is None:
+            return ()
+        self._limiter.spend_in_shadow(list(found.trials.values()), lambda _: None)
+        return found.settled()
 
     def ask(
         self,
