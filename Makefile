@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 KEEP ?=
 ARGS ?=
+SECONDS ?= 60
 
-.PHONY: help demo test check bench schema lock clean
+.PHONY: help demo test check bench fuzz schema lock clean
 
 help: ## this list
 	@echo "Needs Python 3.11 or newer and make; no root. The first target makes .venv (half a minute)."
@@ -43,6 +44,9 @@ check: .venv/.installed ## format, lint, types, import contract
 
 bench: .venv/.installed ## cost per check against an empty server; ARGS=--quick takes seconds
 	@$(BIN)/authz bench $(ARGS)
+
+fuzz: .venv/.installed ## every fuzz target for SECONDS (60) each; ARGS=path runs one
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 schema: .venv/.installed ## write what is generated from code: policies/schema, docs, .env.example
 	$(BIN)/authz policy schema > policies/schema/policy.schema.json
