@@ -37,6 +37,21 @@ def config(
             help="The sidecar; once for every worker's socket. They take turns, and a dead one is left out.",
         ),
     ],
+    authz_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Whose certificate the sidecar shows over TCP: speak TLS to it."),
+    ] = None,
+    authz_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Envoy's own certificate, for the sidecar.")
+    ] = None,
+    authz_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The key of that.")] = None,
+    authz_server_name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What the sidecar's certificate names: host, address or SPIFFE id. Default: --authz's host.",
+        ),
+    ] = None,
     hosts: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A host that the application serves; repeat. Others get 404."),
@@ -78,11 +93,13 @@ def config(
     from authz.proxy.bootstrap import written
 
     try:
+        sockets = tuple(chosen.sidecar(text) for text in authz)
         choices = chosen.check(
             chosen.EnvoyChoices(
                 listen=chosen.listener(listen, "--listen"),
                 upstream=chosen.server(upstream, "--upstream"),
-                authz=tuple(chosen.sidecar(text) for text in authz),
+                authz=sockets,
+                authz_tls=chosen.sidecar_tls(authz_ca, authz_cert, authz_key, authz_server_name, sockets),
                 hosts=host_names(hosts or ()),
                 edge=edge,
                 trusted_hops=trusted_hops,

@@ -65,18 +65,22 @@ def _heading(choices: EnvoyChoices) -> str:
     appended = ", with the setting `xff_appended: true`" if choices.edge and choices.trusted_hops else ""
     near = next((where for where in choices.authz if _can_listen(where)), None)
     listen = f" --listen {near}" if near else ""
+    if choices.authz_tls is not None:
+        listen = " --listen HOST:PORT --tls-cert FILE --tls-key FILE" + (
+            " --tls-client-ca FILE --tls-clients SPIFFE-ID" if choices.authz_tls.cert else ""
+        )
     return (
         "# Envoy with authz beside it. Written by `authz envoy config`: change its flags, not this file.\n"
         f"# The sidecar: authz serve --policies DIR{listen}{hosts}{hops}{appended}\n"
     ) + "".join(
-        f"# It cannot listen at {far}: this version answers on Unix sockets and on loopback only.\n"
+        f"# It does not listen at {far} without TLS: add --authz-ca, --authz-cert and --authz-key.\n"
         for far in choices.authz
-        if not _can_listen(far)
+        if not _can_listen(far) and (choices.authz_tls is None or choices.authz_tls.cert is None)
     )
 
 
 def _can_listen(where: Address) -> bool:
-    """Whether `authz serve --listen` takes this address: it has no TLS, so nothing that others reach."""
+    """Whether `authz serve --listen` takes this address without TLS: nothing that others reach."""
     return isinstance(where, UnixAddress) or where.is_loopback
 
 

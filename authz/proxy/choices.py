@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from authz.model.address import Address, TcpAddress, UnixAddress, parse_address
 from authz.model.errors import ConfigError
@@ -19,6 +21,23 @@ headers and the rest of the message have to fit below that together."""
 
 
 @dataclass(frozen=True, slots=True)
+class SidecarTls:
+    """TLS to the sidecar. All files are Envoy's: absolute paths where it runs.
+
+    Args:
+        ca: who vouches for the sidecar.
+        cert: what Envoy shows; None for nothing.
+        key: the key of `cert`.
+        name: what the sidecar's certificate must name; "" for the host that is connected to.
+    """
+
+    ca: Path
+    cert: Path | None = None
+    key: Path | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EnvoyChoices:
     """Everything that makes one generated bootstrap differ from another.
 
@@ -26,6 +45,7 @@ class EnvoyChoices:
         listen: where Envoy accepts requests; an address, not a name.
         upstream: the application behind it.
         authz: the sidecar's sockets, one per worker.
+        authz_tls: how they are secured; None where they are not.
         hosts: hosts that the application serves; empty for every host.
         edge: clients connect to this Envoy directly.
         trusted_hops: proxies of ours before this one.
@@ -51,6 +71,7 @@ class EnvoyChoices:
     timeout_ms: int = TIMEOUT_MS
     upstream_http2: bool = False
     raw_headers: bool = True
+    authz_tls: SidecarTls | None = None
 
 
 def listener(text: str, flag: str) -> TcpAddress:
@@ -97,9 +118,35 @@ def sidecar(text: str) -> Address:
     return where
 
 
+def sidecar_tls(
+    ca: Path | None, cert: Path | None, key: Path | None, name: str | None, authz: Sequence[Address]
+) -> SidecarTls | None:
+    """Read the flags that speak of TLS; None where they speak of none.
+
+    Raises:
+        ConfigError: they do not go together, or not with the sidecar's addresses.
+    """
+    named = {"--authz-ca": ca, "--authz-cert": cert, "--authz-key": key}
+    for flag, path in named.items():
+        if path is not None and not path.is_absolute():
+            raise ConfigError(f"{flag}: `{path}` is not an absolute path; write it as Envoy will find it")
+    if ca is None:
+        for flag, value in (*named.items(), ("--authz-server-name", name)):
+            if value:
+                raise ConfigError(
+                    f"{flag}: there is no --authz-ca, without which Envoy proves nobody; name it"
+                )
+        return None
+    if (cert is None) != (key is None):
+        raise ConfigError("--authz-cert and --authz-key: one goes with the other; name both or neither")
+    if any(isinstance(where, UnixAddress) for where in authz):
+        raise ConfigError("--authz-ca: a Unix socket never speaks TLS; name the sidecar by HOST:PORT alone")
+    return SidecarTls(ca, cert, key, name or "")
+
+
 def is_name(where: Address) -> bool:
     """Whether a DNS look-up stands between an address and its server."""
-    return isinstance(where, TcpAddress) and not _is_ip(where.host)
+    return isinstance(where, TcpAddress) and not is_ip(where.host)
 
 
 def check(choices: EnvoyChoices) -> EnvoyChoices:
@@ -129,7 +176,8 @@ def check(choices: EnvoyChoices) -> EnvoyChoices:
     return choices
 
 
-def _is_ip(text: str) -> bool:
+def is_ip(text: str) -> bool:
+    """Whether a text is an IP address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from authz.model.address import Address, UnixAddress
 from authz.proxy import messages as m
 from authz.proxy.choices import EnvoyChoices, is_name
+from authz.proxy.tls import transport_socket
 
 AUTHZ = "authz"
 UPSTREAM = "upstream"
@@ -34,6 +35,8 @@ def authz_cluster(choices: EnvoyChoices) -> m.Cluster:
     # Each worker owns a socket and they cost the same, so plain turns share the load evenly.
     cluster.lb_policy = m.ClusterLbPolicy.ROUND_ROBIN
     cluster.outlier_detection = _outliers()
+    if choices.authz_tls is not None:
+        cluster.transport_socket = transport_socket(choices.authz_tls, choices.authz)
     return cluster
 
 

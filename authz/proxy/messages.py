@@ -28,6 +28,7 @@ with warnings.catch_warnings():
         Address,
         ApiVersion,
         BackoffStrategy,
+        DataSource,
         GrpcService,
         GrpcServiceEnvoyGrpc,
         Http1ProtocolOptions,
@@ -38,6 +39,7 @@ with warnings.catch_warnings():
         RetryPolicy,
         SocketAddress,
         SubstitutionFormatString,
+        TransportSocket,
     )
     from envoy_data_plane.envoy.config.endpoint.v3 import (
         ClusterLoadAssignment,
@@ -64,6 +66,18 @@ with warnings.catch_warnings():
         HttpConnectionManagerUpgradeConfig,
         HttpFilter,
     )
+    from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import (
+        CertificateValidationContext,
+        CommonTlsContext,
+        SubjectAltNameMatcher,
+        TlsCertificate,
+        TlsParameters,
+        TlsParametersTlsProtocol,
+        UpstreamTlsContext,
+    )
+    from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import (
+        SubjectAltNameMatcherSanType as SanType,
+    )
     from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
         HttpProtocolOptions as UpstreamProtocols,
     )
@@ -85,14 +99,17 @@ __all__ = [
     "Bootstrap",
     "BootstrapStaticResources",
     "BufferSettings",
+    "CertificateValidationContext",
     "CircuitBreakers",
     "CircuitBreakersThresholds",
     "Cluster",
     "ClusterDiscoveryType",
     "ClusterLbPolicy",
     "ClusterLoadAssignment",
+    "CommonTlsContext",
     "Cors",
     "CorsPolicy",
+    "DataSource",
     "Endpoint",
     "ExplicitProtocol",
     "ExtAuthz",
@@ -124,13 +141,20 @@ __all__ = [
     "RouteConfiguration",
     "RouteMatch",
     "Router",
+    "SanType",
     "SocketAddress",
     "StatusCode",
     "StdoutAccessLog",
     "StringMatcher",
     "Struct",
+    "SubjectAltNameMatcher",
     "SubstitutionFormatString",
+    "TlsCertificate",
+    "TlsParameters",
+    "TlsParametersTlsProtocol",
+    "TransportSocket",
     "UpstreamProtocols",
+    "UpstreamTlsContext",
     "Value",
     "VirtualHost",
 ]

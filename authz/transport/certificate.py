@@ -14,6 +14,7 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from authz.config.rooms import TlsSettings
 from authz.model.errors import ConfigError
 
 FILE_MAX_BYTES = 1024 * 1024  # a bundle of every public CA has a fifth of it
@@ -27,6 +28,17 @@ class Files(NamedTuple):
     cert: Path  # our certificate first, then those that lead to its CA
     key: Path
     client_ca: Path | None = None  # whose certificates callers must show; None: callers show none
+
+
+def named(settings: TlsSettings) -> Files:
+    """Return what the settings name.
+
+    Raises:
+        ConfigError: they name a certificate without a key, or none.
+    """
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise ConfigError("--tls-cert and --tls-key: one goes with the other; name both")
+    return Files(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
 
 
 @dataclass(frozen=True, slots=True)

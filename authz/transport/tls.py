@@ -54,9 +54,7 @@ def server_tls(settings: TlsSettings, wall_s: Callable[[], float]) -> ServerTls:
     Raises:
         ConfigError: the files cannot be used.
     """
-    if settings.tls_cert is None or settings.tls_key is None:
-        raise ConfigError("--tls-cert and --tls-key: name both")
-    files = Files(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    files = certificate.named(settings)
     return ServerTls(files, Clients(settings.tls_clients) if files.client_ca else None, wall_s)
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 
 from authz.config.settings import Settings
 from authz.model.address import Address, TcpAddress
-from authz.model.errors import ConfigError
 from authz.record.metrics import TlsFacts
 from authz.transport.front import Front, Secured
 from authz.transport.native import NativeFront
@@ -37,41 +36,6 @@ def make_front(address: Address, settings: Settings, serving: Callable[[], bool]
     return GrpcioFront(
         address, serving, LAST_RESORT, server_tls(settings.tls, time.time) if secured else None
     )
-
-
-def require_reachable(settings: Settings) -> None:
-    """Refuse listeners that would answer strangers, and certificates that cannot be used.
-
-    Raises:
-        ConfigError: see above; one line.
-    """
-    tls = settings.tls
-    given = {"--tls-key": tls.tls_key, "--tls-client-ca": tls.tls_client_ca, "--tls-clients": tls.tls_clients}
-    if tls.tls_cert is None:
-        for flag, value in given.items():
-            if value:
-                raise ConfigError(
-                    f"{flag}: there is no --tls-cert, which it belongs to; name both or neither"
-                )
-        return
-    if tls.tls_key is None:
-        raise ConfigError("--tls-cert: there is no --tls-key; name the certificate's key")
-    if tls.tls_client_ca is not None and not tls.tls_clients:
-        raise ConfigError(
-            "--tls-client-ca: a CA speaks for a whole mesh; name who of it may ask with --tls-clients,"
-            " or say `*` for all"
-        )
-    if tls.tls_clients and tls.tls_client_ca is None:
-        raise ConfigError("--tls-clients: there is no --tls-client-ca that proves who asks; name it")
-    for address in settings.serve.listen:
-        if isinstance(address, TcpAddress) and not address.is_loopback and tls.tls_client_ca is None:
-            raise ConfigError(
-                f"--listen {address}: whoever reaches it may ask about anybody; name --tls-client-ca and"
-                " --tls-clients, or listen on 127.0.0.1"
-            )
-    from authz.transport.tls import server_tls
-
-    server_tls(tls, time.time)
 
 
 def tls_facts(fronts: Iterable[Front]) -> TlsFacts:

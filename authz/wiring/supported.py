@@ -5,7 +5,7 @@ from __future__ import annotations
 from authz.config.settings import Settings
 from authz.model.errors import ConfigError
 from authz.record.redact import check_header_names
-from authz.wiring.fronts import require_reachable
+from authz.wiring.reach import require_reachable
 from authz.wiring.shares import addresses
 
 
