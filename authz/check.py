@@ -43,6 +43,9 @@ class Call(NamedTuple):
     id: int
     payload: bytes  # a CheckRequest, or whatever was sent as one
 
+    def __repr__(self) -> str:  # SECURITY: credentials are in it
+        return f"Call(id={self.id}, payload={len(self.payload)} bytes)"
+
 
 class Check:
     """One call on its way through the rooms. It begins refused, and only `decide` changes that."""
@@ -177,6 +180,9 @@ class Reply(NamedTuple):
 
     status: int  # what the client sees; 200 for an allow
     payload: bytes  # a CheckResponse, never empty
+
+    def __repr__(self) -> str:  # SECURITY: an allow gives the upstream its other cookies
+        return f"Reply(status={self.status}, payload={len(self.payload)} bytes)"
 
 
 def reply(check: Check, snapshot: Snapshot, refuser: Refuser, decision_id: str) -> Reply:

@@ -57,6 +57,9 @@ class Request(NamedTuple):
         ""  # the other reading of the path (decoded, parameters stripped), where a Site keeps both
     )
 
+    def __repr__(self) -> str:  # SECURITY: headers, query, body and path may hold credentials
+        return f"Request(method={self.method!r}, host={self.host!r}, ***)"
+
 
 class Unreadable(NamedTuple):
     """A request that could not be read, and what is known of it for the record and the refusal's form.
@@ -75,3 +78,6 @@ class Unreadable(NamedTuple):
     grpc: bool = False
     request_id: str = ""
     trace_id: str = ""
+
+    def __repr__(self) -> str:  # SECURITY: as above; here even the host is as sent
+        return f"Unreadable(detail={self.detail.value!r}, ***)"

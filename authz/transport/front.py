@@ -19,6 +19,9 @@ class Arrival(NamedTuple):
     payload: bytes
     remaining_s: float | None  # until the caller stops waiting; None where it waits for ever
 
+    def __repr__(self) -> str:  # SECURITY: credentials are in the payload
+        return f"Arrival(id={self.id}, payload={len(self.payload)} bytes, remaining_s={self.remaining_s})"
+
 
 class Front(Protocol):
     """A gRPC server for `Check` alone, on one address."""
