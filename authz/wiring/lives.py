@@ -12,18 +12,21 @@ LONGEST_S = 30.0
 
 
 class Lives:
-    """Counts how often in a row a worker died young."""
+    """Remembers whether a worker keeps dying young."""
 
     def __init__(self) -> None:
-        self._young = 0
+        self._young = False  # whether the last one died so
         self.backoff_s = 0.0  # before the next start
 
     def died(self, served_s: float) -> float:
         """Return how long to wait before the next start, after it served for so long."""
-        self._young = 0 if served_s >= STEADY_S else self._young + 1
-        self.backoff_s = min(LONGEST_S, FIRST_S * 2 ** (self._young - 2)) if self._young > 1 else 0.0
+        if served_s >= STEADY_S:
+            self.steady()
+        elif self._young:
+            self.backoff_s = min(LONGEST_S, 2 * self.backoff_s or FIRST_S)
+        self._young = served_s < STEADY_S
         return self.backoff_s
 
     def steady(self) -> None:
         """Note that it has served for a while."""
-        self._young, self.backoff_s = 0, 0.0
+        self._young, self.backoff_s = False, 0.0
