@@ -197,3 +197,32 @@ def test_it_agrees_with_a_model_in_exact_fractions(steps: list[tuple[int, int]])
         if passed:
             debt = exact + Fraction(cost)
             then_us = clock.now_us
+
+
+# --- limits in shadow
+
+
+def test_buckets_in_shadow_are_drawn_from_apart(clock: Clock) -> None:
+    limiter = MemoryLimiter(clock)
+    trial = Waiting(want(burst=1))
+    handed: list[Waiting] = []
+    limiter.spend_in_shadow([trial], handed.extend)
+    assert (handed, trial.spent[0].remaining) == ([trial], 0)
+    assert ask(limiter, want(burst=1)).passed
+    assert len(limiter) == 2
+
+
+def test_buckets_in_shadow_take_no_room_from_those_that_are_enforced(clock: Clock) -> None:
+    limiter = MemoryLimiter(clock, max_buckets=1)
+    for who in ("a", "b", "c"):
+        limiter.spend_in_shadow([Waiting(want(who=who))], lambda _: None)
+    alone = ask(limiter, want(who="d"))
+    assert alone.spent[0].remaining == 9
+    assert ask(limiter, want(who="e")).spent[0].remaining == 9
+    assert ask(limiter, want(who="f")).spent[0].remaining == 8  # one overflow bucket, as ever
+
+
+def test_where_limits_are_off_those_in_shadow_are_too() -> None:
+    trial = Waiting(want(cost=99))
+    NoLimiter().spend_in_shadow([trial], lambda _: None)
+    assert (trial.passed, trial.spent[0].store) == (True, Store.OFF)

@@ -11,6 +11,7 @@ from authz.model.decision import Allow, Deny, Grant, RuleName
 from authz.model.identity import ANONYMOUS, Caller, Identity, IdentityKind, Standing
 from authz.model.reason import Detail, Reason
 from authz.model.request import Unreadable
+from authz.model.shadow import Shade, Would
 from authz.record.entry import FixedFields, encode
 from tests.support.answers import (
     ACME,
@@ -320,3 +321,43 @@ def test_a_token_in_escapes_is_in_no_record(underscore: str) -> None:
 )
 def test_paths_that_hold_no_token_are_recorded_as_they_are(path: str) -> None:
     assert record(encode(allowed(request(path=path)), FIXED, 1))["request"]["path"] == path
+
+
+def shade(policy: str = "next", **fields: Any) -> Shade:
+    return Shade(**{"would": Would.DENY, "policy": policy, "rule": "no", **fields})
+
+
+def test_what_is_in_shadow_stands_beside_what_allowed() -> None:
+    limit = Shade(Would.ALLOW, limit="tried", spent=spent("tried"))
+    failed = Shade(Would.ERROR, "next", "no", detail=Detail.RULE_ERROR)
+    found = record(encode(allowed()._replace(shadow=(shade(changes=True), limit, failed)), FIXED, 1))
+    assert found["shadow"] == [
+        {"policy": "next", "rule": "no", "outcome": "deny", "changes": True},
+        {"limit": "tried", "outcome": "allow", "remaining": 41, "retry_ms": 0, "store": "memory"},
+        {"policy": "next", "rule": "no", "outcome": "error", "detail": "rule_error"},
+    ]
+    assert list(found)[list(found).index("shadow") - 1] == "allowed_by"
+    assert "shadow_omitted" not in found
+
+
+def test_a_limit_that_no_waiting_helps_names_no_time() -> None:
+    never = Shade(Would.DENY, limit="tried", spent=spent("tried", passed=False, retry_ms=-1))
+    (found,) = record(encode(allowed()._replace(shadow=(never,)), FIXED, 1))["shadow"]
+    assert found == {"limit": "tried", "outcome": "deny", "remaining": 41, "store": "memory"}
+
+
+def test_of_too_many_in_shadow_those_that_change_something_stay() -> None:
+    many = tuple(shade(f"p{number}", changes=number >= 90) for number in range(100))
+    found = record(encode(allowed()._replace(shadow=many), FIXED, 1))
+    assert len(found["shadow"]) == 16
+    assert found["shadow_omitted"] == 84
+    assert sum(one.get("changes", False) for one in found["shadow"]) == 10
+
+
+def test_where_nothing_is_in_shadow_the_record_does_not_say_so() -> None:
+    assert not {"shadow", "shadow_omitted"} & set(record(encode(allowed(), FIXED, 1)))
+
+
+def test_what_follows_an_escaped_question_mark_is_in_no_record() -> None:
+    told = encode(allowed(request(path="/reset%3Ftoken=CANARY")), FIXED, 1)
+    assert record(told)["request"]["path"] == "/reset"

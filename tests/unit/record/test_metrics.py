@@ -6,10 +6,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from authz.model.decision import Deny, RuleName
 from authz.model.reason import Detail, Reason
 from authz.model.request import Unreadable
+from authz.model.shadow import CRASHED, Shade, Would
 from authz.record.metrics import METRICS, Facts, GuardFacts, Metrics, RecordFacts, SnapshotFacts
 from authz.record.queue import RecordCounts
 from authz.record.tally import Tally
-from tests.support.answers import PROVEN, allowed, answered, refused, request, unreadable
+from tests.support.answers import PROVEN, allowed, answered, refused, request, spent, unreadable
 
 FACTS = Facts(
     snapshot=lambda: SnapshotFacts("0123456789ab", "4f2a9c1", 1_767_225_600.5, 1_798_761_600.0, 2),
@@ -112,3 +113,15 @@ def test_the_process_itself_is_shown() -> None:
 def test_every_metric_says_what_it_means() -> None:
     assert all(shape.help.endswith(".") for shape in METRICS.values())
     assert all(name.endswith("_total") == (shape.kind == "counter") for name, shape in METRICS.items())
+
+
+def test_what_is_in_shadow_has_series_of_its_own() -> None:
+    tally = Tally()
+    limit = Shade(Would.DENY, limit="tried", changes=True, spent=spent("tried", passed=False))
+    tally.add(allowed()._replace(shadow=(Shade(Would.ALLOW, "next", "read"), limit, *CRASHED)))
+    series = scrape(Metrics([tally], Facts()))
+    assert series["authz_rule_decisions_total{mode=shadow,outcome=allow,policy=next,rule=read}"] == 1
+    assert series["authz_limit_decisions_total{limit=tried,mode=shadow,outcome=deny,store=memory}"] == 1
+    assert series["authz_shadow_changes_total{kind=limit,name=tried,outcome=deny}"] == 1
+    assert series["authz_shadow_crashes_total"] == 1
+    assert series["authz_rule_decisions_total{mode=enforce,outcome=allow,policy=items,rule=read}"] == 1

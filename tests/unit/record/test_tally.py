@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from authz.model.decision import Allow, Deny, Grant, RuleName
-from authz.model.reason import Reason
+from authz.model.reason import Detail, Outcome, Reason
+from authz.model.shadow import CRASHED, Shade, Would
 from authz.record.tally import BUCKETS_US, RuleSeries, Tally, total
 from tests.support.answers import GRANT, PROVEN, allowed, answered, refused, request, spent
 
@@ -75,3 +76,49 @@ def test_tallies_add_up_and_stay_as_they_were() -> None:
     assert sum(whole.durations) == 3
     assert whole.duration_sum_us == 75
     assert one.reasons == {Reason.ALLOWED: 1}
+
+
+TRIED = Shade(Would.DENY, limit="tried", changes=True, spent=spent("tried", passed=False))
+SHADES = (
+    Shade(Would.DENY, "next", "no", changes=True),
+    Shade(Would.NONE, "last"),
+    TRIED,
+    TRIED._replace(policy="next", limit="own", changes=False),
+    Shade(Would.ERROR, limit="broken", detail=Detail.RULE_ERROR, changes=True),
+    *CRASHED,
+)
+
+
+def test_what_is_in_shadow_is_counted_apart() -> None:
+    tally = Tally()
+    tally.add(allowed()._replace(shadow=SHADES))
+    tally.add(refused()._replace(shadow=(Shade(Would.ALLOW, "next", "yes", changes=True),)))
+    assert tally.shadow_rules == {
+        ("next", "no", Would.DENY): 1,
+        ("last", "", Would.NONE): 1,
+        ("next", "yes", Would.ALLOW): 1,
+    }
+    assert tally.shadow_limits == {
+        ("tried", "memory", Would.DENY): 1,
+        ("own", "memory", Would.DENY): 1,
+        ("broken", "", Would.ERROR): 1,
+    }
+    assert tally.changes == {
+        ("policy", "next", Outcome.DENY): 1,
+        ("limit", "tried", Outcome.DENY): 1,
+        ("limit", "broken", Outcome.DENY): 1,
+        ("policy", "next", Outcome.ALLOW): 1,
+    }
+    assert tally.shadow_crashes == 1
+    assert tally.rules_denied == {}
+    assert total([tally, tally]).changes["policy", "next", Outcome.DENY] == 2
+    assert total([tally, tally]).shadow_crashes == 2
+
+
+@pytest.mark.parametrize(("series", "rules"), [("all", 4), ("denies", 2), ("off", 0)])
+def test_the_setting_bounds_the_series_of_rules_in_shadow_too(series: RuleSeries, rules: int) -> None:
+    tally = Tally(series)
+    for would in (Would.ALLOW, Would.DENY, Would.ERROR, Would.UNDECIDABLE):
+        tally.add(allowed()._replace(shadow=(Shade(would, "next", "r", changes=True),)))
+    assert len(tally.shadow_rules) == rules
+    assert tally.changes["policy", "next", Outcome.DENY] == 4
