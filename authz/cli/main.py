@@ -32,6 +32,7 @@ _PARTS = {
     "envoy": _Part("authz.cli.envoy_config"),
     "demo": _Part("authz.cli.demo"),
     "bench": _Part("authz.cli.bench"),
+    "attack": _Part("authz.cli.attack"),
     "docs": _Part("authz.cli.docs", hidden=True),
 }
 
