@@ -248,13 +248,14 @@ def _is_suspect(request: Request) -> bool:
     return (
         (len(request.path) > redact.FORM_MIN and max(map(len, request.segments)) > redact.FORM_MIN)
         or len(request.request_id) > redact.FORM_MIN
+        or "%3F" in request.path
         or "_" in request.host
     )
 
 
 def _masked(request: Request) -> Request:
-    """A client wrote these, and some write their key there."""
-    path, host = redact.masked(request.path), redact.masked(request.host)
+    """Clients write these, and some write keys there; an escaped `?` begins what was meant as a query."""
+    path, host = redact.masked(request.path.partition("%3F")[0]), redact.masked(request.host)
     request_id = redact.masked(request.request_id)
     if path is request.path and host is request.host and request_id is request.request_id:
         return request
