@@ -25,10 +25,10 @@ _DENY = Deny(Reason.BAD_REQUEST, Detail.UNDECODABLE)
 
 
 def _requests(text: Any, data: bytes) -> Iterator[Request | Unreadable]:
-    for name in ("sent_method", "host", "path", "protocol", "request_id", "trace_id"):
+    for name in ("sent_method", "host", "path", "protocol", "request_id"):
         yield request(**{name: text})
     yield request(headers={"user-agent": data, "referer": data, "cookie": data, "x-api-key": data})
-    for name in ("method", "host", "path", "scheme", "protocol", "request_id", "trace_id"):
+    for name in ("method", "host", "path", "scheme", "protocol", "request_id"):
         yield Unreadable(**{"detail": Detail.UNDECODABLE, name: text})
 
 
