@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple
 
 import msgspec
@@ -99,7 +99,7 @@ def questions(data: bytes) -> tuple[list[Question], bytes]:
     return [_question(line) for line in lines], rest
 
 
-def reports(link: socket.socket) -> Iterator[Report]:
+def reports(link: socket.socket) -> Generator[Report]:
     """Yield what a worker reports until it is gone."""
     with link.makefile("rb") as lines:
         try:
