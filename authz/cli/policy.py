@@ -84,7 +84,9 @@ def _print(verdict: _Verdict) -> None:
     for fault in verdict.faults:
         typer.echo(f"{fault.place}: {_coloured(fault.what, 'red')}", err=True)
     if not verdict.faults:
-        typer.echo(f"{_summary(_counts(verdict.loaded))}, revision {verdict.loaded.revision}")
+        loaded = verdict.loaded
+        shadow = f", {_in_shadow(loaded)} of them in shadow" if _in_shadow(loaded) else ""
+        typer.echo(f"{_summary(_counts(loaded))}{shadow}, revision {loaded.revision}")
 
 
 def _coloured(text: str, colour: str) -> str:
@@ -106,6 +108,11 @@ def _counts(loaded: Loaded) -> dict[str, int]:
         "limits": len(loaded.limits),
         "tests": len(loaded.tests),
     }
+
+
+def _in_shadow(loaded: Loaded) -> int:
+    modes = [policy.spec.mode for policy in loaded.policies] + [limit.spec.mode for limit in loaded.limits]
+    return modes.count("shadow")
 
 
 def _summary(counts: dict[str, int]) -> str:
@@ -131,6 +138,7 @@ def _as_json(verdict: _Verdict) -> dict[str, Any]:
         "valid": not verdict.faults,
         **known,
         "documents": _counts(verdict.loaded),
+        "in_shadow": _in_shadow(verdict.loaded),
         "errors": [_row(fault) for fault in verdict.faults],
         "warnings": [_row(warning) for warning in verdict.warnings],
     }

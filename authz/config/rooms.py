@@ -146,7 +146,7 @@ class LimitSettings(Room):
         env="RATE_LIMIT_ENABLED",
     )
     max_buckets: values.Whole = _set(
-        100_000, "buckets in memory; when full, new callers of a limit share one", ge=1, le=10_000_000
+        100_000, "buckets in memory, and as many for limits in shadow; when full, new callers of a limit share one", ge=1, le=10_000_000
     )
     limit_headers: Annotated[Literal["draft", "off"], values.Lower] = _set(
         "draft", "limit headers in refusals: the IETF draft's structured form, or `off`"

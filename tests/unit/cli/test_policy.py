@@ -86,6 +86,16 @@ def test_a_missing_directory_is_an_error() -> None:
     assert result.stderr == "nowhere:1:1: no such file or directory: name a directory that can be read\n"
 
 
+def test_what_is_in_shadow_is_told_so_that_nobody_takes_it_for_enforced() -> None:
+    tried = document("Policy", "tried", f"{{mode: shadow, hosts: [a.b], rules: [{{name: r, {ALLOW}}}]}}")
+    write(PROVIDER, policy(ALLOW), tried)
+    result = CliRunner().invoke(app, ["validate", "set"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("2 policies, 1 provider, 1 of them in shadow, revision ")
+    told = json.loads(CliRunner().invoke(app, ["validate", "--output", "json", "set"]).stdout)
+    assert told["in_shadow"] == 1
+
+
 def test_machines_get_json() -> None:
     write(PROVIDER, policy(ALLOW))
     result = CliRunner().invoke(app, ["validate", "--output", "json", "set"])
