@@ -1,22 +1,21 @@
-"""The native front with the reference client: sockets, ports, deadlines, and a drain that loses nothing."""
+"""What only the native front does; what every front keeps is in `tests/contract/test_fronts.py`."""
 
 from __future__ import annotations
 
 import socket
-import stat
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-import grpc
 import pytest
+from pygrpc_native import EVENT_CALL, STREAM_CLOSED, STREAM_FULL, STREAM_SENT
 
-from authz.model.address import Address, TcpAddress, UnixAddress
-from authz.model.decision import Answered
+from authz.model.address import UnixAddress
 from authz.model.errors import ConfigError
-from authz.proxy.process import free_port
+from authz.transport import health
 from authz.transport.native import NativeFront
 from authz.transport.server import CheckServer
 from tests.support.checks import check_request
@@ -26,18 +25,11 @@ from tests.support.grpc import client, read
 OPEN = check_request(host="a.example.com", path="/open")
 
 
-@pytest.fixture(params=["unix", "tcp"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Address:
-    return (
-        UnixAddress(tmp_path / "a.sock") if request.param == "unix" else TcpAddress("127.0.0.1", free_port())
-    )
-
-
 @contextmanager
-def serving(address: Address, **parts: object) -> Iterator[CheckServer]:
-    front = NativeFront(address)
-    bench = Bench(lambda: SNAPSHOT, front=front, **parts)
-    running = CheckServer(front, bench.shield, lambda: time.monotonic_ns() // 1000, idle_s=0.3)
+def serving(path: Path) -> Iterator[CheckServer]:
+    front = NativeFront(UnixAddress(path))
+    bench = Bench(lambda: SNAPSHOT, front=front)
+    running = CheckServer(front, bench.shield, lambda: time.monotonic_ns() // 1000, idle_s=0.02)
     running.start()
     try:
         yield running
@@ -46,125 +38,11 @@ def serving(address: Address, **parts: object) -> Iterator[CheckServer]:
         running.join()
 
 
-def test_a_check_is_answered(address: Address) -> None:
-    with serving(address), client(str(address)) as ask:
-        assert read(ask(OPEN, timeout=5)).status.code == 0
-        assert read(ask(check_request(host="a.example.com", path="/closed"), timeout=5)).status.code == 7
-        assert read(ask(b"", timeout=5)).status.code != 0
-        assert read(ask(b"\xff" * 1000, timeout=5)).status.code == 3
-
-
-def test_a_message_of_four_mib_is_an_explicit_refusal(address: Address) -> None:
-    with serving(address), client(str(address)) as ask:
-        assert read(ask(b"\xff" * (4 * 1024 * 1024 - 64), timeout=20)).denied_response.status.code in (
-            400,
-            413,
-        )
-        assert read(ask(OPEN, timeout=5)).status.code == 0
-
-
-def test_a_drain_under_load_loses_no_call(address: Address) -> None:
-    """Callers send for a while after the stop, as Envoy does; each call gets its answer."""
-    lost: list[str] = []
-    answers: list[bytes] = []
-    stopped = threading.Event()
-
-    def load() -> None:
-        with client(str(address)) as ask:
-            ready.wait()
-            rounds_after = 0
-            while rounds_after < 5:
-                rounds_after += stopped.is_set()
-                for call in [ask.future(OPEN, timeout=10) for _ in range(20)]:  # type: ignore[attr-defined] # grpc has no types
-                    try:
-                        answers.append(call.result())
-                    except grpc.RpcError as error:
-                        lost.append(str(error))
-
-    ready = threading.Barrier(3)
-    with serving(address) as running:
-        threads = [threading.Thread(target=load) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        ready.wait()
-        while len(answers) < 200:
-            time.sleep(0.005)
-        running.stop()
-        stopped.set()
-        for thread in threads:
-            thread.join()
-        running.join()
-    assert lost == []
-    assert all(read(each).status.code == 0 for each in answers)
-
-
-def test_a_call_past_its_deadline_is_never_allowed(address: Address) -> None:
-    """The judging thread is busy with the first call while the deadline of the second passes."""
-    entered, leave = threading.Event(), threading.Event()
-    seen: list[Answered] = []
-
-    class Slow:
-        def keep(self, answered: Sequence[Answered], fixed: object) -> None:
-            seen.extend(answered)
-            entered.set()
-            leave.wait(10)
-
-    with serving(address, keeper=Slow()), client(str(address)) as ask:
-        assert read(ask(OPEN, timeout=5)).status.code == 0
-        assert entered.wait(5)
-        late = ask.future(OPEN, timeout=0.1)  # type: ignore[attr-defined] # grpc has no types
-        with pytest.raises(grpc.RpcError) as caught:
-            late.result()
-        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        leave.set()
-        assert read(ask(OPEN, timeout=5)).status.code == 0
-    assert [each.status for each in seen] == [200, 503, 200]
-
-
-def test_another_method_is_unknown(address: Address) -> None:
-    with serving(address), grpc.insecure_channel(str(address)) as channel:
-        other = channel.unary_unary("/a.B/C", request_serializer=None, response_deserializer=None)
-        with pytest.raises(grpc.RpcError) as caught:
-            other(OPEN, timeout=5)
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
-# --- addresses
-
-
-def test_an_address_that_is_served_already_is_busy(address: Address) -> None:
-    with serving(address), client(str(address)) as ask:
-        for _ in range(2):
-            with pytest.raises(ConfigError, match=r"another process serves there|address already in use"):
-                NativeFront(address).start()
-        assert read(ask(OPEN, timeout=5)).status.code == 0
-
-
-def test_an_address_can_be_served_again(address: Address) -> None:
-    for _ in range(2):
-        with serving(address), client(str(address)) as ask:
-            assert read(ask(OPEN, timeout=5)).status.code == 0
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "2001:db8::1", "example.com"])
-def test_only_loopback_is_served(host: str) -> None:
-    with pytest.raises(ConfigError, match="serves loopback only"):
-        NativeFront(TcpAddress(host, 0)).start()
-
-
-def test_a_socket_is_for_user_and_group_alone(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "a.sock"
-    with serving(UnixAddress(path)):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o660
-        assert stat.S_IMODE(path.parent.stat().st_mode) & 0o007 == 0
-    assert list(path.parent.iterdir()) == []
-
-
 def test_a_dead_socket_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    with serving(UnixAddress(path)), client(f"unix:{path}") as ask:
+    with serving(path), client(f"unix:{path}") as ask:
         assert read(ask(OPEN, timeout=5)).status.code == 0
 
 
@@ -176,41 +54,32 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "mine"
 
 
-def test_a_path_that_the_kernel_refuses_is_told(tmp_path: Path) -> None:
-    path = tmp_path / ("a" * 120)
-    with pytest.raises(ConfigError, match="choose another"):
-        NativeFront(UnixAddress(path)).start()
-    assert list(tmp_path.iterdir()) == []
+class Library:
+    """The library, as it is when a watcher does not read or has gone."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = [(EVENT_CALL, 7, 2, b"", b"", ((), "", None))]
+        self.results = [STREAM_FULL, STREAM_SENT, STREAM_CLOSED]
+        self.sent: list[bytes] = []
+
+    def recv_batch_details(self, most: int, timeout_ms: int) -> list[Any]:
+        events, self.events = self.events, []
+        return events
+
+    def stream_try_send(self, call_id: int, payload: bytes) -> int:
+        self.sent.append(payload)
+        return self.results.pop(0)
 
 
-def test_a_front_that_is_closed_or_was_never_open_takes_nothing(address: Address) -> None:
-    front = NativeFront(address)
-    assert front.take(1, 1) is None
-    assert not front.respond(1, b"x")
-    front.fail(1, 4, "late")
-    front.close()
-    front.start()
-    assert front.take(1, 1) == []
-    front.close()
-    front.close()
-    assert front.take(1, 1) is None
-    with suppress(RuntimeError):
-        assert not front.respond(1, b"x")
-
-
-def test_a_call_is_answered_once(address: Address) -> None:
-    front = NativeFront(address)
-    front.start()
-    with client(str(address)) as ask:
-        call = ask.future(OPEN, timeout=5)  # type: ignore[attr-defined] # grpc has no types
-        taken: list[object] = []
-        while not taken:
-            taken = [*(front.take(1, 100) or [])]
-        (arrival,) = taken
-        call_id = arrival.id  # type: ignore[attr-defined] # an Arrival
-        assert arrival.payload == OPEN  # type: ignore[attr-defined] # as above
-        assert 3 < arrival.remaining_s < 6  # type: ignore[attr-defined] # as above
-        assert front.respond(call_id, b"first")
-        assert not front.respond(call_id, b"second")
-        assert call.result() == b"first"
-    front.close()
+def test_a_watcher_that_does_not_read_is_told_later_and_one_that_is_gone_is_forgotten() -> None:
+    state = SimpleNamespace(on=True)
+    front, library = NativeFront(UnixAddress(Path("x")), lambda: state.on), Library()
+    front._front = library  # type: ignore[assignment] # what is used of it
+    yes, no = health.told(serving=True), health.told(serving=False)
+    for now, sent in ((True, [yes]), (True, [yes] * 2), (True, [yes] * 2), (False, [yes, yes, no])):
+        state.on = now
+        assert front.take(64, 0) == []
+        assert library.sent == sent
+    state.on = True
+    front.take(64, 0)
+    assert len(library.sent) == 3
