@@ -66,13 +66,16 @@ class ServeSettings(Room):
     )
     workers: values.Whole = _set(
         1,
-        "processes that answer checks, each at an address of its own; more than one work under a supervisor",
+        "processes that answer checks, each at addresses of its own, under a supervisor; see operations.md",
         flag=True,
         ge=1,
         le=64,
     )
     stuck_after_s: values.Whole = _set(
-        5, "seconds without progress after which a process that answers checks is ended", ge=1, le=3600
+        5,
+        "seconds without progress after which a process that answers checks is ended, to be started anew",
+        ge=1,
+        le=3600,
     )
     source_revision: values.Line = _set(
         "", "the commit that the documents come from, for records and metrics", flag=True
@@ -146,7 +149,10 @@ class LimitSettings(Room):
         env="RATE_LIMIT_ENABLED",
     )
     max_buckets: values.Whole = _set(
-        100_000, "buckets in memory, and as many for limits in shadow; when full, new callers of a limit share one", ge=1, le=10_000_000
+        100_000,
+        "buckets in memory, and as many for limits in shadow; when full, new callers of a limit share one",
+        ge=1,
+        le=10_000_000,
     )
     limit_headers: Annotated[Literal["draft", "off"], values.Lower] = _set(
         "draft", "limit headers in refusals: the IETF draft's structured form, or `off`"
