@@ -6,6 +6,7 @@ command line chooses what is imported, and only help and completion import all o
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 from typing import NamedTuple
@@ -15,7 +16,11 @@ import typer
 from authz import __version__
 from authz.model.errors import AuthzError, ConfigError
 
+USAGE = 2
 CANNOT_RUN = 3
+
+# The form of an API key's token, whatever its brand; see `identity/apikey.py`.
+_TOKEN = re.compile(r"[0-9A-Za-z]+_[0-9A-Za-z]+_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
 
 
 class _Part(NamedTuple):
@@ -74,6 +79,9 @@ def _root(
 
 def main() -> None:
     """Run the command line. Exit codes: 0 yes, 1 the answer is no, 2 usage, 3 cannot run."""
+    # SECURITY: it would be repeated in errors, too.
+    if any(map(_TOKEN.search, sys.argv[1:])):
+        _fail("a token stands on the command line, where others can read it: use standard input", USAGE)
     try:
         build(sys.argv[1:])()
     except ConfigError as error:

@@ -10,6 +10,7 @@ import pytest
 
 from authz import __version__
 from authz.cli import main as main_module
+from authz.identity.apikey import new_token
 from authz.model.errors import StoreUnavailable
 from tests.support.command import run
 
@@ -118,3 +119,14 @@ def test_a_refusal_of_ours_that_is_no_setting_is_1(
     monkeypatch.setattr(main_module, "build", build)
     assert ended([], monkeypatch) == 1
     assert capsys.readouterr().err == "authz: gone\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["key", "verify", "{}"], ["key", "revoke", "{}"], ["serve", "--config={}"], ["{}"]]
+)
+def test_a_token_on_the_command_line_is_refused_and_not_repeated(words: list[str]) -> None:
+    token = new_token("acme", "test").render()
+    done = run(*(word.format(token) for word in words))
+    assert done.returncode == 2
+    assert "standard input" in done.stderr
+    assert token not in done.stdout + done.stderr
