@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from authz.model.errors import PolicyError
 from authz.model.identity import PlaceKind
+from authz.policy.guards import left_unguarded
 from authz.policy.host import parse_host
 from authz.policy.kind_identity import ApiKeySpec, CustomerSpec
 from authz.policy.kind_limit import LimitSpec
@@ -63,6 +64,7 @@ def warnings_about(loaded: Loaded, *, whole: bool = True) -> Faults:
                 yield provider.fault(what, "spec", "apiKey", "in", index)
     for policy in loaded.policies:
         yield from _unusual_methods(policy)
+    yield from left_unguarded(loaded)
     if whole:
         yield from _unused_limits(loaded)
 
