@@ -24,8 +24,9 @@ from authz.model.address import Address
 from authz.record.keeper import Keeper
 from authz.record.metrics import Facts, GuardFacts, Metrics, RecordFacts, Samples, SnapshotFacts
 from authz.record.queue import RecordQueue
-from authz.record.sinks import in_turns, open_sink
+from authz.record.sinks import open_sink
 from authz.record.tally import Tally
+from authz.record.turns import in_turns
 from authz.response.refusal import Refuser
 from authz.transport.front import Front
 from authz.transport.mint import Mint

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from authz.record.sinks import FileSink, StdoutSink, TurnSink, in_turns
+from authz.record.sinks import FileSink, StdoutSink
+from authz.record.turns import TurnSink, in_turns
 
 # Writes lines of up to 60 KB in pieces that end anywhere, as the queue does.
 _WRITER = """
 import sys
-from authz.record.sinks import StdoutSink, TurnSink
+from authz.record.sinks import StdoutSink
+from authz.record.turns import TurnSink
 name, lines, fd, turns = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 sink = TurnSink(StdoutSink(fd), turns)
 data = memoryview(b"".join(
