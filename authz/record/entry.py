@@ -128,7 +128,7 @@ class Record(Struct, omit_defaults=True, frozen=True, gc=False):
     decision_id: Annotated[str, Meta(description="UUIDv7; also in the header `x-authz-decision-id`")] = ""
     request_id: Annotated[str, Meta(description="header `x-request-id`")] = ""
     trace_id: Annotated[str, Meta(description="trace of a valid `traceparent`")] = ""
-    sidecar: Annotated[str, Meta(description="name of the sidecar")] = ""
+    sidecar: Annotated[str, Meta(description="name of the sidecar; a worker adds its number")] = ""
     seq: Annotated[int, Meta(description="counts the records of one sidecar: a gap is a loss")] = -1
     revision: Annotated[str, Meta(description="revision of the policy set; absent before the first set")] = ""
     source_revision: Annotated[str, Meta(description="commit that the documents come from, if given")] = ""

@@ -43,6 +43,7 @@ class Served(Protocol):
     """What a reporter asks the sidecar."""
 
     listening: bool
+    draining: bool
 
     def progress(self) -> bool:
         """Whether every judge moved."""
@@ -130,7 +131,7 @@ class Reporter:
     def _report(self, served: Served, *, beat: bool) -> Report:
         ready, revision, why, *_ = served.readiness()
         changes = self._changes.since(served.numbers())
-        return Report(beat, served.listening, ready, revision, why, changes)
+        return Report(beat, served.listening and not served.draining, ready, revision, why, changes)
 
     def _send(self, report: Report) -> None:
         with self._lock:

@@ -37,7 +37,7 @@ PAYLOAD = check_request(host="a.example.com", headers=[("x-api-key", KEY.token)]
 class Sidecar:
     """A sidecar that says what it is told to."""
 
-    listening = True
+    listening, draining = True, False
 
     def __init__(self) -> None:
         self.moves = True
