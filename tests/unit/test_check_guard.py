@@ -9,15 +9,18 @@ import pytest
 
 from authz.check import Call, Check, answer
 from authz.identity.keyring import Peppers
+from authz.limits.guard import Guard
 from authz.limits.memory import NoLimiter
-from authz.model.decision import Deny
+from authz.model.decision import Decision, Deny
 from authz.model.reason import Detail, Reason, status_of
-from authz.model.site import Listener
+from authz.model.request import Client
+from authz.model.site import Listener, Site
 from authz.request.host import served_hosts
 from authz.snapshot.build import Surroundings
 from authz.snapshot.snapshot import Snapshot, not_ready
 from tests.support.checks import check_request
 from tests.support.decisions import NOW_US, Judge
+from tests.support.fronts import Bench
 from tests.support.policies import PEPPER, PROVIDER, MadeKey, snapshot
 
 KEY = MadeKey("reader")
@@ -320,3 +323,25 @@ def test_an_unserved_host_selects_no_guard(judge: Judge) -> None:
 
 def test_the_statuses_that_are_charged_are_those_of_the_contract() -> None:
     assert status_of(Reason.BAD_REQUEST, Detail.HOST_NOT_SERVED) == 421
+
+
+# --- a guard that breaks
+
+
+@pytest.mark.parametrize("broken", ["wait_ms", "charge"])
+def test_a_guard_that_breaks_is_a_refusal(broken: str) -> None:
+    class Broken(Guard):
+        def wait_ms(self, site: Site, client: Client) -> int:
+            return fail() if broken == "wait_ms" else 0
+
+        def charge(self, site: Site, client: Client, decision: Decision) -> None:
+            fail()
+
+    def fail() -> int:
+        raise ZeroDivisionError
+
+    bench = Bench(lambda: SET, guard=Broken(lambda: 0))
+    good = check_request(path="/api/items", host="items.example.com", headers=[("x-api-key", KEY.token)])
+    front = bench.serve(good, check_request(path="/open", host="free.example.com"))
+    assert [front.reply(number).denied_response.status.code for number in (1, 2)] == [503, 503]
+    assert {type(crash) for crash in bench.crashes} == {ZeroDivisionError}
