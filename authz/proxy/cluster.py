@@ -92,7 +92,11 @@ def _endpoint(place: Address) -> m.LbEndpoint:
 
 def _ceilings() -> m.CircuitBreakersThresholds:
     return m.CircuitBreakersThresholds(
-        max_connections=_CEILING, max_pending_requests=_CEILING, max_requests=_CEILING
+        max_connections=_CEILING,
+        max_pending_requests=_CEILING,
+        max_requests=_CEILING,
+        # Three by default: of all that wait on a connection that breaks, the fourth would be refused.
+        max_retries=_CEILING,
     )
 
 

@@ -53,7 +53,7 @@ def ext_authz(choices: EnvoyChoices) -> m.ExtAuthz:
             envoy_grpc=m.GrpcServiceEnvoyGrpc(cluster_name=AUTHZ),
             # Said aloud: integrations differ from 200 ms to ten minutes, and a slow answer holds a request.
             timeout=timedelta(milliseconds=choices.timeout_ms),
-            retry_policy=_retry_policy(),
+            retry_policy=_retry_policy(choices.timeout_ms),
         ),
         # The only version that the sidecar speaks; without it Envoy asks for the one that no longer exists.
         transport_api_version=m.ApiVersion.V3,
@@ -77,18 +77,22 @@ def ext_authz(choices: EnvoyChoices) -> m.ExtAuthz:
     )
 
 
-def _retry_policy() -> m.RetryPolicy:
+def _retry_policy(timeout_ms: int) -> m.RetryPolicy:
     """Ask once more where the connection broke, never where an answer came; all within the timeout.
 
     All checks of an Envoy thread share one connection, and a server of HTTP/2 ends it where clients hang up
     on many requests at once: without this, whoever else waits for an answer then gets a 503.
     What was judged before the connection broke may have spent tokens, so they may be spent twice.
+
+    INVARIANT: `max_interval` is no shorter than the timeout. Envoy takes it for the time that one try may
+    take, too: at 10 ms it hung up on every check that waited longer, and asked again. Source:
+    `convertCoreToRouteRetryPolicy` in Envoy's source/common/http/utility.cc.
     """
     return m.RetryPolicy(
         retry_on="reset,connect-failure,refused-stream",
         num_retries=_RETRIES,
         retry_back_off=m.BackoffStrategy(
-            base_interval=timedelta(milliseconds=1), max_interval=timedelta(milliseconds=10)
+            base_interval=timedelta(milliseconds=1), max_interval=timedelta(milliseconds=timeout_ms)
         ),
     )
 

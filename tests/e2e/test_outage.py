@@ -47,6 +47,28 @@ def test_a_stopped_sidecar_is_503_after_the_timeout_and_never_a_yes() -> None:
         assert eventually(lambda: app.send("GET", "/public/a")[0].status == 200)
 
 
+def test_a_check_that_takes_longer_is_waited_for_and_asked_once() -> None:
+    """Envoy would ask again after 10 ms if the pause between its tries said so: judged and charged twice."""
+    with live(_KEY) as app:
+        assert app.send("GET", "/public/a")[0].status == 200
+        statuses: list[int] = []
+        data = request_bytes("GET", "/public/slow", [("host", "app.test")])
+        app.stage.sidecar.send(signal.SIGSTOP)
+        callers = [
+            threading.Thread(target=lambda: statuses.append(send_raw(app.stage.port, data).status))
+            for _ in range(8)
+        ]
+        for caller in callers:
+            caller.start()
+        time.sleep(0.2)  # much longer than 10 ms, and much less than the timeout
+        app.stage.sidecar.send(signal.SIGCONT)
+        for caller in callers:
+            caller.join()
+        assert statuses == [200] * 8
+        assert eventually(lambda: app.stage.records.read_text().count("/public/slow") >= 8)
+        assert app.stage.records.read_text().count("/public/slow") == 8
+
+
 def test_a_sidecar_that_comes_back_is_found_again() -> None:
     with live(_KEY) as app:
         app.stage.sidecar.stop()

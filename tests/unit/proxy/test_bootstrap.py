@@ -123,6 +123,8 @@ def test_a_check_is_asked_again_where_the_connection_broke_and_never_where_an_an
     policy = _ext_authz(PLAIN)["grpc_service"]["retry_policy"]
     assert set(policy["retry_on"].split(",")) == {"reset", "connect-failure", "refused-stream"}
     assert policy["num_retries"] == 3
+    # Envoy takes the longest pause between two tries for the longest that one try may take.
+    assert policy["retry_back_off"]["max_interval"] == _ext_authz(PLAIN)["grpc_service"]["timeout"]
 
 
 def test_a_body_goes_along_whole_and_as_bytes_or_not_at_all() -> None:
