@@ -94,7 +94,9 @@ class MemoryLimiter:
         if bucket in self._buckets or self._opened(bucket, debt, now_us):
             self._buckets[bucket] = (debt, now_us, rate_per_s)
         full_s = int(debt / rate_per_s) + 1 if debt > 0.0 else 0
-        remaining = max(0, int(rate.burst_tokens - debt))
+        remaining = int(rate.burst_tokens - debt)
+        if remaining < 0:  # a share let the cost of a whole burst pass
+            remaining = 0
         return _new(Spent, (limit, True, remaining, 0, full_s, rate, _MEMORY))
 
     def _opened(self, bucket: tuple[str, ...], debt: float, now_us: int) -> bool:

@@ -226,3 +226,39 @@ def test_where_limits_are_off_those_in_shadow_are_too() -> None:
     trial = Waiting(want(cost=99))
     NoLimiter().spend_in_shadow([trial], lambda _: None)
     assert (trial.passed, trial.spent[0].store) == (True, Store.OFF)
+
+
+def test_workers_together_admit_what_one_process_would(clock: Clock) -> None:
+    whole = Rate(10.0, 20.0)
+    workers = [MemoryLimiter(clock) for _ in range(4)]
+
+    def admitted(times: int) -> int:
+        spend = Spend("l", ("l", "n", "k"), whole.share(4), 1.0)
+        return sum(ask(worker, spend).passed for worker in workers for _ in range(times))
+
+    assert admitted(10) == 20
+    clock.pass_ms(1000)
+    assert admitted(10) == 10 - 2  # two and a half tokens are two
+
+
+@pytest.mark.parametrize(("cost", "retry_ms"), [(10.0, 1000), (7.0, 1000), (5.0, 1000)])
+def test_what_fits_the_whole_burst_passes_a_full_bucket_of_a_share(
+    clock: Clock, cost: float, retry_ms: int
+) -> None:
+    limiter = MemoryLimiter(clock)
+    share = Rate(10.0, 10.0).share(2)  # five tokens, five a second
+    spend = Spend("l", ("l", "n", "k"), share, cost)
+    first = ask(limiter, spend)
+    assert first.passed
+    assert first.spent[0].remaining == 0
+    again = ask(limiter, spend)
+    assert not again.passed
+    assert again.spent[0].retry_ms == int(cost / 5.0 * retry_ms)
+    clock.pass_ms(again.spent[0].retry_ms)
+    assert ask(limiter, spend).passed
+
+
+def test_what_exceeds_the_whole_burst_never_passes_a_share(clock: Clock) -> None:
+    check = ask(MemoryLimiter(clock), Spend("l", ("l", "n", "k"), Rate(10.0, 10.0).share(2), 10.5))
+    assert not check.passed
+    assert check.spent[0].retry_ms == -1

@@ -267,6 +267,11 @@ def test_the_limit_headers_are_those_of_the_draft() -> None:
     }
 
 
+def test_a_worker_names_the_rate_that_was_written_and_not_its_share() -> None:
+    told = dict(limit_headers((spent("per-key", rate=Rate(100.0, 100.0).share(4)),)))
+    assert told["ratelimit-policy"] == '"per-key";q=100;w=1'
+
+
 def test_limit_headers_can_be_switched_off_and_waiting_not() -> None:
     deny = Deny(Reason.RATE_LIMITED, spent=(spent(),))
     refused = Refuser("s", limit_headers=False).refuse(deny, request(), DEFAULT_SITE, ID)

@@ -6,11 +6,15 @@ import pytest
 
 from authz.identity.keyring import Peppers
 from authz.model.errors import SnapshotRejected
+from authz.model.limit import Rate
 from authz.model.site import Listener
 from authz.policy.condition import Compiler
 from authz.policy.load import Cache
+from authz.policy.load import load as load_set
 from authz.snapshot.build import Surroundings, build
+from authz.snapshot.keys import keys
 from tests.support.policies import PEPPER, PROVIDER, MadeKey, documents, load
+from tests.support.requests import request
 
 POLICY = """
 kind: Policy
@@ -145,3 +149,31 @@ def test_a_limit_that_asks_for_the_body_has_it_read() -> None:
     spec = "{per: [identity.key_id], rate: 9/s, cost: 'size(request.body)'}"
     limit = f"kind: Limit\nmetadata: {{name: l}}\nspec: {spec}"
     assert load(PROVIDER, limit).snapshot.reading.body
+
+
+def test_every_rate_of_a_set_is_shared_among_processes() -> None:
+    limit = """
+kind: Limit
+metadata: {name: shared}
+spec:
+  per: [identity.key_id]
+  rate: 100/s
+  burst: 300
+  tiers: [{when: 'identity.customer == "x"', rate: 40/s}]
+---
+kind: Policy
+metadata: {name: shares}
+spec:
+  hosts: [shares.example.com]
+  rules: [{name: r, effect: allow, identity: [partner-keys], limits: [shared]}]
+"""
+    around = Surroundings(Peppers(PEPPER), processes=4)
+    extra = "  limits: {shared: {rate: 8/s}}\n"
+    files = documents(PROVIDER, limit, MadeKey("shares", extra=extra).document)
+    made = build(files, around, loaded_at_us=0).snapshot
+    asked = request(host="shares.example.com")
+    (candidate,) = made.index.candidates(made.index.view("shares.example.com"), asked)
+    (rule,) = candidate.rule.limits
+    assert (rule.rate, rule.tiers[0].rate) == (Rate(100, 300).share(4), Rate(40, 40).share(4))
+    (key,) = keys(load_set(files), made.providers, 4)
+    assert key.identity.limits == {"shared": Rate(8, 8).share(4)}
