@@ -6,7 +6,7 @@ from shlex import quote
 
 import yaml
 
-from authz.model.address import Address, UnixAddress
+from authz.model.address import Address, TcpAddress, UnixAddress
 from authz.proxy import messages as m
 from authz.proxy.choices import EnvoyChoices
 from authz.proxy.cluster import UPSTREAM, address, authz_cluster, upstream_cluster
@@ -63,24 +63,29 @@ def _heading(choices: EnvoyChoices) -> str:
     hosts = "".join(f" --hosts {quote(host)}" for host in choices.hosts)
     hops = f" --trusted-hops {choices.trusted_hops}" if choices.trusted_hops else ""
     appended = ", with the setting `xff_appended: true`" if choices.edge and choices.trusted_hops else ""
-    near = next((where for where in choices.authz if _can_listen(where)), None)
-    listen = f" --listen {near}" if near else ""
-    if choices.authz_tls is not None:
-        listen = " --listen HOST:PORT --tls-cert FILE --tls-key FILE" + (
-            " --tls-client-ca FILE --tls-clients SPIFFE-ID" if choices.authz_tls.cert else ""
-        )
     return (
         "# Envoy with authz beside it. Written by `authz envoy config`: change its flags, not this file.\n"
-        f"# The sidecar: authz serve --policies DIR{listen}{hosts}{hops}{appended}\n"
+        f"# The sidecar: authz serve --policies DIR{_listen(choices)}{hosts}{hops}{appended}\n"
     ) + "".join(
-        f"# It does not listen at {far} without TLS: add --authz-ca, --authz-cert and --authz-key.\n"
+        f"# Without TLS it does not listen at {far}: add --authz-ca, --authz-cert and --authz-key.\n"
         for far in choices.authz
         if not _can_listen(far) and (choices.authz_tls is None or choices.authz_tls.cert is None)
     )
 
 
+def _listen(choices: EnvoyChoices) -> str:
+    """Return the sidecar's flags about where it listens."""
+    tls = choices.authz_tls
+    where = next((where for where in choices.authz if _can_listen(where)), None)
+    if tls is None:
+        return f" --listen {where}" if where else ""
+    address = where or f"0.0.0.0:{next(far.port for far in choices.authz if isinstance(far, TcpAddress))}"
+    callers = " --tls-client-ca FILE --tls-clients SPIFFE-ID" if tls.cert else ""
+    return f" --listen {address} --tls-cert FILE --tls-key FILE{callers}"
+
+
 def _can_listen(where: Address) -> bool:
-    """Whether `authz serve --listen` takes this address without TLS: nothing that others reach."""
+    """Whether `authz serve --listen` takes this address without callers' certificates."""
     return isinstance(where, UnixAddress) or where.is_loopback
 
 

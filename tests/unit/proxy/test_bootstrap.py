@@ -11,7 +11,7 @@ import yaml
 
 from authz.model.address import TcpAddress, UnixAddress
 from authz.proxy.bootstrap import written
-from authz.proxy.choices import EnvoyChoices
+from authz.proxy.choices import EnvoyChoices, SidecarTls
 from authz.proxy.cors import CorsRules
 
 PLAIN = EnvoyChoices(
@@ -192,9 +192,71 @@ def test_the_heading_names_the_sidecar_that_belongs_to_it() -> None:
 
 def test_the_heading_suggests_no_listener_that_the_sidecar_refuses() -> None:
     far, near = TcpAddress("10.0.0.1", 9000), TcpAddress("127.0.0.1", 9191)
-    told = "# It cannot listen at 10.0.0.1:9000: this version answers on Unix sockets and on loopback only."
+    told = "# Without TLS it does not listen at 10.0.0.1:9000: add --authz-ca, --authz-cert and --authz-key."
     alone = written(replace(PLAIN, authz=(far,), trusted_hops=1)).splitlines()
     assert alone[1:3] == ["# The sidecar: authz serve --policies DIR --trusted-hops 1", told]
     both = written(replace(PLAIN, authz=(far, near))).splitlines()
     assert both[1:3] == ["# The sidecar: authz serve --policies DIR --listen 127.0.0.1:9191", told]
-    assert "cannot listen" not in written(replace(PLAIN, authz=(near, TcpAddress("::1", 9191))))
+    assert "does not listen" not in written(replace(PLAIN, authz=(near, TcpAddress("::1", 9191))))
+
+
+# --- TLS to the sidecar
+
+FAR = TcpAddress("authz.internal", 9443)
+SECURED = replace(
+    PLAIN, authz=(FAR,), authz_tls=SidecarTls(Path("/tls/ca.crt"), Path("/tls/e.crt"), Path("/tls/e.key"))
+)
+
+
+def _tls(choices: EnvoyChoices) -> Any:
+    return _cluster(choices, "authz")["transport_socket"]["typed_config"]
+
+
+def _names(choices: EnvoyChoices) -> list[tuple[str, str]]:
+    found = _tls(choices)["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"]
+    return [(one["san_type"], one["matcher"]["exact"]) for one in found]
+
+
+def test_without_a_ca_nothing_is_secured() -> None:
+    assert "transport_socket" not in _cluster(PLAIN, "authz")
+
+
+def test_both_ends_show_certificates_of_tls_1_3() -> None:
+    common = _tls(SECURED)["common_tls_context"]
+    assert common["validation_context"]["trusted_ca"] == {"filename": "/tls/ca.crt"}
+    assert common["tls_certificates"] == [
+        {"certificate_chain": {"filename": "/tls/e.crt"}, "private_key": {"filename": "/tls/e.key"}}
+    ]
+    assert common["alpn_protocols"] == ["h2"]
+    assert common["tls_params"] == {
+        "tls_minimum_protocol_version": "TLSv1_3",
+        "tls_maximum_protocol_version": "TLSv1_3",
+    }
+
+
+def test_the_certificate_must_name_whom_envoy_connects_to() -> None:
+    """SECURITY: else any certificate of the CA would do, and every client of the mesh has one."""
+    assert (_tls(SECURED)["sni"], _names(SECURED)) == ("authz.internal", [("DNS", "authz.internal")])
+    by_address = replace(SECURED, authz=(TcpAddress("10.0.0.1", 1), TcpAddress("10.0.0.2", 1)))
+    assert _names(by_address) == [("IP_ADDRESS", "10.0.0.1"), ("IP_ADDRESS", "10.0.0.2")]
+    assert "sni" not in _tls(by_address)
+
+
+def test_a_server_name_stands_for_all_addresses() -> None:
+    def named(name: str) -> EnvoyChoices:
+        assert SECURED.authz_tls is not None
+        return replace(SECURED, authz_tls=replace(SECURED.authz_tls, name=name))
+
+    assert _names(named("authz.test")) == [("DNS", "authz.test")]
+    assert _tls(named("authz.test"))["sni"] == "authz.test"
+    assert _names(named("spiffe://prod/authz")) == [("URI", "spiffe://prod/authz")]
+    assert "sni" not in _tls(named("spiffe://prod/authz"))
+
+
+def test_the_heading_names_the_flags_of_tls() -> None:
+    assert written(SECURED).splitlines()[1] == (
+        "# The sidecar: authz serve --policies DIR --listen 0.0.0.0:9443 --tls-cert FILE --tls-key FILE"
+        " --tls-client-ca FILE --tls-clients SPIFFE-ID"
+    )
+    assert "does not listen" not in written(SECURED)
+    assert "does not listen" in written(replace(SECURED, authz_tls=SidecarTls(Path("/tls/ca.crt"))))

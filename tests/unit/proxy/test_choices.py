@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from authz.model.address import TcpAddress, UnixAddress
+from authz.model.address import Address, TcpAddress, UnixAddress
 from authz.model.errors import ConfigError
 from authz.proxy import choices as chosen
 
@@ -61,3 +61,37 @@ def test_choices_that_do_not_go_together_are_refused_by_their_flag(
 def test_choices_that_go_together_are_returned() -> None:
     several = replace(PLAIN, authz=(SOCKET, TcpAddress("10.0.0.1", 1)), body_bytes=1, upgrades=("websocket",))
     assert chosen.check(several) is several
+
+
+# --- TLS to the sidecar
+
+CA, CERT, KEY = Path("/tls/ca.crt"), Path("/tls/e.crt"), Path("/tls/e.key")
+FAR = (TcpAddress("authz.internal", 9443),)
+
+
+def test_flags_about_tls_go_together() -> None:
+    assert chosen.sidecar_tls(None, None, None, None, FAR) is None
+    assert chosen.sidecar_tls(CA, None, None, None, FAR) == chosen.SidecarTls(CA)
+    assert chosen.sidecar_tls(CA, CERT, KEY, "authz.test", FAR) == chosen.SidecarTls(
+        CA, CERT, KEY, "authz.test"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "authz", "words"),
+    [
+        ((None, CERT, KEY, None), FAR, "--authz-cert: there is no --authz-ca"),
+        ((None, None, None, "x"), FAR, "--authz-server-name: there is no --authz-ca"),
+        ((CA, CERT, None, None), FAR, "one goes with the other"),
+        ((CA, None, KEY, None), FAR, "one goes with the other"),
+        ((Path("ca.crt"), None, None, None), FAR, "--authz-ca: `ca.crt` is not an absolute path"),
+        ((CA, None, None, None), (SOCKET, *FAR), "a Unix socket never speaks TLS"),
+    ],
+)
+def test_flags_about_tls_that_do_not_are_refused(
+    flags: tuple[Path | None, Path | None, Path | None, str | None],
+    authz: tuple[Address, ...],
+    words: str,
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        chosen.sidecar_tls(*flags, authz)
