@@ -16,7 +16,7 @@ from statistics import median
 
 from authz.bench import load, subjects, through_envoy, usage
 from authz.bench.documents import PolicySet
-from authz.bench.subjects import DROPPED, EMPTY, Case, Server
+from authz.bench.subjects import DROPPED, EMPTY, EMPTY_GRPCIO, Case, Server
 from authz.model.errors import NotStarted
 from authz.proxy.process import Child
 
@@ -123,6 +123,8 @@ def _checks(directory: Path, effort: Effort, stack: ExitStack, report: Report, p
             cases += subjects.refusals(server, written, scratch)
         else:
             cases.append(case)
+    grpcio = subjects.start_empty(directory, stack, "grpcio")
+    cases.append(Case(EMPTY_GRPCIO, grpcio, cases[0].frames))
     report.rows = _measure(cases, effort, progress)
     _compare(report)
     for row, case in zip(report.rows[:2], cases[:2], strict=True):

@@ -15,6 +15,7 @@ from authz.bench.frame import frame
 from authz.proxy.process import Child, Plan, free_port, http_get, program
 
 EMPTY = "empty server, same front"
+EMPTY_GRPCIO = "empty server on grpcio"
 DROPPED = "records dropped"
 
 
@@ -61,12 +62,12 @@ class Case:
     reason: str = ""
 
 
-def start_empty(directory: Path, stack: ExitStack) -> Server:
-    """Start the floor of every comparison."""
-    socket = directory / "empty.sock"
-    command = [sys.executable, "-m", "authz.bench.empty", str(socket)]
+def start_empty(directory: Path, stack: ExitStack, transport: str = "native") -> Server:
+    """Start the floor of every comparison, or what another front costs by itself."""
+    socket = directory / f"empty-{transport}.sock"
+    command = [sys.executable, "-m", "authz.bench.empty", str(socket), transport]
     child = stack.enter_context(
-        Child(Plan("the empty server", command, directory / "empty.log", Path("/dev/null")))
+        Child(Plan("the empty server", command, socket.with_suffix(".log"), Path("/dev/null")))
     )
     child.wait_until(socket.exists)
     return Server(child, socket)

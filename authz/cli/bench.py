@@ -64,7 +64,7 @@ def _print(report: Report) -> None:
     if report.rows:
         console.print(_table("checks", f"at {effort.paced_per_s}/s", report.rows, ratio=True))
         dropped, asked = sum(row.records_dropped for row in report.rows), effort.rounds * effort.calls
-        console.print(f"records dropped at full speed: {dropped} of {asked * (len(report.rows) - 1):,}")
+        console.print(f"records dropped at full speed: {dropped} of {asked * (len(report.rows) - 2):,}")
         console.print(f"10,000 policies instead of 10: {report.size_ratio:.2f} x the CPU")
     if report.proxied:
         console.print(_table("requests", "at full speed", report.proxied, ratio=False))

@@ -35,7 +35,7 @@ def test_every_figure_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     report = json.loads(file.read_text())
     assert report["ready_s"] > 0
     if "h2load" not in report["missing"]:
-        assert len(report["rows"]) == 13
+        assert len(report["rows"]) == 14
         assert all(row["per_s"] > 0 for row in report["rows"])
         assert "10,000 policies instead of 10" in result.output
     if "wrk" not in report["missing"]:
