@@ -21,6 +21,7 @@ from authz.proxy.stage import Scene, new_pepper, short_directory, staged
 from tests.support.proxy import eventually
 
 pytestmark = pytest.mark.e2e
+TRANSPORTS = ("native",)  # the demo chooses for itself
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from authz.cli.envoy_config import app
 from tests.support.proxy import envoy_complaint
 
+TRANSPORTS = ("native",)  # no sidecar is started
 ROOT = Path(__file__).parents[2]
 README = ROOT / "envoy" / "README.md"
 

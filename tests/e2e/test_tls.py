@@ -18,6 +18,7 @@ from tests.support.certificates import ENVOY, Authority, Pair
 from tests.support.proxy import KEYS, Live, another_envoy, eventually, live
 
 pytestmark = pytest.mark.e2e
+TRANSPORTS = ("native",)  # TLS is always served by grpcio
 
 
 class Secured:
