@@ -86,13 +86,14 @@ class Review:
         """Return everything that is known, once every trial is settled."""
         if not self.trials:
             return tuple(self.shades)
-        trials = self.trials.values()
-        refusing = {policy for trial in trials if trial.refuses for policy in trial.policies}
-        policies = [
-            shade._replace(changes=True) if shade.policy in refusing and not shade.limit else shade
-            for shade in self.shades
-        ]
-        return (*policies, *(trial.shade() for trial in trials))
+        shades = self.shades
+        refusing = [policy for trial in self.trials.values() if trial.refuses for policy in trial.policies]
+        if refusing:
+            shades = [
+                shade._replace(changes=True) if shade.policy in refusing and not shade.limit else shade
+                for shade in shades
+            ]
+        return (*shades, *[trial.shade() for trial in self.trials.values()])
 
 
 CRASHED = (Shade(Would.CRASHED),)

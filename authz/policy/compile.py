@@ -9,7 +9,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TypeVar
 
@@ -192,7 +192,7 @@ class _Set:
             if (when := self._tier(document, number, tier.when)) is not None
         ]
         fixed, cost = self._cost(document)
-        return LimitRule(
+        limit = LimitRule(
             document.name,
             tuple(part for part in per if part),
             spec.to_rate().share(self._processes),
@@ -200,6 +200,7 @@ class _Set:
             fixed,
             cost,
         )
+        return replace(limit, of_identity=all(map(_of_identity, _asked((), [limit]))))
 
     def _tier(self, document: Document[LimitSpec], number: int, source: str) -> Condition | None:
         where = ("spec", "tiers", number, "when")

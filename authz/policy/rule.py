@@ -49,7 +49,11 @@ class Tier:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LimitRule:
-    """A compiled Limit document."""
+    """A compiled Limit document.
+
+    Args:
+        of_identity: bucket, rate and cost follow from the identity alone.
+    """
 
     name: str
     per: tuple[Expression, ...]
@@ -57,6 +61,7 @@ class LimitRule:
     tiers: tuple[Tier, ...] = ()
     fixed_cost: float = 1.0  # tokens
     cost: Expression | None = None  # where the cost depends on the request
+    of_identity: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

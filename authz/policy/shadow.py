@@ -3,7 +3,7 @@
 Each policy is asked by itself, over the caller that was resolved for the enforcing rules. Whether it would
 have turned the reply around follows from what was decided:
 
-    it says \\ decided   allow    denied by a rule   bad credential       nobody allowed   limited
+    it says / decided   allow    denied by a rule   bad credential       nobody allowed   limited
     deny                 turns    -                  -                    -                -
     allow                -        -                  both asked together  turns            -
     none                 -        -                  -                    -                -
@@ -18,21 +18,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from authz.model.decision import Allow, Decision, Deny, Grant
-from authz.model.identity import Caller
+from authz.model.identity import Caller, Identity
 from authz.model.limit import Spend
 from authz.model.reason import Detail, Reason
 from authz.model.request import Request
 from authz.model.shadow import Review, Shade, Trial, Would
 from authz.policy.evaluate import Memos, alone, evaluate, spend_of
 from authz.policy.index import Index
-from authz.policy.rule import Candidate, Rule
+from authz.policy.memo import Memo
+from authz.policy.rule import Candidate, LimitRule, Rule
 from authz.policy.vocabulary import Facts
 
 # No document's name has a slash: a bucket in shadow is never that of the same limit when it is enforced.
 _BUCKET = "shadow/"
+
+_Spend = TypeVar("_Spend", Spend, Spend | Detail)
 
 _NOBODY_ALLOWED = frozenset({Reason.NO_MATCHING_POLICY, Reason.NOT_PERMITTED, Reason.CREDENTIAL_MISSING})
 _BAD_CREDENTIAL = frozenset({Reason.CREDENTIAL_INVALID, Reason.CREDENTIAL_AMBIGUOUS})
@@ -65,11 +68,13 @@ class Shadow:
         policies: the rules of policies in shadow.
         limited: enforcing allow rules that name limits in shadow.
         memos: apart from those of the enforcing rules, which it must not crowd out.
+        spends: of limits in shadow that read nothing but the identity.
     """
 
     policies: Index = field(default_factory=Index)
     limited: Index = field(default_factory=Index)
     memos: Memos = field(default_factory=Memos)
+    spends: Memo[tuple[Identity, LimitRule], Spend | Detail] = field(default_factory=Memo)
 
     def seal(self) -> None:
         """Call once, after the last rule is placed."""
@@ -111,7 +116,7 @@ class Shadow:
             spent = {spend.limit for spend in decision.grant.spends}
             for spend in verdict.spends:
                 if spend.limit not in spent:  # else it is spent for an enforcing rule, and only once
-                    _try(spend, policy, review).policies.append(policy)
+                    _try(_apart(spend), policy, review).policies.append(policy)
             self._try_own(verdict, candidates, judged, policy, review)
             return Shade(Would.ALLOW, policy, rule)
         return Shade(Would.ALLOW, policy, rule, changes=self._opens(candidates, decision, judged))
@@ -122,7 +127,7 @@ class Shadow:
         """Limits in shadow that a policy in shadow names."""
         for candidate in candidates:
             if candidate.rule.shadow_limits and candidate.rule.name in grant.rules:
-                _try_all(candidate, judged, policy, review)
+                self._try_all(candidate, judged, policy, review)
 
     def _ask_blindly(
         self, policy: str, candidates: list[Candidate], request: Request, judged: Judged, unread: Rule | None
@@ -149,30 +154,45 @@ class Shadow:
         request = judged.readings[0]
         for candidate in self.limited.candidates(self.limited.view(request.host), request):
             if candidate.rule.name in allow.grant.rules:
-                _try_all(candidate, judged, "", review)
+                self._try_all(candidate, judged, "", review)
 
+    def _try_all(self, candidate: Candidate, judged: Judged, policy: str, review: Review) -> None:
+        """Try the limits in shadow of a rule that allows, or would."""
+        facts = Facts(judged.readings[0], judged.caller.identity, candidate.params)
+        for limit in candidate.rule.shadow_limits:
+            if limit.name in review.trials or any(shade.limit == limit.name for shade in review.shades):
+                continue
+            spend = self._spend_of(limit, facts)
+            if isinstance(spend, Detail):
+                failed = Shade(Would.ERROR, policy, limit=limit.name, detail=spend, changes=not policy)
+                review.shades.append(failed)
+            else:
+                _try(spend, policy, review)
 
-def _try_all(candidate: Candidate, judged: Judged, policy: str, review: Review) -> None:
-    """Try the limits in shadow of a rule that allows, or would."""
-    facts = Facts(judged.readings[0], judged.caller.identity, candidate.params)
-    for limit in candidate.rule.shadow_limits:
-        if limit.name in review.trials or any(shade.limit == limit.name for shade in review.shades):
-            continue
-        spend = spend_of(limit, facts)
-        if isinstance(spend, Detail):
-            failed = Shade(Would.ERROR, policy, limit=limit.name, detail=spend, changes=not policy)
-            review.shades.append(failed)
-        else:
-            _try(spend, policy, review)
+    def _spend_of(self, limit: LimitRule, facts: Facts) -> Spend | Detail:
+        if not limit.of_identity:
+            return _apart(spend_of(limit, facts))
+        key = (facts.identity, limit)
+        known = self.spends.get(key)
+        if known is None:
+            known = _apart(spend_of(limit, facts))
+            self.spends.keep(key, known)
+        return known
 
 
 def _try(spend: Spend, policy: str, review: Review) -> Trial:
     """Try a limit once, whoever else names it."""
     known = review.trials.get(spend.limit)
     if known is None:
-        bucket = (_BUCKET + spend.bucket[0], *spend.bucket[1:])
-        known = review.trials[spend.limit] = Trial(spend._replace(bucket=bucket), policy)
+        known = review.trials[spend.limit] = Trial(spend, policy)
     return known
+
+
+def _apart(spend: _Spend) -> _Spend:
+    """Return a spend that draws from the bucket in shadow; a fault stays one."""
+    if isinstance(spend, Spend):
+        return spend._replace(bucket=(_BUCKET + spend.bucket[0], *spend.bucket[1:]))
+    return spend
 
 
 def _by_policy(index: Index, request: Request) -> Iterator[tuple[str, list[Candidate]]]:

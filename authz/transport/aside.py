@@ -12,7 +12,7 @@ from itertools import chain
 from authz.check import Check, review
 from authz.limits.store import Limiter
 from authz.model.decision import Answered
-from authz.model.shadow import CRASHED, Review, Trial
+from authz.model.shadow import CRASHED, Review, Shade, Trial
 from authz.snapshot.snapshot import Snapshot
 
 Keep = Callable[[Sequence[Answered], Snapshot], None]
@@ -71,8 +71,10 @@ class Aside:
     def _shaded(self, answered: Answered, found: Review | BaseException | None) -> Answered:
         if found is None:
             return answered
-        try:
-            return answered._replace(shadow=found.settled() if isinstance(found, Review) else CRASHED)
-        except BaseException as error:  # noqa: BLE001 - as above
-            self._tell(error)
-            return answered._replace(shadow=CRASHED)
+        shades: tuple[Shade, ...] = CRASHED
+        if isinstance(found, Review):
+            try:
+                shades = found.settled()
+            except BaseException as error:  # noqa: BLE001 - as above
+                self._tell(error)
+        return answered._replace(shadow=shades)

@@ -1,4 +1,7 @@
-"""What became `internal_error`, on the log: at most so often, since a crash per request must not flood it."""
+"""What crashed, on the log: at most so often, since a crash per request must not flood it.
+
+It became `internal_error`; or the reply had left, and documents in shadow or records were at work.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from pathlib import Path
 from authz.config.log import get_logger
 from authz.wiring.clock import SystemClock
 
-CRASHES_PER_S = 1.0  # log lines; every crash is counted, as `internal_error`
+CRASHES_PER_S = (
+    1.0  # log lines; every crash is counted, as `internal_error` or in `authz_shadow_crashes_total`
+)
 
 _log = get_logger("wiring")
 
@@ -32,6 +37,9 @@ class Crashes:
             trace = trace.tb_next
         place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"
         _log.error(
-            "a check crashed and was refused", kind=type(error).__name__, place=place, unlogged=self._silent
+            "a check crashed: it was refused, unless its reply had left",
+            kind=type(error).__name__,
+            place=place,
+            unlogged=self._silent,
         )
         self._next_us, self._silent = now_us + int(1e6 / CRASHES_PER_S), 0

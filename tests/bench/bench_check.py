@@ -49,6 +49,25 @@ from authz.wiring.clock import SystemClock
 POLICIES = KEYS = 1000
 BATCH = 32  # what waits at a time when 32 calls are always open, as `authz bench` asks
 FRAME_HEADER_BYTES = 5
+IN_SHADOW = b"""
+apiVersion: policy.authz/v1alpha1
+kind: Policy
+metadata: {name: tried}
+spec:
+  mode: shadow
+  hosts: ["*"]
+  rules:
+    - name: all
+      effect: allow
+      identity: [bench-keys]
+      when: '"items:read" in identity.scopes'
+      limits: [tried]
+---
+apiVersion: policy.authz/v1alpha1
+kind: Limit
+metadata: {name: tried}
+spec: {mode: shadow, per: [identity.customer], rate: 900000000/s}
+"""
 ROUNDS, WHOLE_ROUNDS = 40, 80
 NUMBER, WHOLE_NUMBER = 1500, 20
 PROFILED_BATCHES = 200
@@ -82,10 +101,10 @@ class _Nobody:
     def close(self) -> None: ...
 
 
-def _bench() -> Bench:
+def _bench(*, in_shadow: bool = False) -> Bench:
     with tempfile.TemporaryDirectory() as name:
         written = documents.write(Path(name), POLICIES, KEYS)
-        files = read_files([Path(name)])
+        files = read_files([Path(name)]) | ({"tried.yaml": IN_SHADOW} if in_shadow else {})
     snapshot = build(files, Surroundings(Peppers(documents.PEPPER.encode())), 0).snapshot
     payloads = []
     for number in range(BATCH):
@@ -195,6 +214,8 @@ def main() -> None:
         pstats.Stats(profile).sort_stats("tottime").print_stats(50)
         return
     _report("whole check, from the front to the records", _best_us(serve, WHOLE_NUMBER, WHOLE_ROUNDS, BATCH))
+    shadow = _serving(_bench(in_shadow=True))
+    _report("  with one policy and one limit in shadow", _best_us(shadow, WHOLE_NUMBER, WHOLE_ROUNDS, BATCH))
     _report("judged and spent, not answered", _best_us(_answering(bench), WHOLE_NUMBER, WHOLE_ROUNDS, BATCH))
     for room, work in _rooms(bench).items():
         _report(room, _best_us(work, NUMBER, ROUNDS))
