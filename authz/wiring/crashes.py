@@ -37,7 +37,7 @@ class Crashes:
             trace = trace.tb_next
         place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"
         _log.error(
-            "a check crashed: it was refused, unless its reply had left",
+            "a check crashed and was refused, unless its reply had left",
             kind=type(error).__name__,
             place=place,
             unlogged=self._silent,
