@@ -35,6 +35,9 @@ def authz_cluster(choices: EnvoyChoices) -> m.Cluster:
     # Each worker owns a socket and they cost the same, so plain turns share the load evenly.
     cluster.lb_policy = m.ClusterLbPolicy.ROUND_ROBIN
     cluster.outlier_detection = _outliers()
+    # Envoy gathers what happens to hosts for a second by default: of two workers that leave together it
+    # would go on asking the second one for as long.
+    cluster.common_lb_config = m.ClusterCommonLbConfig(update_merge_window=timedelta(0))
     if choices.authz_tls is not None:
         cluster.transport_socket = transport_socket(choices.authz_tls, choices.authz)
     return cluster

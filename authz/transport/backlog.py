@@ -86,13 +86,6 @@ class Backlog:
         self._bytes -= sum(len(arrival.payload) for _, arrival in batch)
         return [_aged(arrival, now_us - taken_us) for taken_us, arrival in batch], now_us - first_us
 
-    def rest(self) -> list[Arrival]:
-        """Return all that still wait, and let them go."""
-        rest = [arrival for _, arrival in self._waiting]
-        self._waiting.clear()
-        self._bytes = 0
-        return rest
-
     def learn(self, count: int, took_us: int) -> None:
         """Take in what a batch of so many calls took, everything that was done beside it included."""
         sample_us = min(took_us / count, self._cost_us * _LEAP)

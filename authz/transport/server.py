@@ -87,9 +87,14 @@ class CheckServer:
                 return
             if served or self._backlog or self._shield.held:
                 idle_end_us = self._ticks_us() + self._idle_us
-        if rest := self._backlog.rest():
-            self._shield.shed(rest)
+        self._judge_rest()
         self._shield.sweep(all_held=True)
+
+    def _judge_rest(self) -> None:
+        """What was let in is judged, however long the drain took: it is `max_wait_s` of work at most."""
+        while len(self._backlog):
+            batch, waited_us = self._backlog.take(self._ticks_us())
+            self._shield.serve(batch, waited_us)
 
     def _turn(self) -> int | None:
         """Take what waits, serve as much as one batch holds; return how many came, None once it is closed."""

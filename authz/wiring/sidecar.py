@@ -103,6 +103,9 @@ class Sidecar:
         try:
             if self._share.life and not self._loaded():
                 return
+            if not self._share.life:
+                # Once before Envoy can ask: of one that replaces another, no check shall meet `not_ready`.
+                self.loader.load()
             for check in self._servers:
                 check.start()
             for server in self._operations:

@@ -150,6 +150,8 @@ def test_every_worker_gets_its_turn_and_a_dead_one_loses_it_at_once() -> None:
     cluster = _cluster(replace(PLAIN, authz=sockets), "authz")
     assert len(cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]) == 3
     assert cluster.get("lb_policy", "ROUND_ROBIN") == "ROUND_ROBIN"
+    # By default Envoy would ask the second of two that leave together for a second longer.
+    assert cluster["common_lb_config"]["update_merge_window"] == "0s"
     outliers = cluster["outlier_detection"]
     assert outliers["split_external_local_origin_errors"] is True
     assert (outliers["consecutive_local_origin_failure"], outliers["max_ejection_percent"]) == (1, 50)
