@@ -50,7 +50,7 @@ class Judged(NamedTuple):
     Args:
         readings: the request, and its other readings where a Site keeps two.
         named: the providers whose credentials were looked for.
-        enforced: returns the enforcing candidates, for the one case in which both are asked together.
+        enforced: returns the enforcing candidates, for the few cases in which both are asked together.
     """
 
     readings: tuple[Request, ...]
@@ -110,7 +110,12 @@ class Shadow:
         verdict = alone(candidates, request, judged.caller, self.memos)
         decision = judged.decision
         if isinstance(verdict, Deny):
-            return _refusing(policy, verdict, decision)
+            shade = _refusing(policy, verdict, decision)
+            if (
+                shade.would is Would.ERROR and shade.changes
+            ):  # unless an enforcing rule sets that header first
+                return shade._replace(changes=not self._together(candidates, judged))
+            return shade
         rule = verdict.rules[0].rule
         if isinstance(decision, Allow):
             spent = {spend.limit for spend in decision.grant.spends}
@@ -143,11 +148,13 @@ class Shadow:
         """Whether a refusal would have been an allow, but for what the policy's limits would say."""
         if refusal.reason in _NOBODY_ALLOWED:
             return True
-        if refusal.reason not in _BAD_CREDENTIAL:
-            return False
         # Such a refusal comes before the deny rules, so nobody knows yet what they say about this caller.
-        together = [*judged.enforced(), *candidates]
-        return isinstance(evaluate(together, judged.readings[0], judged.caller, self.memos), Grant)
+        return refusal.reason in _BAD_CREDENTIAL and self._together(candidates, judged)
+
+    def _together(self, candidates: list[Candidate], judged: Judged) -> bool:
+        """Whether the rules of a policy and the enforcing ones would allow together, but for their limits."""
+        every = [*judged.enforced(), *candidates]
+        return isinstance(evaluate(every, judged.readings[0], judged.caller, self.memos), Grant)
 
     def _ask_limits(self, judged: Judged, allow: Allow, review: Review) -> None:
         """Limits in shadow of the rules that allowed."""

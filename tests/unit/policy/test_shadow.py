@@ -161,6 +161,17 @@ def test_a_header_that_cannot_be_made_is_an_error_that_would_refuse() -> None:
         assert "x-a" not in answer.headers
 
 
+def test_a_header_that_an_enforcing_rule_sets_first_is_never_made_by_the_policy_in_shadow() -> None:
+    """One expression over what each rule captures: only one of the two fails."""
+    header = "  onAllow: {headers: {x-a: 'params.name'}}\n"
+    served = SERVED + "    - {name: a, effect: allow, paths: ['/b/{name}'], identity: [anyone]}\n" + header
+    tried = policy("name: yes, effect: allow, paths: ['/b/{other}'], identity: [anyone]", more=header)
+    answer = judge(served, tried).ask("/b/x")
+    assert (answer.headers, said(answer)) == ({"x-a": "x"}, [("error", "yes", False)])
+    first = tried.replace("{name: tried}", "{name: early}")  # before `served`, so that it would set it
+    assert said(judge(served, first).ask("/b/x")) == [("error", "yes", True)]
+
+
 def test_several_policies_answer_for_themselves_by_name() -> None:
     answer = judge(SERVED, policy(DENY, name="b"), policy(ALLOW, name="a")).ask("/open/a")
     assert [(shade.policy, shade.would.value) for shade in answer.shadow] == [("a", "allow"), ("b", "deny")]
