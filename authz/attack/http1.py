@@ -61,6 +61,8 @@ def _read(connection: socket.socket, timer: Timer, *, head: bool) -> list[Reply]
     while len(received) < _ANSWER_MAX_BYTES:
         replies = parse(received, head=head)
         whole = bool(replies) and replies[-1].status not in _INTERIM
+        if whole and replies[-1].header("connection").lower() == "close":
+            return replies
         connection.settimeout(min(_LINGER_S, timer.left()) if whole else timer.left())
         try:
             chunk = connection.recv(65536)

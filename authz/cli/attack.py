@@ -82,7 +82,7 @@ def command(
     spellings: Annotated[int, typer.Option(min=8, max=100_000, help="How many a generator makes.")] = 200,
     budget: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="For the whole run.")] = 120.0,
     timeout: Annotated[float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="For one answer.")] = 5.0,
-    jobs: Annotated[int, typer.Option(min=1, max=32, help="Cases under way at once.")] = 4,
+    jobs: Annotated[int, typer.Option(min=1, max=32, help="Cases under way at once.")] = 8,
     huge: Annotated[
         bool, typer.Option("--huge", help="Also messages of hundreds of MiB, which may end the server.")
     ] = False,

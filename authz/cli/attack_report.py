@@ -58,7 +58,7 @@ def _print_end(console: Console, told: Report) -> None:
     high = sum(finding.severity == "high" for finding in told.findings)
     low = len(told.findings) - high
     console.print(
-        f"{told.held} held, {high} got through, {low} refused badly;"
+        f"{told.held} held, {high} got through, {low} less grave;"
         f" seed {told.seed}, {told.seconds:.1f} s"
     )  # fmt: skip
     if not told.whole:

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 from envoy.service.auth.v3 import external_auth_pb2
 
+from authz.attack.oracle import falls_under, readings
 from authz.model.decision import Allow, Answered
 from authz.model.request import Request
 from authz.record.entry import encode
 from tests.support.decisions import DECISION_ID, NOW_US, Answer, Judge
 from tests.support.keys import TOKEN
 from tests.support.policies import PROVIDER, snapshot
-from tests.support.spellings import falls_under, readings
 
 # The contract's test vector, so that inputs stay good from run to run.
 _KEY = """

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from authz.attack.spelling import fixed_spellings
 from authz.record.entry import encode
 from authz.snapshot.snapshot import Snapshot, not_ready
 from tests.support.checks import check_request
 from tests.support.fronts import Bench
 from tests.support.policies import PROVIDER, MadeKey, snapshot
-from tests.support.spellings import fixed_spellings, spelled_hosts, spelled_paths, wild_paths
+from tests.support.spellings import spelled_hosts, spelled_paths, wild_paths
 
 patient = settings(max_examples=150, deadline=None)  # a busy machine is no fault of ours
 

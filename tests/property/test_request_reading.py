@@ -5,6 +5,8 @@ from __future__ import annotations
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from authz.attack.oracle import falls_under, readings
+from authz.attack.spelling import fixed_spellings
 from authz.model.reason import Detail
 from authz.model.request import Request, Unreadable
 from authz.model.site import DEFAULT_SITE, Listener, ReadingRules, Site
@@ -14,9 +16,6 @@ from authz.request.path import Target, read_path
 from authz.request.read import read
 from tests.support.checks import check_request
 from tests.support.spellings import (
-    falls_under,
-    fixed_spellings,
-    readings,
     spelled_hosts,
     spelled_names,
     spelled_paths,

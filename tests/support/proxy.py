@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from authz.attack import http2
+from authz.attack.dial import Dial
+from authz.model.address import TcpAddress
 from authz.proxy.choices import EnvoyChoices
 from authz.proxy.client import Reply, request_bytes, send_raw
 from authz.proxy.keys import Wanted, make_keys
 from authz.proxy.process import program
 from authz.proxy.stage import Scene, Stage, envoy_choices, short_directory, staged, start_envoy
 from authz.proxy.upstream import Seen
-from tests.support.http2 import send_h2
 
 
 def envoy_complaint(config: Path) -> str:
@@ -89,7 +91,9 @@ class Live:
     ) -> tuple[Reply, list[Seen]]:
         """Send any header list at all over HTTP/2."""
         self.stage.upstream.take()
-        reply = send_h2(port or self.stage.port, headers, body)
+        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        dial = Dial(TcpAddress("127.0.0.1", port or self.stage.port), timeout_s=10)
+        reply = Reply(*http2.send(dial, pairs, body))
         return reply, self.stage.upstream.take()
 
     def key(self, name: str = "acme") -> tuple[str, str]:
@@ -134,6 +138,22 @@ def another_envoy(app: Live, name: str, *, edit: Callable[[str], str] = str, **c
             replace(scene, directory=directory, envoy=change, edit=edit), upstream, stack
         )
         yield port
+
+
+def careless(config: str) -> str:
+    """Set an Envoy up as others may: it passes on every path as it came."""
+    for ours, theirs in (
+        ("normalize_path: true", "normalize_path: false"),
+        ("merge_slashes: true", "merge_slashes: false"),
+        (
+            "path_with_escaped_slashes_action: REJECT_REQUEST",
+            "path_with_escaped_slashes_action: KEEP_UNCHANGED",
+        ),
+        ("headers_with_underscores_action: REJECT_REQUEST", "headers_with_underscores_action: ALLOW"),
+    ):
+        assert ours in config
+        config = config.replace(ours, theirs)
+    return config
 
 
 def eventually(holds: Callable[[], bool], timeout_s: float = 5.0) -> bool:

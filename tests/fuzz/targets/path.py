@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
+from authz.attack.oracle import falls_under, readings
 from authz.model.reason import Detail
 from authz.model.site import DEFAULT_SITE, Site
 from authz.policy.path import parse_path
 from authz.request.path import Target as Path
 from authz.request.path import read_path, split_target
 from tests.fuzz.target import Target
-from tests.support.spellings import falls_under, readings
 
 SITES = (
     DEFAULT_SITE,
@@ -19,8 +19,8 @@ SITES = (
     Site(keep_matrix=True, keep_slashes=True),
 )
 PROTECTED = "/admin"
-# A `#` in escapes is a character of a name. Whoever decodes it and then cuts there reads `/admin%23` as `/admin`:
-# so do servers that build a URL out of a decoded path. The contract takes that for the upstream's own fault.
+# A `#` in escapes is a character of a name. Whoever decodes it and then cuts there reads `/admin%23` as
+# `/admin`: so do servers that build a URL out of a decoded path. By the contract that is their own fault.
 _FRAGMENT = re.compile("%(?:25)*23")
 _ALL_READINGS_MAX = 64  # characters: the readings of a longer path take long to find
 
