@@ -212,7 +212,7 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
         rule_name,
         allowed_by,
         _shadow_json(shadow) if shadow else _NOTHING,
-        max(0, len(shadow) - _SHADES_MAX),
+        max(0, len(shadow) - _SHADES_MAX) if shadow else 0,
         who,
         asked,
         [LimitPart(spent.limit, spent.remaining, spent.store, spent.retry_ms) for spent in decision.spent],
