@@ -1,4 +1,5 @@
-"""python -m tests.fuzz [TARGET...] [--seconds N] [--engine atheris|hypothesis] [--replay FILE].
+"""python -m tests.fuzz [TARGET...] [--seconds N] [--engine atheris|hypothesis] [--replay FILE]
+       [--minimise FILE].
 
 Exit codes: 0 nothing broke, 1 something did, 2 usage.
 """
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.fuzz.run import ENGINES, Result, fuzz
+from tests.fuzz.shrink import shrink
 from tests.fuzz.target import NAMES, load
 
 
@@ -39,12 +41,13 @@ def _parse(words: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--directory", type=Path, default=Path(".run/fuzz"), help="for what is found")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run one target once, on this input")
+    parser.add_argument("--minimise", type=Path, metavar="FILE", help="make this finding smaller")
     asked = parser.parse_args(words)
     unknown = [name for name in asked.targets if name not in NAMES and "." not in name]
     if unknown:
         parser.error(f"there is no target `{unknown[0]}`: choose of {', '.join(NAMES)}")
-    if asked.replay and len(asked.targets) != 1:
-        parser.error("--replay needs exactly one target")
+    if (asked.replay or asked.minimise) and len(asked.targets) != 1:
+        parser.error("--replay and --minimise need exactly one target")
     return asked
 
 
@@ -54,6 +57,12 @@ def main(words: list[str] | None = None) -> int:
     if asked.replay:
         load(asked.targets[0]).run(asked.replay.read_bytes())
         _tell("held")
+        return 0
+    if asked.minimise:
+        found = asked.minimise.read_bytes()
+        smaller = shrink(load(asked.targets[0]), found)
+        asked.minimise.write_bytes(smaller)
+        _tell(f"{asked.minimise}: {len(found)} bytes became {len(smaller)}")
         return 0
     broken = 0
     for name in asked.targets or NAMES:

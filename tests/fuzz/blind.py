@@ -1,12 +1,13 @@
 """The same without coverage, where atheris cannot be had: Hypothesis mixes seeds, words and bytes.
 
-    python -m tests.fuzz.blind TARGET DIRECTORY SECONDS
+    python -m tests.fuzz.blind TARGET DIRECTORY SECONDS SEED
 
 It finds what is near the corpus; what breaks the target is shrunk and kept as DIRECTORY/crash-*.
 """
 
 from __future__ import annotations
 
+import secrets
 import sys
 import time
 from hashlib import sha256
@@ -35,7 +36,7 @@ def inputs(target: Target, seeds: list[bytes]) -> st.SearchStrategy[bytes]:
     return st.one_of(parts, changed, whole).map(lambda data: data[: target.max_bytes])
 
 
-def main(name: str, directory: Path, seconds: float) -> int:
+def main(name: str, directory: Path, seconds: float, seed: int) -> int:
     """Return 0, or 77 as libFuzzer does, having written what broke the target."""
     target = load(name)
     seeds = [path.read_bytes() for path in seeds_of(name)]
@@ -52,7 +53,7 @@ def main(name: str, directory: Path, seconds: float) -> int:
             raise
 
     end = time.monotonic() + seconds
-    number = 0
+    number = seed or secrets.randbits(32)
     while time.monotonic() < end:
         test = settings(
             max_examples=_ROUND,
@@ -78,4 +79,4 @@ def _keep(directory: Path, data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])))
+    raise SystemExit(main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])))

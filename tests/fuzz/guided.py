@@ -1,6 +1,6 @@
 """One guided run, in a process of its own: libFuzzer (through atheris) ends the process when it is done.
 
-    python -m tests.fuzz.guided TARGET DIRECTORY SECONDS [RUNS]
+    python -m tests.fuzz.guided TARGET DIRECTORY SECONDS SEED
 
 New inputs are kept in DIRECTORY/corpus, what breaks the target in DIRECTORY/crash-*, timeout-* or oom-*.
 """
@@ -22,15 +22,15 @@ def _dictionary(words: tuple[bytes, ...]) -> str:
     return "".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in words)
 
 
-def main(name: str, directory: Path, seconds: str, runs: str = "-1") -> None:
-    """Fuzz until the time is over or something breaks; does not return."""
-    with atheris.instrument_imports(include=["authz", "tests"], exclude=["tests.support"]):
+def main(name: str, directory: Path, seconds: str, seed: str) -> None:
+    """Fuzz until the time is over or something breaks; does not return. Seed 0: a new one each time."""
+    with atheris.instrument_imports(include=["authz", "tests"], exclude=["authz.attack", "tests.support"]):
         target = load(name)
     found = directory / "corpus"
     found.mkdir(parents=True, exist_ok=True)
     flags = [
         f"-max_total_time={seconds}",
-        f"-runs={runs}",
+        f"-seed={seed}",
         f"-max_len={target.max_bytes}",
         f"-timeout={target.timeout_s}",
         f"-rss_limit_mb={MEMORY_MB}",

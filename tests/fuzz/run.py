@@ -38,20 +38,21 @@ def best_engine() -> str:
     return "atheris" if find_spec("atheris") is not None else "hypothesis"
 
 
-def fuzz(target: str, seconds: float, directory: Path, engine: str = "") -> Result:
+def fuzz(target: str, seconds: float, directory: Path, engine: str = "", seed: int = 0) -> Result:
     """Fuzz one target.
 
     Args:
         target: short name, or the whole name of a module.
         directory: for what is found; kept between runs, so that a later one goes on.
         engine: `atheris` or `hypothesis`; "": the best that is here.
+        seed: where the dice begin; 0: somewhere new.
     """
     engine = engine or best_engine()
     place = directory / target.rpartition(".")[2]
     place.mkdir(parents=True, exist_ok=True)
     before = _found(place)
     done = subprocess.run(
-        [sys.executable, "-m", _MODULES[engine], target, str(place), str(max(1, int(seconds)))],
+        [sys.executable, "-m", _MODULES[engine], target, str(place), str(max(1, int(seconds))), str(seed)],
         cwd=_ROOT,
         env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,

@@ -8,9 +8,10 @@ import pytest
 
 from tests.fuzz.__main__ import main
 from tests.fuzz.run import ENGINES, best_engine, fuzz
+from tests.fuzz.shrink import shrink
 from tests.fuzz.target import NAMES, load, seeds_of
 
-SECONDS = 1.5  # a target; `make fuzz` takes its time
+SECONDS = 2  # a target; `make fuzz` takes its time, and other dice
 SEED_MAX_BYTES = 4096
 _SEEDS = [(name, path) for name in NAMES for path in seeds_of(name)]
 _ENGINES = [engine for engine in ENGINES if engine == "hypothesis" or best_engine() == "atheris"]
@@ -23,7 +24,7 @@ def test_a_target_holds_for_its_corpus(name: str, seed: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_short_run_finds_nothing(name: str, tmp_path: Path) -> None:
-    result = fuzz(name, SECONDS, tmp_path)
+    result = fuzz(name, SECONDS, tmp_path, seed=1)
     assert result.held, result.log[-4000:]
     assert result.runs > len(seeds_of(name))
 
@@ -81,3 +82,14 @@ def test_what_cannot_be_run_is_a_usage_error(words: list[str], capsys: pytest.Ca
         main(words)
     assert ended.value.code == 2
     assert capsys.readouterr().err
+
+
+def test_a_finding_is_made_smaller_and_breaks_the_same(tmp_path: Path) -> None:
+    finding = tmp_path / "crash"
+    finding.write_bytes(b"bug!" + b"x" * 500)
+    assert main(["tests.fuzz.planted", "--minimise", str(finding)]) == 0
+    assert finding.read_bytes() == b"bug!"
+
+
+def test_what_breaks_nothing_stays_as_it_is() -> None:
+    assert shrink(load("tests.fuzz.sound"), b"abc") == b"abc"
