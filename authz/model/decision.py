@@ -57,5 +57,5 @@ class Answered(NamedTuple):
     decision: Decision
     status: int  # HTTP status that the client sees; 302 for a redirect; 200 for an allow
     duration_us: int  # from taking the call to handing over the reply
-    count: int = 1  # checks that were refused alike, unread, by one decision: see `shield.py`
+    checks: int = 1  # how many were refused alike, unread, by one decision: see `shield.py`
     shadow: tuple[Shade, ...] = ()  # what documents in shadow would have said

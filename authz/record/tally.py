@@ -86,7 +86,7 @@ class Tally:
 
     def add(self, answered: Answered) -> None:
         """Count one answered check, or as many as were refused by one decision."""
-        decision, duration_us, count = answered.decision, answered.duration_us, answered.count
+        decision, duration_us, count = answered.decision, answered.duration_us, answered.checks
         if isinstance(decision, Allow):
             self.reasons[_ALLOWED] += 1
             if self._per_allow:

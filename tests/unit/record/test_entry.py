@@ -123,7 +123,7 @@ def test_what_does_not_apply_is_absent_and_never_null() -> None:
 
 
 def test_a_record_that_speaks_for_many_checks_says_for_how_many() -> None:
-    many = unreadable(Unreadable(Detail.UNDECODABLE))._replace(count=57)
+    many = unreadable(Unreadable(Detail.UNDECODABLE))._replace(checks=57)
     assert record(encode(many, FIXED, 0))["count"] == 57
 
 

@@ -26,7 +26,7 @@ def test_a_check_is_counted_by_reason_rule_limit_and_duration() -> None:
 
 def test_what_one_decision_refused_is_counted_as_often_as_it_refused() -> None:
     tally = Tally()
-    tally.add(refused(Reason.OVERLOADED)._replace(count=57, duration_us=30))
+    tally.add(refused(Reason.OVERLOADED)._replace(checks=57, duration_us=30))
     assert tally.reasons == {Reason.OVERLOADED: 57}
     assert (sum(tally.durations), tally.duration_sum_us) == (57, 57 * 30)
 

@@ -90,7 +90,7 @@ def test_calls_that_are_shed_share_one_decision_and_one_record() -> None:
     assert len(answers) == 1
     assert bench.front.reply(7).denied_response.status.code == 503
     (record,) = bench.keeper.answered
-    assert (record.count, record.status, record.decision) == (
+    assert (record.checks, record.status, record.decision) == (
         57,
         503,
         Deny(Reason.OVERLOADED, Detail.BACKLOG),
