@@ -19,11 +19,13 @@ import authz.wiring.sidecar
 from authz.cli.serve import command
 from authz.config.settings import Settings
 from authz.proxy.process import free_port
+from tests.support.certificates import DAY, Authority
 from tests.support.checks import check_request
 from tests.support.command import AUTHZ, run
 from tests.support.grpc import client, read
 from tests.support.http import get
 from tests.support.policies import PEPPER, PROVIDER, documents
+from tests.support.sets import small_set
 
 OPEN = """
 kind: Policy
@@ -182,7 +184,7 @@ def test_signals_reach_the_sidecar(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     told: list[str] = []
 
     class Sidecar:
-        def __init__(self, settings: Settings) -> None:
+        def __init__(self, settings: Settings, **_: object) -> None:
             told.append(str(settings.serve.listen[0]))
 
         def stop(self) -> None:
@@ -205,3 +207,14 @@ def test_signals_reach_the_sidecar(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
             signal.signal(number, handler)
         structlog.reset_defaults()
     assert told == ["unix:a.sock", "reopen", "stop", "stop"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_certificate_that_cannot_be_used_is_3_and_one_line(tmp_path: Path, workers: str) -> None:
+    small_set(tmp_path / "policies")
+    cert, key = Authority().server(begins=-3 * DAY, ends=-DAY).written(tmp_path, "server")
+    words = ["serve", "--policies", "policies", "--listen", f"127.0.0.1:{free_port()}", "--workers", workers]
+    done = run(*words, "--tls-cert", str(cert), "--tls-key", str(key), cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.splitlines() == [done.stderr.strip()]
+    assert done.stderr.startswith(f"authz: {cert}: expired at ")

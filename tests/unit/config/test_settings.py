@@ -227,3 +227,52 @@ def test_a_debug_listener_that_others_reach_is_told() -> None:
     open_to_all = load({"debug": "0.0.0.0:9193"}, {})
     assert any("shows whole records" in note for note in open_to_all.notes)
     assert not any("records" in note for note in load({"debug": "127.0.0.1:9193"}, {}).notes)
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        "spiffe://prod/ns/web/sa/envoy",
+        "spiffe://prod/ns/web/sa/*",
+        "spiffe://prod/*",
+        "spiffe://prod.example-1/a.b/C_d",
+        "spiffe://prod",
+        "*",
+    ],
+)
+def test_a_caller_is_a_spiffe_id_or_all_below_one(client: str) -> None:
+    assert load({"tls_clients": [client]}, {}).tls.tls_clients == (client,)
+
+
+@pytest.mark.parametrize(
+    ("clients", "words"),
+    [
+        (["prod/ns/web"], "is no caller"),
+        (["spiffe://prod/"], "is no caller"),
+        (["spiffe://prod//x"], "is no caller"),
+        (["spiffe://prod/x/"], "is no caller"),
+        (["spiffe://prod/../x"], "is no caller"),
+        (["spiffe://prod/./x"], "is no caller"),
+        (["spiffe://prod/*/x"], "is no caller"),
+        (["spiffe://prod/x*"], "is no caller"),
+        (["spiffe://prod/**"], "is no caller"),
+        (["spiffe://*"], "is no caller"),
+        (["spiffe://Prod/x"], "is no caller"),
+        (["spiffe://prod/x%20y"], "is no caller"),
+        (["spiffe://prod/x?y"], "is no caller"),
+        (["spiffe://prod/" + "x" * 3000], "is no caller"),
+        (["*", "spiffe://prod/x"], "has `*` beside others"),
+        (["", "spiffe://prod/x"], "has an empty entry"),
+    ],
+)
+def test_any_other_caller_is_refused(clients: list[str], words: str) -> None:
+    line = refused({"tls_clients": clients})
+    assert line.startswith("--tls-clients: ")
+    assert words in line
+
+
+def test_files_of_tls_are_paths() -> None:
+    settings = load({"tls_cert": Path("a")}, {"AUTHZ_TLS_KEY": "b", "AUTHZ_TLS_CLIENT_CA": "/c"})
+    assert (settings.tls.tls_cert, settings.tls.tls_key) == (Path("a"), Path("b"))
+    assert settings.tls.tls_client_ca == Path("/c")
+    assert "has a NUL byte" in refused({"tls_cert": "a\0b"})

@@ -7,7 +7,7 @@ from authz.model.decision import Deny, RuleName
 from authz.model.reason import Detail, Reason
 from authz.model.request import Unreadable
 from authz.model.shadow import CRASHED, Shade, Would
-from authz.record.metrics import METRICS, Facts, GuardFacts, Metrics, RecordFacts, SnapshotFacts
+from authz.record.metrics import METRICS, Facts, GuardFacts, Metrics, RecordFacts, SnapshotFacts, TlsFacts
 from authz.record.queue import RecordCounts
 from authz.record.tally import Tally
 from tests.support.answers import PROVEN, allowed, answered, refused, request, spent, unreadable
@@ -19,6 +19,7 @@ FACTS = Facts(
     buckets=lambda: {"memory": 7},
     stores=lambda: {"memory": True},
     guard=lambda: GuardFacts(12, 3),
+    tls=lambda: TlsFacts({"server": 1_798_000_000.0}, {"accepted": 2, "rejected": 1}, 4),
     rate_limits=False,
     version="0.1.0",
 )
@@ -75,6 +76,9 @@ def test_a_scrape_shows_what_it_fetches() -> None:
     assert series["authz_store_up{store=memory}"] == 1
     assert series["authz_guard_networks"] == 12
     assert series["authz_guard_forgotten_total"] == 3
+    assert series["authz_certificate_expiry_timestamp_seconds{certificate=server}"] == 1_798_000_000
+    assert series["authz_certificate_reloads_total{result=rejected}"] == 1
+    assert series["authz_strangers_total"] == 4
     assert series["authz_rate_limits_enabled"] == 0
     assert any(name.startswith("authz_build_info{python=") for name in series)
 
