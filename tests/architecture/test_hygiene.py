@@ -44,7 +44,8 @@ def _found() -> Iterator[Path]:
 
 def _texts() -> Iterator[tuple[str, str]]:
     for path in _tracked():
-        yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+        # Inputs of fuzzing may be any bytes.
+        yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8", errors="replace")
 
 
 def test_the_patterns_find_what_they_are_for() -> None:

@@ -336,16 +336,17 @@ def assert_silent(c: Canaries, outputs: Mapping[str, bytes]) -> None:
     assert not found, told(found)
 
 
-@pytest.mark.parametrize("sink", ["stdout", "file"])
-def test_no_secret_of_any_input_is_in_any_output(sink: str) -> None:
+@pytest.mark.parametrize(("sink", "transport"), [("stdout", "native"), ("file", "grpcio")])
+def test_no_secret_of_any_input_is_in_any_output(sink: str, transport: str) -> None:
     c = Canaries()
     with _directory() as where:
         sunk = {"AUTHZ_RECORD_SINK": f"file:{where}/records.jsonl"} if sink == "file" else {}
+        sunk["AUTHZ_TRANSPORT"] = transport
         with serving(c, sunk) as made:
             made.send(checks(c))
             made.ask_operations(c.secrets())
             outputs = made.end()
-        if sunk:
+        if sink == "file":
             outputs["records"] = (where / "records.jsonl").read_bytes()
     lines = [json.loads(line) for line in outputs["records"].splitlines()]
     assert len(lines) > 500
