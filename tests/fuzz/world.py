@@ -51,6 +51,7 @@ spec:
   hosts: [kept.example.com]
   path: {matrixParameters: keep, encodedSlash: keep}
   methodOverride: remove
+  guard: {rate: 20/s, burst: 1}
   reasons: full
   onDeny: {unauthenticated: {redirect: {to: "https://login.example.com/start", returnTo: next}}}
 """
