@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from authz.transport.front import METHOD
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _WINDOW = 1 << 30
 _HEADERS, _DATA, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 1, 0, 3, 4, 6, 7, 8
 _END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
@@ -54,7 +54,7 @@ class Outcome(NamedTuple):
     cpu_share: float  # of one core, that it took itself
 
 
-def _frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
+def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
     return len(body).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + body
 
 
@@ -66,8 +66,8 @@ class _Connection:
         self.socket.connect(path)
         self.socket.setblocking(False)
         settings = (4).to_bytes(2, "big") + _WINDOW.to_bytes(4, "big")
-        self.out = bytearray(_PREFACE + _frame(_SETTINGS, 0, 0, settings))
-        self.out += _frame(_WINDOW_UPDATE, 0, 0, (_WINDOW - 65535).to_bytes(4, "big"))
+        self.out = bytearray(PREFACE + frame(_SETTINGS, 0, 0, settings))
+        self.out += frame(_WINDOW_UPDATE, 0, 0, (_WINDOW - 65535).to_bytes(4, "big"))
         self.buffer = b""
         self.window = 65535
         self.next_stream = 1
@@ -80,7 +80,7 @@ class _Connection:
             for prefix, value in (*_FIELDS, (b"\x40\x0cgrpc-timeout", timeout))
         )
         self._payloads = payloads
-        self._data = [_frame(_DATA, _END_STREAM, 0, payload)[:5] for payload in payloads]
+        self._data = [frame(_DATA, _END_STREAM, 0, payload)[:5] for payload in payloads]
 
     def ask(self, due_s: float, which: int) -> bool:
         """Queue one call; False where the connection has no room for it."""
@@ -91,7 +91,7 @@ class _Connection:
         self.next_stream += 2
         number = stream.to_bytes(4, "big")
         if stream == 1:
-            self.out += _frame(_HEADERS, _END_HEADERS, stream, self._first)
+            self.out += frame(_HEADERS, _END_HEADERS, stream, self._first)
         else:
             self.out += b"\0\0\7\1\4" + number + b"\x83\x86\xc2\xc1\xc0\xbf\xbe"
         self.out += self._data[which] + number + payload
@@ -132,7 +132,7 @@ class _Connection:
         self.buffer = buffer[at:]
         self.got += at
         if self.got > _WINDOW // 4:
-            self.out += _frame(_WINDOW_UPDATE, 0, 0, self.got.to_bytes(4, "big"))
+            self.out += frame(_WINDOW_UPDATE, 0, 0, self.got.to_bytes(4, "big"))
             self.got = 0
 
     def _frame(self, buffer: bytes, at: int, size: int, run: Run, now_s: float) -> None:
@@ -148,9 +148,9 @@ class _Connection:
         elif kind == _WINDOW_UPDATE and buffer[at + 5 : at + 9] == b"\0\0\0\0":
             self.window += int.from_bytes(buffer[at + 9 : at + 13], "big")
         elif kind == _SETTINGS and not flags & _ACK:
-            self.out += _frame(_SETTINGS, _ACK, 0, b"")
+            self.out += frame(_SETTINGS, _ACK, 0, b"")
         elif kind == _PING and not flags & _ACK:
-            self.out += _frame(_PING, _ACK, 0, buffer[at + 9 : at + 17])
+            self.out += frame(_PING, _ACK, 0, buffer[at + 9 : at + 17])
         elif kind == _GOAWAY:
             run.counts["goaway"] += 1
 
@@ -199,6 +199,12 @@ class Run:
         self._wait(2 * self._deadline_s + 0.5)
         spent_s = time.process_time() - cpu_s
         return self._outcome(sent, seconds, behind_s, spent_s / (time.monotonic() - began_s))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._selector.close()
+        for connection in self._connections:
+            connection.socket.close()
 
     def _open(self) -> int:
         return sum(len(connection.open) for connection in self._connections)
