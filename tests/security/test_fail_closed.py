@@ -34,7 +34,7 @@ from authz.transport.server import CheckServer
 from authz.transport.shield import LAST_RESORT
 from authz.wiring.clock import SystemClock
 from tests.support.checks import check_request
-from tests.support.fronts import Bench
+from tests.support.fronts import Bench, FakeKeeper
 from tests.support.grpc import client, read
 from tests.support.policies import PROVIDER, MadeKey, snapshot
 
@@ -241,3 +241,17 @@ def test_what_is_allowed_too_late_is_recorded_as_a_refusal(
         breaking.caller_gone.set()
         assert _answers([served.ask.future(GOOD, timeout=PATIENCE_S)]) == [200]
     assert [(one.request.host, one.status) for one in answered] == [(VICTIM, 503), (NEIGHBOUR, 200)]
+
+
+@pytest.mark.parametrize("way", ["raises", "returns nothing"])
+@pytest.mark.parametrize(("asked", "status"), [(ALLOWED, 200), (REFUSED, 403), (UNKNOWN, 401)])
+def test_a_broken_record_room_changes_no_answer(
+    asked: bytes, status: int, way: str, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told after the reply has left, so it can refuse nobody, and must let nobody in."""
+    with monkeypatch.context() as patched:
+        breaking = _break(patched, Part(FakeKeeper, "keep"), way)
+        futures = [served.ask.future(each, timeout=PATIENCE_S) for each in (GOOD, asked, BAD)]
+        assert _answers(futures) == [200, status, 403]
+        assert breaking.reached.wait(PATIENCE_S)
+    assert _answers([served.ask.future(GOOD, timeout=PATIENCE_S)]) == [200]
