@@ -6,7 +6,7 @@ KEEP ?=
 ARGS ?=
 SECONDS ?= 60
 
-.PHONY: help demo test check bench fuzz schema lock clean
+.PHONY: help demo test check bench fuzz soak schema lock clean
 
 help: ## this list
 	@echo "Needs Python 3.11 or newer and make; no root. The first target makes .venv (half a minute)."
@@ -47,6 +47,9 @@ bench: .venv/.installed ## cost per check against an empty server; ARGS=--quick 
 
 fuzz: .venv/.installed ## every fuzz target for SECONDS (60) each; ARGS=path runs one
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+soak: .venv/.installed ## ten minutes of everything at once, or SECONDS; ends with 1 where anything was wrong
+	@$(BIN)/python -m tests.soak $(if $(filter file,$(origin SECONDS)),,--seconds $(SECONDS)) $(ARGS)
 
 schema: .venv/.installed ## write what is generated from code: policies/schema, docs, .env.example
 	$(BIN)/authz policy schema > policies/schema/policy.schema.json

@@ -63,6 +63,12 @@ class Garbage:
             with suppress(OSError):
                 kind()
 
+    def close(self) -> None:
+        """Hang up what was left standing."""
+        for each in self._slow:
+            each.close()
+        self._slow.clear()
+
     def noise(self) -> None:
         """Bytes of any kind, after the preface or instead of it."""
         start = self._dice.choice([b"", PREFACE])
@@ -99,10 +105,10 @@ class Garbage:
     def slow(self) -> None:
         """Calls whose message trickles, left standing for a while."""
         kept = socket.socket(socket.AF_UNIX)
+        self._slow.append(kept)
         kept.settimeout(1.0)
         kept.connect(self._path)
         kept.sendall(self._opened(1) + frame(_DATA, 0, 1, b"\0\0\0\x10\0" + b"x"))
-        self._slow.append(kept)
         for old in self._slow[:-_SLOW_MAX]:
             old.close()
         del self._slow[:-_SLOW_MAX]
