@@ -74,7 +74,7 @@ class ServeSettings(Room):
     stuck_after_s: values.Whole = _set(
         5,
         "seconds without progress after which a process that answers checks is ended, to be started anew",
-        ge=1,
+        ge=2,
         le=3600,
     )
     source_revision: values.Line = _set(

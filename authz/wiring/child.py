@@ -19,6 +19,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LAST_WORDS_S = 2.0  # to read what a worker said before it ended: its end of the link is closed
 _CONFESS_S = 0.2  # to say where its threads stand, before it is killed
 
+_KILL_S = 1.0
 CONFESS = signal.SIGUSR2  # not SIGABRT, which leaves a core, and keys in it
 
 _NOTHING = Report()
@@ -73,7 +74,10 @@ class Child:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_CONFESS_S)
         self.send(signal.SIGKILL)
-        self._process.wait()
+        with suppress(
+            subprocess.TimeoutExpired
+        ):  # it may hang in the kernel: the others must not wait for it
+            self._process.wait(_KILL_S)
 
     def bury(self) -> None:
         """Take its last words, once it has ended, and let go of the link."""

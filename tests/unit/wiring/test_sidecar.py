@@ -15,12 +15,14 @@ import authz.wiring.sidecar
 from authz.config.settings import load as settings_of
 from authz.model.errors import ConfigError
 from authz.proxy.process import free_port
+from authz.wiring.shares import Share
 from authz.wiring.sidecar import Sidecar
 from authz.wiring.supported import require_supported
 from tests.support.checks import check_request
 from tests.support.grpc import client, read
 from tests.support.http import get
 from tests.support.policies import PEPPER, PROVIDER
+from tests.support.proxy import eventually
 from tests.support.sets import KEY, POLICY, events, small_set, write
 
 
@@ -181,12 +183,35 @@ def test_a_judge_that_has_ended_is_unhealthy(tmp_path: Path, policies: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("flags", "environ", "words"),
     [
-        ({"policies": ["p"], "transport": "grpcio"}, "--transport grpcio"),
-        ({}, "--policies"),
+        ({"policies": ["p"]}, {"AUTHZ_DYNAMIC_METADATA": "true"}, "dynamic_metadata"),
+        ({}, {}, "--policies"),
+        ({"policies": ["p"], "listen": ["127.0.0.1:0"], "workers": 2}, {}, "consecutive ports"),
     ],
 )
-def test_what_is_not_built_yet_is_refused(flags: dict[str, object], words: str) -> None:
+def test_what_cannot_be_served_is_refused(
+    flags: dict[str, object], environ: dict[str, str], words: str
+) -> None:
     with pytest.raises(ConfigError, match=words):
-        require_supported(settings_of(flags, {}))
+        require_supported(settings_of(flags, environ))
+
+
+def test_a_worker_that_comes_back_takes_no_call_before_it_has_a_set(
+    tmp_path: Path, policies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authz.wiring.sidecar, "_RETRY_S", 0.02)
+    write(policies, "kind: Policy")
+    flags = {"policies": [policies], "listen": [f"unix:{tmp_path}/a.sock"], "ops": "off", "debug": "off"}
+    sidecar = Sidecar(settings_of(flags, {"AUTHZ_RECORD_SINK": "off"}), Share(1, 2, life=1))
+    thread = threading.Thread(target=sidecar.run)
+    thread.start()
+    assert eventually(lambda: sidecar.loader.results["rejected"] > 2)
+    assert not (tmp_path / "a.sock").exists()
+    assert sidecar.progress()
+    sidecar.stop()
+    thread.join()
+    assert not sidecar.listening
+    assert sidecar.readiness().why == "draining"
+    assert sidecar.find("x") is None
+    assert sidecar.numbers()["authz_reloads_total"]

@@ -63,7 +63,7 @@ def test_workers_serve_as_one_and_a_dead_one_comes_back(tmp_path: Path, policies
 def test_a_worker_that_is_stopped_blocks_no_scrape_and_is_started_anew(
     tmp_path: Path, policies: Path
 ) -> None:
-    with capture_logs() as logs, supervised(tmp_path, policies, AUTHZ_STUCK_AFTER_S="2") as made:
+    with capture_logs() as logs, supervised(tmp_path, policies, AUTHZ_STUCK_AFTER_S="4") as made:
         made.wait_until_whole()
         before = made.pid(1)
         made.kill(1, signal.SIGSTOP)

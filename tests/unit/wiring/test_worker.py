@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -13,14 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 import authz.wiring.worker
+from authz.config.settings import Settings, load
+from authz.model.errors import ConfigError
 from authz.proxy.process import free_port
 from authz.record.metrics import Samples
 from authz.transport.routes import Readiness
 from authz.wiring import link
-from authz.wiring.link import Question, Report
+from authz.wiring.child import CONFESS
+from authz.wiring.link import Begin, Question, Report
+from authz.wiring.shares import Share
 from authz.wiring.watch import STUCK
 from authz.wiring.worker import ORPHAN, Reporter
 from tests.support.checks import check_request
@@ -130,6 +136,70 @@ def test_it_tells_what_it_cannot_use(told: Told) -> None:
     told.reporter.start()
 
 
+class Failing(Sidecar):
+    """A sidecar whose address is taken."""
+
+    def __init__(self, settings: Settings, share: Share) -> None:
+        super().__init__()
+        self.listening = False
+        assert str(settings.serve.listen[0]) == "unix:/run/a-1.sock"
+        assert share.index == 1
+
+    def reopen(self) -> None:
+        raise AssertionError
+
+    def run(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        assert self.stopped.is_set()
+        raise ConfigError("--listen unix:/run/a-1.sock: taken")
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The supervisor's end of a link whose other end is the command line's."""
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr("sys.argv", ["worker", str(theirs.detach())])
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
+    yield ours
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    faulthandler.unregister(CONFESS)
+    structlog.reset_defaults()
+    ours.close()
+
+
+def test_a_worker_that_cannot_says_why_and_ends_3(
+    begun: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda _: ended.set())
+    monkeypatch.setattr("authz.wiring.sidecar.Sidecar", Failing)
+    its_ends: list[socket.socket] = []
+
+    def reporter(end: socket.socket, orphaned_s: float) -> Reporter:
+        its_ends.append(end)
+        return Reporter(end, orphaned_s)
+
+    monkeypatch.setattr(authz.wiring.worker, "Reporter", reporter)
+    settings = load({"policies": ["p"], "listen": ["unix:/run/a.sock"], "workers": 2}, {"AUTHZ_DRAIN_S": "0"})
+    link.send_begin(begun, link.packed(Begin(settings, Share(1, 2))))
+    with pytest.raises(SystemExit) as exit_:
+        authz.wiring.worker.main()
+    assert exit_.value.code == 3
+    reports = link.reports(begun)
+    assert next(report.cannot for report in reports if report.cannot).endswith("a-1.sock: taken")
+    reports.close()
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    begun.shutdown(socket.SHUT_RDWR)
+    assert ended.wait(20)
+    its_ends[0].close()
+
+
+def test_a_worker_whose_supervisor_is_gone_before_it_began_just_ends(begun: socket.socket) -> None:
+    begun.close()
+    authz.wiring.worker.main()
+
+
 # --- as processes ---
 
 
@@ -223,14 +293,15 @@ def test_a_judge_that_holds_the_interpreter_for_ever_is_started_anew(tmp_path: P
     """The first call makes a worker's judge sleep in C without giving the interpreter to anybody."""
     (tmp_path / "sitecustomize.py").write_text(_SLEEPER)
     with Serving(
-        tmp_path, PYTHONPATH=str(tmp_path), AUTHZ_STUCK_AFTER_S="2", SLEEPER=str(tmp_path / "slept")
+        tmp_path, PYTHONPATH=str(tmp_path), AUTHZ_STUCK_AFTER_S="4", SLEEPER=str(tmp_path / "slept")
     ) as made:
         before = set(made.workers())
         with client(f"unix:{tmp_path}/a-1.sock") as ask:
-            ask.future(PAYLOAD, timeout=60)  # type: ignore[attr-defined]  # gRPC's own, see `client`
+            asked = ask.future(PAYLOAD, timeout=60)  # type: ignore[attr-defined]  # gRPC's own, see `client`
             wait_until((tmp_path / "slept").exists)
             assert get(made.ops, "/health")[0] == 200
-            wait_until(lambda: len(set(made.workers()) - before) == 1)
+            wait_until(lambda: set(made.workers()) - before)
+            assert asked.exception(20) is not None
         wait_until(lambda: len(set(json.loads(get(made.ops, "/ready")[1])["workers"].values())) == 1)
         with client(f"unix:{tmp_path}/a-1.sock") as ask:
             assert read(ask(PAYLOAD, timeout=20)).status.code == 0
@@ -244,9 +315,10 @@ def test_a_process_that_serves_alone_ends_itself_when_its_judge_is_stuck(tmp_pat
     environ = {"PYTHONPATH": str(tmp_path), "SLEEPER": str(tmp_path / "slept"), "SLEEP_LIGHTLY": "1"}
     with Serving(tmp_path, workers=1, AUTHZ_STUCK_AFTER_S="4", **environ) as made:
         with client(f"unix:{tmp_path}/a.sock") as ask:
-            ask.future(PAYLOAD, timeout=60)  # type: ignore[attr-defined]  # as above
+            asked = ask.future(PAYLOAD, timeout=60)  # type: ignore[attr-defined]  # as above
             wait_until((tmp_path / "slept").exists)
             assert made.process.wait(40) == STUCK
+            assert asked.exception(20) is not None
         log = made.log.read_text()
         assert "a judging thread is stuck: this process ends" in log
         assert "sitecustomize.py" in log
