@@ -106,7 +106,7 @@ METRICS: Mapping[str, Shape] = {
         "Changed certificate files, once per listener: `accepted`, or `rejected` and the last good kept.",
     ),
     "authz_strangers_total": Shape(
-        "counter", (), "Calls turned away because their certificate is not in `tls_clients`."
+        "counter", (), "Calls turned away: their certificate is not in `tls_clients`, or expired by now."
     ),
     "authz_build_info": Shape("gauge", ("version", "python"), "The program that runs.", "max"),
     "authz_worker_up": Shape("gauge", ("worker",), "With `workers`: whether a worker answers checks."),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,6 +73,15 @@ def read(files: Files, now_s: float) -> Material:
             _certificates(client_ca, files.client_ca), files.client_ca, now_s
         )
     return Material(cert, key, client_ca, expiry_s)
+
+
+@lru_cache(1024)  # callers at once; each check asks, and reading costs 20 us
+def expiry_s(pem: bytes) -> float:
+    """Return when a caller's certificate expires, seconds since 1970; 0 for what is none."""
+    try:
+        return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _bytes(path: Path) -> bytes:

@@ -36,9 +36,11 @@ THREADS = 16
 # Calls that wait for a thread: a tenth of a second's work, half of what Envoy waits by default.
 WAITING_MAX = 1024
 
-# How long a call may take to send its message: a caller of ours has it ready before it asks.
-READ_MAX_S = 5.0
-READ_CROWDED_S = 0.25  # while others wait for a thread
+# How long a call may take to send its message, in looks of LOOK_S: a caller of ours has it ready before it
+# asks. Looks, since a machine that paused is no reason to give up whoever was sending.
+LOOK_S = 0.05
+READ_MAX_LOOKS = 100
+READ_CROWDED_LOOKS = 20  # while others wait for a thread
 
 _WATCH_POLL_S = 0.2
 
@@ -170,7 +172,9 @@ class _Calls:
         self._serving = serving
         self._overloaded = overloaded
         self._admits = tls.admits if tls is not None else None
-        self._reading: dict[int, tuple[float, Any]] = {}  # thread -> since when, and which call
+        self._reading: dict[int, tuple[int, Any]] = {}  # thread -> since which look, and which call
+        self._looks = 0
+        self._next_look_s = 0.0
         self._watchers = 0
         self._lock = Lock()
         self._closed = Event()
@@ -237,7 +241,7 @@ class _Calls:
     def _read(self, messages: Iterator[bytes], context: Any) -> bytes:
         """Return the one message of a call; none at all is an empty one, which is refused like others."""
         thread = get_ident()
-        self._reading[thread] = (time.monotonic(), context)
+        self._reading[thread] = (self._looks, context)
         try:
             return next(messages, b"")
         finally:
@@ -245,9 +249,13 @@ class _Calls:
 
     def hurry(self, now_s: float) -> None:
         """Give up calls whose message does not come: each of them keeps a thread from the others."""
-        longest_s = READ_CROWDED_S if self._pool.crowded else READ_MAX_S
-        for since_s, context in list(self._reading.values()):
-            if now_s - since_s > longest_s:
+        if now_s < self._next_look_s:
+            return
+        self._next_look_s = now_s + LOOK_S
+        self._looks += 1
+        most = READ_CROWDED_LOOKS if self._pool.crowded else READ_MAX_LOOKS
+        for since, context in list(self._reading.values()):
+            if self._looks - since > most:
                 context.cancel()
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ cert-manager, SPIRE's helper) sends no signal. What cannot be used never replace
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -100,29 +100,35 @@ class ServerTls:
 
     def admits(self, context: Any) -> bool:
         """Whether the caller of a call may ask; a stranger is counted and, now and then, logged."""
-        if self._clients is None:
+        if self._files.client_ca is None:
             return True
         # SECURITY: the library's reading of the certificate: exactly one URI, in the form of SPIFFE. Its list
         # of names would not do: there a name of any other kind looks alike. And per call: a connection's
         # address says nothing, since the next one may come from the same.
-        found = context.auth_context().get("peer_spiffe_id", ())
-        spiffe_id = found[0].decode("utf-8", "replace") if len(found) == 1 else ""
-        if self._clients.admit(spiffe_id):
-            return True
-        self._turned_away(spiffe_id)
-        return False
+        proven = context.auth_context()
+        spiffe_id = _only(proven, "peer_spiffe_id").decode("utf-8", "replace")
+        if self._clients is not None and not self._clients.admit(spiffe_id):
+            self._turned_away(spiffe_id, "its certificate is not in `tls_clients`")
+            return False
+        # SECURITY: the library looks at the time when a connection begins, and not even then where a session
+        # is resumed, which it allows for two days.
+        if certificate.expiry_s(_only(proven, "x509_pem_cert")) <= self._wall_s():
+            self._turned_away(spiffe_id, "its certificate expired after it first connected")
+            return False
+        return True
 
-    def _turned_away(self, spiffe_id: str) -> None:
+    def _turned_away(self, spiffe_id: str, why: str) -> None:
         with self._lock:
             self.strangers += 1
             now_s = self._wall_s()
-            if now_s < self._next_line_s:
+            if 0 < self._next_line_s - now_s <= _STRANGER_LOG_S:  # a clock that was set back silences nobody
                 self._unlogged += 1
                 return
             unlogged, self._unlogged = self._unlogged, 0
             self._next_line_s = now_s + _STRANGER_LOG_S
         _log.warning(
-            "a caller whose certificate is not in `tls_clients` was turned away",
+            "a caller was turned away",
+            why=why,
             caller=spiffe_id or "no SPIFFE id",
             unlogged=unlogged,
         )
@@ -165,6 +171,12 @@ class ServerTls:
     def _marks(self) -> tuple[tuple[int, ...] | None, ...]:
         """What tells one state of the files from another; links are followed."""
         return tuple(_mark(path) for path in self._files if path is not None)
+
+
+def _only(proven: Mapping[str, Sequence[bytes]], name: str) -> bytes:
+    """Return what is known once of a caller; empty where it is not known, or twice."""
+    found = proven.get(name, ())
+    return found[0] if len(found) == 1 else b""
 
 
 def _mark(path: Any) -> tuple[int, ...] | None:

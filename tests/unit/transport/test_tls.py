@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -235,8 +236,7 @@ def test_a_star_is_one_whole_segment(pattern: str, spiffe_id: str, may: bool) ->
 
 
 def test_strangers_are_logged_once_in_a_while_with_the_number_of_the_others(made: Made) -> None:
-    stranger = SimpleNamespace(auth_context=lambda: {"peer_spiffe_id": [b"spiffe://prod/x"]})
-    known = SimpleNamespace(auth_context=lambda: {"peer_spiffe_id": [ENVOY.encode()]})
+    stranger, known = _call(made, "spiffe://prod/x"), _call(made, ENVOY)
     with capture_logs() as logs:
         for _ in range(5):
             assert not made.tls.admits(stranger)
@@ -245,3 +245,28 @@ def test_strangers_are_logged_once_in_a_while_with_the_number_of_the_others(made
         assert not made.tls.admits(stranger)
     assert [line["unlogged"] for line in logs] == [0, 4]
     assert made.tls.facts().strangers == 6
+
+
+def _call(made: Made, spiffe_id: str, *, ends: timedelta = DAY) -> Any:
+    proven = {"peer_spiffe_id": [spiffe_id.encode()], "x509_pem_cert": [made.ca.vouch(ends=ends).cert]}
+    return SimpleNamespace(auth_context=lambda: proven)
+
+
+@pytest.mark.parametrize("clients", [ENVOY, "*"])
+def test_who_is_still_connected_when_its_certificate_expires_may_not_ask_any_more(
+    made: Made, clients: str
+) -> None:
+    """Nor whoever resumes a session with it: the library does not look at the time then."""
+    tls = ServerTls(made.files, Clients([clients]), made.clock)
+    call = _call(made, ENVOY, ends=DAY / 2)
+    assert tls.admits(call)
+    made.clock.now_s += 13 * 3600
+    with capture_logs() as logs:
+        assert not tls.admits(call)
+    assert logs[0]["why"] == "its certificate expired after it first connected"
+    assert not tls.admits(SimpleNamespace(auth_context=dict))
+
+
+def test_where_no_certificates_are_asked_for_everybody_may_ask(made: Made) -> None:
+    tls = ServerTls(made.files._replace(client_ca=None), None, made.clock)
+    assert tls.admits(SimpleNamespace(auth_context=dict))
