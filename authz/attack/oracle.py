@@ -45,7 +45,8 @@ def decode_overlong(path: str) -> str:
 
 def decode_unicode(path: str) -> str:
     """Decode `%uXXXX`, which old servers of Windows and of Java read as UTF-16."""
-    return re.sub(r"%u([0-9A-Fa-f]{4})", lambda match: chr(int(match[1], 16)), path)
+    read = re.sub(r"%u([0-9A-Fa-f]{4})", lambda match: chr(int(match[1], 16)), path)
+    return read.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # half a pair is U+FFFD
 
 
 def strip_parameters(path: str) -> str:

@@ -42,6 +42,8 @@ _NEEDLESS_ESCAPE = _escape_pattern(_UNRESERVED + b"\\")
 # An encoded percent, at any depth, before two digits that a second decoding would turn into a character of
 # plain path text, a separator or a control byte. `%2520` (a space) and `100%25` are nobody's disguise.
 _HIDDEN_ESCAPE = _escape_pattern(_UNRESERVED + _DECODED + _CONTROL + b"/\\", prefix="%(?:25)+")
+# The same in the spelling of old servers of Windows and Java, which read `%u002e` as a dot.
+_HIDDEN_UNICODE = re.compile("%(?:25)+u[0-9a-f]{4}", re.IGNORECASE)
 _SLASH_ESCAPE = re.compile("%2F", re.IGNORECASE)
 _SEMICOLON = re.compile(";|%3B", re.IGNORECASE)
 _SLASH_IN_PARAMETER = re.compile(r";[^/]*%2F")
@@ -112,7 +114,7 @@ def _character_fault(raw: str) -> Detail | None:
 
 def _escape_fault(raw: str, site: Site) -> Detail | None:
     """Judge escapes and parameters that hide what a path is made of."""
-    if _NEEDLESS_ESCAPE.search(raw) or _HIDDEN_ESCAPE.search(raw):
+    if _NEEDLESS_ESCAPE.search(raw) or _HIDDEN_ESCAPE.search(raw) or _HIDDEN_UNICODE.search(raw):
         return Detail.PATH_AMBIGUOUS
     if not site.keep_slashes and _SLASH_ESCAPE.search(raw):
         return Detail.PATH_AMBIGUOUS

@@ -11,7 +11,7 @@ from tests.fuzz.run import ENGINES, best_engine, fuzz
 from tests.fuzz.shrink import shrink
 from tests.fuzz.target import NAMES, load, seeds_of
 
-SECONDS = 2  # a target; `make fuzz` takes its time, and other dice
+SECONDS = 1  # a target; `make fuzz` takes its time, and other dice
 SEED_MAX_BYTES = 4096
 _SEEDS = [(name, path) for name in NAMES for path in seeds_of(name)]
 _ENGINES = [engine for engine in ENGINES if engine == "hypothesis" or best_engine() == "atheris"]

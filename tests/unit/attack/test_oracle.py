@@ -74,3 +74,9 @@ def test_a_prefix_ends_where_a_segment_does() -> None:
     assert falls_under("/admin", "/admin")
     assert falls_under("/admin/x", "/admin/")
     assert not falls_under("/admins", "/admin")
+
+
+def test_half_of_a_surrogate_pair_is_read_and_breaks_nothing() -> None:
+    assert "/\ufffdx" in readings("/%25uddddx")
+    assert falls_under("/admin", "/admin")
+    assert any(falls_under(reading, "/admin") for reading in readings("/x/%25u002e%25u002e/admin"))

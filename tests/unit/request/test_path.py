@@ -178,3 +178,15 @@ def test_a_path_with_three_readings_is_refused_even_where_both_are_kept() -> Non
 )
 def test_the_query_begins_at_the_first_question_mark(raw: str, expected: object) -> None:
     assert split_target(raw, 8) == expected
+
+
+@pytest.mark.parametrize(
+    "path", ["/x/%25u002e%25u002e/admin", "/%25u0061dmin", "/x%25U002F..%25u002fadmin", "/%2525u002e"]
+)
+def test_an_escape_of_windows_behind_an_encoded_percent_is_ambiguous(path: str) -> None:
+    assert read_path(path, DEFAULT_SITE) is Detail.PATH_AMBIGUOUS
+
+
+@pytest.mark.parametrize("path", ["/100%25", "/100%25u", "/5%25unit", "/a%25u00"])
+def test_a_percent_sign_before_a_word_hides_nothing(path: str) -> None:
+    assert not isinstance(read_path(path, DEFAULT_SITE), Detail)
