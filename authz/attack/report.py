@@ -56,6 +56,7 @@ class Report:
 
     Args:
         unasked: why cases were skipped, and how many for each reason.
+        grounded: a plain request was seen to pass; else a target that refuses everything would hold, too.
     """
 
     rows: tuple[Row, ...]
@@ -63,6 +64,7 @@ class Report:
     unasked: Mapping[str, int]
     seed: int
     seconds: float
+    grounded: bool = True
 
     @property
     def held(self) -> int:
@@ -81,6 +83,7 @@ class Report:
             "seed": self.seed,
             "seconds": round(self.seconds, 1),
             "whole": self.whole,
+            "grounded": self.grounded,
             "held": self.held,
             "broken": len(self.findings),
             "skipped": sum(self.unasked.values()),
@@ -116,7 +119,7 @@ def report(results: Sequence[Result], aim: Aim, where: str, seed: int, seconds: 
     for result in results:
         if isinstance(result.outcome, Skipped):
             unasked[result.outcome.what] = unasked.get(result.outcome.what, 0) + 1
-    return Report(rows, tuple(findings), unasked, seed, seconds)
+    return Report(rows, tuple(findings), unasked, seed, seconds, bool(aim.open or aim.token))
 
 
 def _row(group: str, results: Sequence[Result]) -> Row:

@@ -182,7 +182,9 @@ class _Trial:
     def _missing(self, case: Case, wire: Wire | None) -> str:
         if wire is None:
             envoy = any(case.fits(each) for each in HTTP)
-            return "needs Envoy, over that version of HTTP (--envoy)" if envoy else "needs --check"
+            frames = Wire.RAW in self._doors and case.fits(Wire.FRAMES)
+            check = "needs the library `h2`: install `authz[attack]`" if frames else "needs --check"
+            return "needs Envoy, over that version of HTTP (--envoy)" if envoy else check
         if time.monotonic() > self._end:
             return f"the budget of {self._budget_s:g} s ran out"
         there = {

@@ -69,7 +69,7 @@ def command(
         bool, typer.Option("--echo", help="The upstream answers with what it saw: JSON, see the manual.")
     ] = False,
     windows_upstream: Annotated[
-        bool, typer.Option("--windows-upstream", help="The upstream may read paths as names of files there.")
+        bool, typer.Option("--windows-upstream", help="The upstream may read paths as Windows reads names.")
     ] = False,
     http: Annotated[str, typer.Option(metavar="1|2|both", help="Versions of HTTP for --envoy.")] = "both",
     tls: Annotated[bool, typer.Option("--tls", help="Speak TLS to --envoy.")] = False,

@@ -61,6 +61,8 @@ def _print_end(console: Console, told: Report) -> None:
         f"{told.held} held, {high} got through, {low} less grave;"
         f" seed {told.seed}, {told.seconds:.1f} s"
     )  # fmt: skip
+    if not told.grounded:
+        console.print("no request was seen to pass, and what refuses everything holds: give --open or --key")
     if not told.whole:
         console.print("this run was not whole: what was skipped may be open; give it more --budget")
 

@@ -77,6 +77,11 @@ def test_a_finding_says_how_to_repeat_it(given: Input, wire: Wire, repeat: str) 
     assert finding.repeat == repeat
 
 
+def test_a_run_in_which_nothing_could_pass_says_so() -> None:
+    assert _report(_result(Held())).grounded
+    assert not report([_result(Held())], Aim(b"a.test", b"/admin"), "", 1, 0.0).grounded
+
+
 def test_no_secret_is_in_a_report_and_long_inputs_are_cut() -> None:
     told = _report(_result(BROKEN, Ask(b"/" + b"a" * 5000, headers=((b"x", b"good-secret"),))))
     text = json.dumps(told.as_json())

@@ -80,6 +80,8 @@ def test_a_wire_that_is_not_there_is_said() -> None:
     assert result.outcome == Skipped("needs Envoy, over that version of HTTP (--envoy)")
     (result,) = _run(_case(Frames()), HTTP1=FakeDoor())
     assert result.outcome == Skipped("needs --check")
+    (result,) = _run(_case(Frames()), RAW=FakeDoor())
+    assert result.outcome == Skipped("needs the library `h2`: install `authz[attack]`")
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+import authz.attack
 from authz.attack.aim import Aim
 from authz.attack.case import Wire
 from authz.attack.target import Target, allowed_address, opened
@@ -47,3 +49,19 @@ def test_commands_that_repeat_a_case_name_the_scheme() -> None:
     assert Target(envoy=HERE).url == "http://127.0.0.1:1"
     assert Target(envoy=HERE, tls=True).url == "https://127.0.0.1:1"
     assert Target(check=HERE).url == ""
+
+
+@pytest.fixture
+def without_h2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h2.config", None)
+    for name in ("authz.attack.http2", "authz.attack.exchange"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.delattr(authz.attack, name.rpartition(".")[2], raising=False)
+
+
+@pytest.mark.usefixtures("without_h2")
+def test_without_its_library_http2_is_refused_in_one_line_and_frames_are_left_out() -> None:
+    with pytest.raises(ConfigError, match=r"install `authz\[attack\]`"), opened(Target(envoy=HERE), AIM):
+        pass
+    with opened(Target(check=HERE), AIM) as doors:
+        assert list(doors) == [Wire.RAW, Wire.JOINED]

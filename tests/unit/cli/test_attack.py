@@ -76,6 +76,12 @@ def test_what_could_not_be_tried_is_said_and_is_no_success(good: str) -> None:
     assert "this run was not whole" in result.stdout
 
 
+def test_a_run_in_which_nothing_was_seen_to_pass_says_so(good: str) -> None:
+    bare = ("--check", good, "--host", HOST, "--protected", "/admin", "--class", "dots")
+    assert "no request was seen to pass" in attack(*bare).stdout
+    assert "no request was seen to pass" not in attack(*bare, "--open", "/open").stdout
+
+
 def test_only_some_findings_are_shown_in_full() -> None:
     with naive(Fault.RAW_PREFIX) as address:
         result = attack("--check", address, *PLAIN, "--class", "slashes", "--class", "dots")
