@@ -75,13 +75,33 @@ def read(files: Files, now_s: float) -> Material:
     return Material(cert, key, client_ca, expiry_s)
 
 
-@lru_cache(1024)  # callers at once; each check asks, and reading costs 20 us
-def expiry_s(pem: bytes) -> float:
-    """Return when a caller's certificate expires, seconds since 1970; 0 for what is none."""
+class Shown(NamedTuple):
+    """What a caller's certificate says."""
+
+    spiffe_id: str  # its one URI, as it stands; "" where it has none, or more
+    expires_s: float  # seconds since 1970
+
+
+_NOTHING = Shown("", 0.0)
+
+
+@lru_cache(1024)  # callers at once; each check asks, and reading costs 50 us
+def shown(pem: bytes) -> Shown:
+    """Read a caller's certificate; what is none says nothing, and expired in 1970."""
     try:
-        return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
-    except ValueError:
-        return 0.0
+        certificate = x509.load_pem_x509_certificate(pem)
+        return Shown(_only_uri(certificate), certificate.not_valid_after_utc.timestamp())
+    except (ValueError, x509.DuplicateExtension):
+        return _NOTHING
+
+
+def _only_uri(certificate: x509.Certificate) -> str:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ""
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    return uris[0] if len(uris) == 1 else ""
 
 
 def _bytes(path: Path) -> bytes:

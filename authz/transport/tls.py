@@ -6,6 +6,7 @@ cert-manager, SPIRE's helper) sends no signal. What cannot be used never replace
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
@@ -23,6 +24,9 @@ from authz.transport.certificate import Files, Material
 ANY_CLIENT = "*"
 
 _LOOK_S = 1.0
+# One segment of a SPIFFE id: no escapes, no query, no dots alone. Source: SPIFFE-ID, section 2.2.
+_SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]+")
+
 _STRANGER_LOG_S = 10.0  # a stranger that asks 1,000 times a second gets a line, and a number in the next
 
 _log = get_logger("transport")
@@ -45,7 +49,7 @@ class Clients:
         if self.everyone or spiffe_id in self._exact:
             return True
         parent, _, last = spiffe_id.rpartition("/")
-        return bool(last) and parent in self._parents
+        return parent in self._parents and _SEGMENT.fullmatch(last) is not None
 
 
 def server_tls(settings: TlsSettings, wall_s: Callable[[], float]) -> ServerTls:
@@ -102,17 +106,21 @@ class ServerTls:
         """Whether the caller of a call may ask; a stranger is counted and, now and then, logged."""
         if self._files.client_ca is None:
             return True
-        # SECURITY: the library's reading of the certificate: exactly one URI, in the form of SPIFFE. Its list
-        # of names would not do: there a name of any other kind looks alike. And per call: a connection's
-        # address says nothing, since the next one may come from the same.
+        # SECURITY: two readings of the certificate must agree. The library's is exactly one URI in the form
+        # of SPIFFE, but it ends at a NUL, and the CA may have signed for somebody else with what follows.
+        # Its list of names would not do: there a name of any other kind looks alike. And per call: a
+        # connection's address says nothing, since the next one may come from the same.
         proven = context.auth_context()
+        shown = certificate.shown(_only(proven, "x509_pem_cert"))
         spiffe_id = _only(proven, "peer_spiffe_id").decode("utf-8", "replace")
+        if spiffe_id != shown.spiffe_id:
+            spiffe_id = ""
         if self._clients is not None and not self._clients.admit(spiffe_id):
             self._turned_away(spiffe_id, "its certificate is not in `tls_clients`")
             return False
         # SECURITY: the library looks at the time when a connection begins, and not even then where a session
         # is resumed, which it allows for two days.
-        if certificate.expiry_s(_only(proven, "x509_pem_cert")) <= self._wall_s():
+        if shown.expires_s <= self._wall_s():
             self._turned_away(spiffe_id, "its certificate expired after it first connected")
             return False
         return True

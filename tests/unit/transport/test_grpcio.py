@@ -155,8 +155,14 @@ def test_a_stranger_is_turned_away_counted_and_logged_now_and_then(secured: List
 
 @pytest.mark.parametrize(
     ("uris", "dns"),
-    [((), ("authz.test",)), ((), (ENVOY,)), ((ENVOY, "spiffe://prod/other"), ()), (("https://prod/x",), ())],
-    ids=["a host name", "our id as a host name", "two ids", "another kind of URI"],
+    [
+        ((), ("authz.test",)),
+        ((), (ENVOY,)),
+        ((ENVOY, "spiffe://prod/other"), ()),
+        (("https://prod/x",), ()),
+        ((f"{ENVOY}\0.evil",), ()),
+    ],
+    ids=["a host name", "our id as a host name", "two ids", "another kind of URI", "our id, then a NUL"],
 )
 def test_what_is_no_single_spiffe_id_is_a_stranger(
     secured: Listener, uris: tuple[str, ...], dns: tuple[str, ...]

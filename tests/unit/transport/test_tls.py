@@ -226,6 +226,14 @@ def test_settings_name_the_files(made: Made) -> None:
         ("spiffe://prod/ns/web/sa/*", "spiffe://prod/ns/web/sa/", False),
         ("spiffe://prod/ns/web/sa/*", "spiffe://prod.evil/ns/web/sa/envoy", False),
         ("spiffe://prod/ns/web/sa/*", "", False),
+        ("spiffe://prod/ns/web/sa/*", "spiffe://prod/ns/web/sa/..", False),
+        ("spiffe://prod/ns/web/sa/*", "spiffe://prod/ns/web/sa/.", False),
+        ("spiffe://prod/ns/web/sa/*", "spiffe://prod/ns/web/sa/%2e%2e%2fx", False),
+        ("spiffe://prod/ns/web/sa/*", ENVOY + "?x=1", False),
+        ("spiffe://prod/ns/web/sa/*", ENVOY + "#x", False),
+        ("spiffe://prod/ns/web/sa/*", ENVOY + "\n", False),
+        ("spiffe://prod/ns/web/sa/*", ENVOY + "\0", False),
+        ("spiffe://prod/ns/web/sa/*", "spiffe://prod/ns/web/sa/..x", True),
         ("spiffe://prod/*", "spiffe://prod/x", True),
         ("spiffe://prod/*", "spiffe://prod", False),
         ("*", "", True),
@@ -248,7 +256,8 @@ def test_strangers_are_logged_once_in_a_while_with_the_number_of_the_others(made
 
 
 def _call(made: Made, spiffe_id: str, *, ends: timedelta = DAY) -> Any:
-    proven = {"peer_spiffe_id": [spiffe_id.encode()], "x509_pem_cert": [made.ca.vouch(ends=ends).cert]}
+    shown = made.ca.vouch(spiffe_id, ends=ends).cert
+    proven = {"peer_spiffe_id": [spiffe_id.encode()], "x509_pem_cert": [shown]}
     return SimpleNamespace(auth_context=lambda: proven)
 
 
