@@ -131,13 +131,17 @@ def _cookie(planned: Removal, request: Request, kept: CredentialPlace | None) ->
     text = raw.decode("latin-1")
     if not any(name in text for name in ours):
         return None
-    pieces, pattern = text.split(";"), cookie_pattern(ours)
-    left = [_without(piece, ours, pattern) for piece in pieces]
+    # Looked into only where a name stands: 60 KB of `;` took the judging thread 40 ms, of anybody's.
+    named, pattern = re.compile("|".join(map(re.escape, sorted(ours)))).search, cookie_pattern(ours)
+    pieces = list(filter(None, text.split(";")))
+    left = [_without(piece, ours, pattern) if named(piece) else piece for piece in pieces]
     return None if left == pieces else "; ".join(filter(None, map(_printed, left)))
 
 
 def _printed(piece: str) -> str:
     """Return a cookie as a reply can carry it: a protobuf string is UTF-8, and what is not is dropped."""
+    if piece.isascii():
+        return piece.strip(" \t")
     try:
         return piece.strip(" \t").encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 import pytest
 
+from authz.identity import removal as removal_module
 from authz.identity.removal import Removal, Stripped, removal, strip
 from authz.model.identity import (
     ANONYMOUS,
@@ -166,3 +170,18 @@ def test_constants_are_bounded() -> None:
 
 def test_other_cookies_are_not_shown() -> None:
     assert "CANARY" not in repr(stripped({"cookie": "session=x; a=CANARY"}))
+
+
+def test_only_pieces_in_which_a_name_stands_are_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 KB of `;` beside a cookie of ours, from anybody: 40 ms of the judging thread, piece by piece."""
+    looked: list[str] = []
+    plain = removal_module._without
+
+    def counted(piece: str, ours: Iterable[str], pattern: re.Pattern[bytes]) -> str:
+        looked.append(piece)
+        return plain(piece, ours, pattern)
+
+    monkeypatch.setattr(removal_module, "_without", counted)
+    found = stripped({"cookie": "a=b; session=1" + ";" * 20_000 + ";x=y" * 10_000})
+    assert found.set_headers[0][1].startswith("a=b; x=y; x=y")
+    assert looked == [" session=1"]

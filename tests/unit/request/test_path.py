@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from authz.model.reason import Detail
@@ -190,3 +192,15 @@ def test_an_escape_of_windows_behind_an_encoded_percent_is_ambiguous(path: str) 
 @pytest.mark.parametrize("path", ["/100%25", "/100%25u", "/5%25unit", "/a%25u00"])
 def test_a_percent_sign_before_a_word_hides_nothing(path: str) -> None:
     assert not isinstance(read_path(path, DEFAULT_SITE), Detail)
+
+
+def test_a_path_of_semicolons_alone_is_read_in_linear_time() -> None:
+    """64 KiB, read backwards from each of them, took more than a second."""
+    began_s = time.process_time()
+    assert path_of("/" + ";" * 65_535, BOTH) == "/" + ";" * 65_535
+    assert time.process_time() - began_s < 0.4
+
+
+@pytest.mark.parametrize("raw", ["/a;x%2Fb", "/a;;x%2fb", "/;a;b%2F", "/a;x=1;%2F;"])
+def test_an_encoded_slash_behind_any_semicolon_of_its_segment_is_ambiguous(raw: str) -> None:
+    assert read_path(raw, BOTH) is Detail.PATH_AMBIGUOUS
