@@ -59,7 +59,7 @@ class ServeSettings(Room):
         flag=True,
     )
     max_wait_ms: values.Whole = _set(
-        50, "a check that would wait longer to be judged is refused at once with 503", ge=5, le=10_000
+        100, "a check that would wait longer to be judged is refused at once with 503", ge=5, le=10_000
     )
     drain_s: values.Whole = _set(
         10, "seconds to go on answering after SIGTERM; it ends earlier once nobody asks", ge=0, le=3600

@@ -19,7 +19,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.NOT_PERMITTED: "Rules speak about this request, and none allows this caller.",
     Reason.DENIED_BY_RULE: "A deny rule fits; the record names it.",
     Reason.RULE_ERROR: "An expression failed that must not: in a deny rule, a limit or a header.",
-    Reason.GUARDED: "The client's network sent too many bad requests or credentials; this one was not looked at.",
+    Reason.GUARDED: "The client's network sent too many bad requests or credentials; this was not looked at.",
     Reason.RATE_LIMITED: "A limit of the allowing rules had no room; nothing was charged.",
     Reason.STORE_UNAVAILABLE: "The store of a limit did not answer, and the limit says to refuse then.",
     Reason.OVERLOADED: "The check waited too long to be judged in time.",

@@ -3,8 +3,8 @@
 When more is asked than one thread can judge, a queue without a bound makes every caller wait until nobody is
 answered in time. So each call is asked, as it arrives, whether its turn will come soon enough; if not, it is
 refused at once, unread, which costs a tenth of judging it. What was let in is still judged first come, first
-served. How long the others take is measured, not assumed: a pause of the whole machine refuses nobody who
-can still be served, and a judge that became slow lets in fewer.
+served. How long the others take is measured, not assumed: a pause of the machine refuses nobody who can
+still be served, and a judge that became slow lets in fewer.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ WAITING_MAX_BYTES = 64 * 1024 * 1024
 
 # What a check is taken to cost before one was measured.
 _FIRST_GUESS_US = 50.0
-# One batch moves the estimate by a quarter, and counts at most four times the estimate: a pause of the
-# machine is no reason to refuse, a judge that is slow for good is known after some ten batches.
-_WEIGHT, _LEAP = 0.25, 4.0
+# The estimate is the median of so many batches: on a busy machine every third batch may be held up for
+# 100 ms by others, which says nothing of the next; a judge that became slow is known after five.
+_BATCHES = 9
 
 _new = tuple.__new__  # what a NamedTuple's own constructor does, without its 0.3 us of arguments
 
@@ -45,6 +45,7 @@ class Backlog:
         self._max_wait_us = max_wait_us
         self._waiting: deque[tuple[int, Arrival]] = deque()  # with the time when each was taken
         self._bytes = 0
+        self._samples: deque[float] = deque([_FIRST_GUESS_US], maxlen=_BATCHES)
         self._cost_us = _FIRST_GUESS_US
 
     def __len__(self) -> int:
@@ -88,8 +89,8 @@ class Backlog:
 
     def learn(self, count: int, took_us: int) -> None:
         """Take in what a batch of so many calls took, everything that was done beside it included."""
-        sample_us = min(took_us / count, self._cost_us * _LEAP)
-        self._cost_us += (sample_us - self._cost_us) * _WEIGHT
+        self._samples.append(max(1.0, took_us / count))
+        self._cost_us = sorted(self._samples)[len(self._samples) // 2]
 
 
 def _aged(arrival: Arrival, waited_us: int) -> Arrival:

@@ -16,7 +16,7 @@ _TAKE_MAX = 1024
 # A batch so small says little of what a check costs.
 _TELLING = 8
 
-MAX_WAIT_S = 0.05
+MAX_WAIT_S = 0.1  # half of Envoy's own patience, so that being late by as much again costs no answer
 
 # How soon a stop is noticed while nothing comes.
 _POLL_MS = 100

@@ -11,31 +11,28 @@ from contextlib import suppress
 from functools import partial
 from math import inf
 from threading import RLock
-from typing import Protocol, cast
+from typing import Protocol
 
-from authz.check import Call, Check, Finish, answer, reply
+from authz.check import Call, Check, answer, reply
 from authz.config.log import correlated
 from authz.limits.guard import Guard
-from authz.limits.store import Limiter, S
-from authz.model.decision import Allow, Answered, Deny
-from authz.model.reason import Code, Detail, Reason
+from authz.limits.store import Limiter
+from authz.model.decision import Answered, Deny
+from authz.model.reason import Code
 from authz.record.entry import FixedFields
 from authz.response import message
 from authz.response.refusal import Refuser
 from authz.snapshot.snapshot import Snapshot
 from authz.transport.aside import Aside
 from authz.transport.backlog import MARGIN_US
-from authz.transport.escrow import Escrow, Held
+from authz.transport.escrow import Escrow
 from authz.transport.front import DEADLINE_EXCEEDED, Arrival, Front
+from authz.transport.handover import Handover
+from authz.transport.refused import BACKLOG, CRASHED, LATE, refused, refused_like, take_back
+from authz.transport.turn import Turn
 
 MARGIN_S = MARGIN_US / 1e6
 
-# How long a caller who names no deadline waits for a limiter that answers later. Envoy always names one.
-_UNTIMED_US = 10_000_000
-
-_LATE = Deny(Reason.OVERLOADED, Detail.DEADLINE)
-_BACKLOG = Deny(Reason.OVERLOADED, Detail.BACKLOG)
-_CRASHED = Deny(Reason.INTERNAL_ERROR)
 
 # For when even building a refusal fails: made beforehand, the same for everyone.
 LAST_RESORT = message.deny(503, Code.UNAVAILABLE, (("x-authz-reason", "unavailable"),), "unavailable")
@@ -61,31 +58,6 @@ class Clock(Protocol):
     def ticks_us(self) -> int:
         """Microseconds of a clock that never goes back."""
         ...
-
-
-class _Turn:
-    """One batch on its way: what holds for all of its calls."""
-
-    __slots__ = ("_deadlines", "arrivals", "began_us", "done", "now_us", "snapshot", "soonest_us")
-
-    snapshot: Snapshot
-    began_us: int  # when the first of them was taken
-    now_us: int  # when their remaining times were right
-
-    def __init__(self, arrivals: Sequence[Arrival]) -> None:
-        self.arrivals = arrivals
-        self.done: set[int] = set()  # answered, or in the hands of a limiter that answers later
-        self.soonest_us = inf  # nobody's deadline is sooner
-        self._deadlines: dict[int, float] | None = None
-
-    def deadline_us(self, call_id: int) -> float:
-        """Return when the caller stops waiting, in ticks."""
-        if self._deadlines is None:  # few turns are asked
-            self._deadlines = {
-                arrival.id: self.now_us + (inf if arrival.remaining_s is None else arrival.remaining_s * 1e6)
-                for arrival in self.arrivals
-            }
-        return self._deadlines[call_id]
 
 
 class Shield:
@@ -132,7 +104,7 @@ class Shield:
             arrivals: calls, each with the time that it has left now.
             waited_us: how long the first of them has been waiting here.
         """
-        turn = _Turn(arrivals)
+        turn = Turn(arrivals)
         try:
             self._serve(turn, waited_us)
         except BaseException as error:  # noqa: BLE001 - SECURITY: whatever it was, it is a refusal
@@ -140,11 +112,11 @@ class Shield:
 
     def shed(self, arrivals: Sequence[Arrival]) -> None:
         """Refuse calls unread: more wait than can be judged in time. Raises nothing."""
-        turn = _Turn(arrivals)
+        turn = Turn(arrivals)
         try:
             turn.snapshot = self._current()
             turn.began_us = self._clock.ticks_us()
-            self._refuse_unread(turn, arrivals, _BACKLOG)
+            self._refuse_unread(turn, arrivals, BACKLOG)
         except BaseException as error:  # noqa: BLE001 - SECURITY: as above
             self._last_resort([arrival.id for arrival in arrivals if arrival.id not in turn.done], error)
 
@@ -156,7 +128,7 @@ class Shield:
         """
         now_us = inf if all_held else self._clock.ticks_us()
         for held in self._escrow.overdue(now_us):
-            held.then([_refused_like(held.check, _LATE)])
+            held.then([refused_like(held.check, LATE)])
 
     @property
     def held(self) -> int:
@@ -167,7 +139,7 @@ class Shield:
         """Return how long `sweep` has nothing to do; infinite where nothing is held."""
         return self._escrow.wait_us(self._clock.ticks_us())
 
-    def _serve(self, turn: _Turn, waited_us: int) -> None:
+    def _serve(self, turn: Turn, waited_us: int) -> None:
         turn.snapshot = self._current()
         turn.now_us = now_us = self._clock.ticks_us()
         turn.began_us = now_us - waited_us
@@ -184,14 +156,14 @@ class Shield:
             batch.append(_new(Call, (call_id, payload)))
         turn.soonest_us = now_us + soonest_s * 1e6
         if late:
-            self._refuse_unread(turn, late, _LATE)
+            self._refuse_unread(turn, late, LATE)
         if batch:
             self._answer(batch, turn)
 
-    def _answer(self, batch: Sequence[Call], turn: _Turn) -> None:
+    def _answer(self, batch: Sequence[Call], turn: Turn) -> None:
         """One call that crashes must not take its neighbours along: each is tried once more, alone."""
         error: BaseException | None = None
-        limiter = _Handover(self._limiter, self._escrow, turn) if self.later else self._limiter
+        limiter = Handover(self._limiter, self._escrow, turn) if self.later else self._limiter
         finish = partial(self._finish_alone if self.later else self._finish, turn)
         try:
             answer(batch, turn.snapshot, limiter, self._guard, finish, self._clock.wall_us())
@@ -207,16 +179,16 @@ class Shield:
         error = error or RuntimeError("nobody answered")
         if not left:
             self._tell(error)
-        finish([_refused(call, _CRASHED, error) for call in left])
+        finish([refused(call, CRASHED, error) for call in left])
 
-    def _finish_alone(self, turn: _Turn, checks: Sequence[Check]) -> None:
+    def _finish_alone(self, turn: Turn, checks: Sequence[Check]) -> None:
         """Finish on the thread of a limiter, where nobody else catches what is raised."""
         try:
             self._finish(turn, checks)
         except BaseException as error:  # noqa: BLE001 - SECURITY: whatever it was, it is a refusal
             self._last_resort([check.call.id for check in checks], error)
 
-    def _finish(self, turn: _Turn, checks: Sequence[Check]) -> None:
+    def _finish(self, turn: Turn, checks: Sequence[Check]) -> None:
         """Reply first, then keep the record. INVARIANT: what was replied is kept, whatever follows."""
         with self._lock:
             snapshot, soonest_us = turn.snapshot, turn.soonest_us
@@ -227,7 +199,7 @@ class Shield:
                     decision_id = self._mint(time_us)
                     try:
                         if now_us > soonest_us and now_us > turn.deadline_us(check.call.id):
-                            _take_back(check)
+                            take_back(check)
                         status, payload = reply(check, snapshot, self._refuser, decision_id)
                         self._front.respond(check.call.id, payload)
                     except BaseException as error:  # noqa: BLE001 - SECURITY: as above
@@ -255,12 +227,12 @@ class Shield:
                 else:
                     self._aside.ask(checks, answered, snapshot)
 
-    def _refuse_unread(self, turn: _Turn, arrivals: Sequence[Arrival], deny: Deny) -> None:
+    def _refuse_unread(self, turn: Turn, arrivals: Sequence[Arrival], deny: Deny) -> None:
         """Refuse many calls by one decision, with one answer and one record: judging is what is saved."""
         with self._lock:
             snapshot, time_us = turn.snapshot, self._clock.wall_us()
             decision_id = self._mint(time_us)
-            check = _refused(Call(0, b""), deny)
+            check = refused(Call(0, b""), deny)
             status, payload = 503, LAST_RESORT
             try:
                 status, payload = reply(check, snapshot, self._refuser, decision_id)
@@ -280,7 +252,7 @@ class Shield:
 
     def _refuse(self, check: Check, snapshot: Snapshot, decision_id: str, error: BaseException) -> int:
         """Refuse a check whose reply could not be built; the front lets only the first reply through."""
-        check.decision = _CRASHED
+        check.decision = CRASHED
         status, payload = 503, LAST_RESORT
         with suppress(BaseException):
             status, payload = reply(check, snapshot, self._refuser, decision_id)
@@ -311,56 +283,3 @@ class Shield:
         """Tell of a crash; what is logged of it carries the id that the client and the record have."""
         with suppress(BaseException), correlated(**({"decision_id": decision_id} if decision_id else {})):
             self._crashed(error)
-
-
-def _refused(call: Call, deny: Deny, crash: BaseException | None = None) -> Check:
-    check = Check(call)
-    check.decision = deny
-    check.crash = crash
-    return check
-
-
-def _refused_like(check: Check, deny: Deny) -> Check:
-    """Refuse in place of a check that somebody else may still change."""
-    refused = _refused(check.call, deny)
-    refused.request, refused.caller = check.request, check.caller
-    refused.view, refused.named = check.view, check.named
-    return refused
-
-
-def _take_back(check: Check) -> None:
-    """SECURITY: nobody is allowed after the deadline. What was spent is spent, and the record says so."""
-    decision = check.decision
-    if isinstance(decision, Allow):
-        check.decision = _LATE._replace(spent=decision.spent)
-
-
-class _Handover:
-    """A limiter that answers later, as one turn sees it: what it takes is held in escrow meanwhile."""
-
-    def __init__(self, limiter: Limiter, escrow: Escrow, turn: _Turn) -> None:
-        self._limiter = limiter
-        self._escrow = escrow
-        self._turn = turn
-
-    def spend(self, waiting: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
-        """Hand over; each check comes back once, by the limiter or by the sweep."""
-        checks, finish = cast("Sequence[Check]", waiting), cast("Finish", then)
-        self._escrow.hold([Held(check, finish, self._due_us(check)) for check in checks])
-        self._turn.done.update(check.call.id for check in checks)
-        try:
-            self._limiter.spend(checks, partial(self._back, finish))
-        except BaseException as error:  # noqa: BLE001 - SECURITY: a refusal; not tried again, for it may have spent
-            finish([_refused(check.call, _CRASHED, error) for check in self._escrow.release(checks)])
-
-    def spend_in_shadow(self, trials: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
-        """Pass on: nobody waits for these, so nothing is held."""
-        self._limiter.spend_in_shadow(trials, then)
-
-    def _back(self, finish: Finish, checks: Sequence[Check]) -> None:
-        if mine := self._escrow.release(checks):
-            finish(mine)
-
-    def _due_us(self, check: Check) -> float:
-        deadline_us = self._turn.deadline_us(check.call.id)
-        return min(deadline_us - MARGIN_US, self._turn.now_us + _UNTIMED_US)

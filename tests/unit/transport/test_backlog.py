@@ -43,14 +43,25 @@ def test_a_pause_of_the_machine_refuses_nobody_who_can_still_be_judged() -> None
     assert backlog.admit(calls(800, remaining_s=0.12), 0) == []
 
 
+def test_a_machine_that_is_busy_with_others_refuses_nobody_who_can_still_be_judged() -> None:
+    """Every third batch of 16 is held up for 100 ms; 16 callers would be refused at 3 ms a check."""
+    backlog = costing(50)
+    for _ in range(30):
+        backlog.learn(16, 100 * MS)
+        backlog.learn(16, 16 * 50)
+        backlog.learn(16, 16 * 50)
+        assert backlog.admit(calls(16, remaining_s=0.2), 0) == []
+        backlog.take(0)
+
+
 def test_a_judge_that_became_slow_lets_in_fewer() -> None:
     backlog = costing(25)
-    for _ in range(25):
+    for _ in range(5):
         backlog.learn(backlog.batch, backlog.batch * 2 * MS)
     assert backlog.batch <= 3  # 5 ms of work
     backlog.admit(calls(1000), 0)
     assert 20 <= len(backlog) <= 35  # 50 ms of work
-    for _ in range(120):
+    for _ in range(5):
         backlog.learn(2, 50)
     assert backlog.batch == BATCH_MAX
 

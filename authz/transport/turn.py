@@ -1,0 +1,34 @@
+"""One batch on its way through the shield: what holds for all of its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+from authz.snapshot.snapshot import Snapshot
+from authz.transport.front import Arrival
+
+
+class Turn:
+    """One batch of calls, taken together and judged under one snapshot."""
+
+    __slots__ = ("_deadlines", "arrivals", "began_us", "done", "now_us", "snapshot", "soonest_us")
+
+    snapshot: Snapshot
+    began_us: int  # when the first of them was taken
+    now_us: int  # when their remaining times were right
+
+    def __init__(self, arrivals: Sequence[Arrival]) -> None:
+        self.arrivals = arrivals
+        self.done: set[int] = set()  # answered, or in the hands of a limiter that answers later
+        self.soonest_us = inf  # nobody's deadline is sooner
+        self._deadlines: dict[int, float] | None = None
+
+    def deadline_us(self, call_id: int) -> float:
+        """Return when the caller stops waiting, in ticks."""
+        if self._deadlines is None:  # few turns are asked
+            self._deadlines = {
+                arrival.id: self.now_us + (inf if arrival.remaining_s is None else arrival.remaining_s * 1e6)
+                for arrival in self.arrivals
+            }
+        return self._deadlines[call_id]
