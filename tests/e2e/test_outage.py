@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import resource
+import select
 import signal
+import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +20,7 @@ import pytest
 from authz.model.address import UnixAddress
 from authz.proxy.choices import EnvoyChoices
 from authz.proxy.client import request_bytes, send_raw
+from authz.proxy.cluster import CHECKS_OPEN
 from authz.proxy.stage import start_sidecar
 from tests.support.proxy import KEYS, Live, eventually, live
 
@@ -67,6 +73,41 @@ def test_a_check_that_takes_longer_is_waited_for_and_asked_once() -> None:
         assert statuses == [200] * 8
         assert eventually(lambda: app.stage.records.read_text().count("/public/slow") >= 8)
         assert app.stage.records.read_text().count("/public/slow") == 8
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let this process and its children open two files for each of so many callers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_more_checks_than_a_sidecar_can_hold_are_refused_by_envoy_at_once() -> None:
+    patient = {"envoy": lambda choices: replace(choices, timeout_ms=20_000)}
+    data = request_bytes("GET", "/public/a", [("host", "app.test")])
+    with live(_KEY, **patient) as app, ExitStack() as stack:
+        assert app.send("GET", "/public/a")[0].status == 200
+        app.stage.sidecar.send(signal.SIGSTOP)
+        callers = [socket.create_connection(("127.0.0.1", app.stage.port)) for _ in range(CHECKS_OPEN + 76)]
+        for caller in callers:
+            stack.enter_context(caller)
+            caller.sendall(data)
+        assert eventually(lambda: len(_answering(callers)) == 76, 10)
+        refused = [caller.recv(12) for caller in _answering(callers)]
+        app.stage.sidecar.send(signal.SIGCONT)
+        assert refused == [b"HTTP/1.1 503"] * 76
+        assert eventually(lambda: len(_answering(callers)) == len(callers), 20)
+
+
+def _answering(callers: list[socket.socket]) -> list[socket.socket]:
+    poll = select.poll()
+    by_fd = {caller.fileno(): caller for caller in callers}
+    for fd in by_fd:
+        poll.register(fd, select.POLLIN)
+    return [by_fd[fd] for fd, _ in poll.poll(0)]
 
 
 def test_a_sidecar_that_comes_back_is_found_again() -> None:

@@ -41,6 +41,7 @@ class Outcome(NamedTuple):
     """What a run saw. Rates are per second of its length."""
 
     sent: int
+    turned_away: int  # not sent: as many as may be were open, as Envoy's circuit breaker has it
     seconds: float
     allowed: int
     late: int  # allowed after the deadline
@@ -179,8 +180,12 @@ class Run:
         else:
             self.counts["unavailable" if code == _UNAVAILABLE else "refused"] += 1
 
-    def go(self, rate: float, seconds: float, closed: int = 0) -> Outcome:
-        """Ask at a rate; or, with `closed`, so that always so many calls are open."""
+    def go(self, rate: float, seconds: float, closed: int = 0, most: int = 0) -> Outcome:
+        """Ask at a rate; or, with `closed`, so that always so many calls are open.
+
+        Args:
+            most: no more calls than this are open at once, the others are turned away; 0: any number.
+        """
         began_s, cpu_s = time.monotonic(), time.process_time()
         due: deque[float] = deque()
         made = sent = 0
@@ -192,6 +197,8 @@ class Run:
                 wanted = int((now_s - began_s) * rate)
                 due.extend(began_s + number / rate for number in range(made, wanted))
                 made = max(made, wanted)
+                if most:
+                    self._turn_away(due, most)
             if due:
                 behind_s = max(behind_s, now_s - due[0])
                 sent += self._send(due, sent)
@@ -208,6 +215,11 @@ class Run:
 
     def _open(self) -> int:
         return sum(len(connection.open) for connection in self._connections)
+
+    def _turn_away(self, due: deque[float], most: int) -> None:
+        for _ in range(len(due) - max(0, most - self._open())):
+            due.pop()
+            self.counts["turned_away"] += 1
 
     def _send(self, due: deque[float], sent: int) -> int:
         """Hand what is due to the connections in turn; what has no room stays due."""
@@ -252,6 +264,7 @@ class Run:
         took, counts = sorted(self._took) or [0.0], self.counts
         return Outcome(
             sent,
+            counts["turned_away"],
             seconds,
             counts["allowed"],
             counts["late"],
@@ -273,13 +286,14 @@ def main() -> None:
     parser.add_argument("frames", type=Path, nargs="+")
     parser.add_argument("--rate", type=float, default=0.0)
     parser.add_argument("--closed", type=int, default=0)
+    parser.add_argument("--most", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--deadline-ms", type=int, default=200)
     parser.add_argument("--connections", type=int, default=16)
     chosen = parser.parse_args()
     payloads = [frame.read_bytes() for frame in chosen.frames]
     run = Run(chosen.socket, payloads, chosen.deadline_ms, chosen.connections)
-    json.dump(run.go(chosen.rate, chosen.seconds, chosen.closed)._asdict(), sys.stdout)
+    json.dump(run.go(chosen.rate, chosen.seconds, chosen.closed, chosen.most)._asdict(), sys.stdout)
 
 
 if __name__ == "__main__":

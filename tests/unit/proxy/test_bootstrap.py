@@ -157,10 +157,14 @@ def test_every_worker_gets_its_turn_and_a_dead_one_loses_it_at_once() -> None:
     assert (outliers["consecutive_local_origin_failure"], outliers["max_ejection_percent"]) == (1, 50)
 
 
-def test_a_burst_of_checks_meets_no_ceiling_of_envoys() -> None:
-    for name in ("authz", "upstream"):
-        ceilings = _cluster(PLAIN, name)["circuit_breakers"]["thresholds"][0]
-        assert ceilings["max_requests"] == ceilings["max_pending_requests"] == 100_000
+def test_as_many_checks_may_be_open_as_the_sidecar_answers_in_time_and_the_application_is_not_bounded() -> (
+    None
+):
+    one = _cluster(PLAIN, "authz")["circuit_breakers"]["thresholds"][0]
+    three = replace(PLAIN, authz=tuple(UnixAddress(Path(f"/run/{n}.sock")) for n in range(3)))
+    assert one["max_requests"] == one["max_pending_requests"] == one["max_retries"] == 1024
+    assert _cluster(three, "authz")["circuit_breakers"]["thresholds"][0]["max_requests"] == 3 * 1024
+    assert _cluster(PLAIN, "upstream")["circuit_breakers"]["thresholds"][0]["max_requests"] == 100_000
 
 
 def test_a_name_is_looked_up_and_an_address_is_not() -> None:
