@@ -17,11 +17,14 @@ from authz.attack.case import Answer, Ask, Fields, Input, Message, Raw, Seen, Ve
 from authz.attack.dial import Dial
 from authz.attack.http1 import Reply
 from authz.attack.message import METHOD, check_request, read_answer
+from authz.attack.verdict import printable
 from authz.model.address import Address
 
 # A proxy says 501 and 505 by itself about what it cannot speak. Other 5xx mean that somebody failed: refused
 # by accident, or allowed and then lost behind the proxy.
 _OWN_ERRORS = frozenset({501, 505})
+
+_UNREADABLE = Answer(Verdict.FAILED, note="the answer cannot be read")
 
 
 class Door(Protocol):
@@ -53,6 +56,8 @@ class Http1Door:
             return Answer(Verdict.SILENT)
         except OSError as error:
             return Answer(Verdict.FAILED, note=_words(error))
+        except ValueError:
+            return _UNREADABLE
         return told(replies, echo=self._echo)
 
 
@@ -87,6 +92,8 @@ class Http2Door:
             return Answer(Verdict.SILENT)
         except OSError as error:
             return Answer(Verdict.FAILED, note=_words(error))
+        except ValueError:
+            return _UNREADABLE
         return told([reply], echo=self._echo)
 
 
@@ -117,7 +124,7 @@ def _verdict(reply: Reply) -> Verdict:
 
 def _note(reply: Reply) -> str:
     code = reply.header("grpc-status")
-    return f"status {reply.status}, grpc-status {code}" if code else f"status {reply.status}"
+    return f"status {reply.status}, grpc-status {printable(code)[:20]}" if code else f"status {reply.status}"
 
 
 def echoed(body: bytes) -> Seen | None:
@@ -129,7 +136,7 @@ def echoed(body: bytes) -> Seen | None:
         told_ = json.loads(body)
         headers = tuple((_bytes(name).lower(), _bytes(value)) for name, value in told_["headers"])
         return Seen(_bytes(told_["path"]), headers, _bytes(told_["method"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -149,6 +156,7 @@ class CheckDoor:
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", 64 << 20),
+            ("grpc.enable_http_proxy", 0),  # SECURITY: to the target and to nobody else
         ]
         self._channel = grpc.insecure_channel(str(address), options=options)
         self._call = self._channel.unary_unary(METHOD, request_serializer=None, response_deserializer=None)
@@ -183,7 +191,7 @@ def _failed(error: grpc.RpcError) -> Answer:
     code = error.code()
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Answer(Verdict.SILENT)
-    return Answer(Verdict.FAILED, note=f"gRPC error {code.name}: {str(error.details())[:120]}")
+    return Answer(Verdict.FAILED, note=f"gRPC error {code.name}: {printable(str(error.details()))[:120]}")
 
 
 def _words(error: OSError) -> str:

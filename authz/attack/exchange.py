@@ -7,6 +7,7 @@ import socket
 from authz.attack import http2
 from authz.attack.case import Answer, Frames, Input, Verdict
 from authz.attack.dial import Dial, Timer
+from authz.attack.http1 import ANSWER_MAX_BYTES
 from authz.attack.message import METHOD, read_answer
 
 # After `http2`, which says in one line what is missing where the library is.
@@ -37,8 +38,9 @@ class FramesDoor:
         if given.opening:
             connection.sendall(given.opening)
             connection.shutdown(socket.SHUT_WR)
+            timer = Timer(self._dial.timeout_s)
             while connection.recv(65536):
-                pass
+                connection.settimeout(timer.left())
             return Answer(Verdict.REFUSED, note="the connection was closed")
         return _Exchange(connection, given, Timer(self._dial.timeout_s), self._host).run()
 
@@ -53,6 +55,7 @@ class _Exchange:
         self._host = host
         self._link: H2Connection = http2.connection_of()
         self._bodies: dict[int, bytes] = {}
+        self._received = 0
         self._waiting: set[int] = set()
         self._gone = False
 
@@ -118,6 +121,10 @@ class _Exchange:
         for event in http2.arrived(self._connection, self._link, self._timer):
             if isinstance(event, DataReceived):
                 at = event.stream_id or 0
+                self._received += len(event.data or b"")
+                if self._received > ANSWER_MAX_BYTES:
+                    self._gone = True
+                    return
                 self._bodies[at] = self._bodies.get(at, b"") + (event.data or b"")
                 self._link.acknowledge_received_data(event.flow_controlled_length or 0, at)
             elif isinstance(event, StreamEnded | StreamReset):

@@ -13,7 +13,7 @@ from authz.attack.dial import Dial, Timer
 
 # After a whole answer: how long to wait for another one that nobody should have asked for.
 _LINGER_S = 0.25
-_ANSWER_MAX_BYTES = 8 << 20
+ANSWER_MAX_BYTES = 8 << 20  # of an answer that does not end no more is read
 _INTERIM = range(100, 200)
 
 
@@ -47,6 +47,7 @@ def send(dial: Dial, data: bytes) -> list[Reply]:
     Raises:
         TimeoutError: there is no whole answer in time.
         OSError: the server cannot be reached.
+        ValueError: the answer cannot be read.
     """
     timer = Timer(dial.timeout_s)
     with dial.connect() as connection:
@@ -58,7 +59,7 @@ def send(dial: Dial, data: bytes) -> list[Reply]:
 
 def _read(connection: socket.socket, timer: Timer, *, head: bool) -> list[Reply]:
     received = b""
-    while len(received) < _ANSWER_MAX_BYTES:
+    while len(received) < ANSWER_MAX_BYTES:
         replies = parse(received, head=head)
         whole = bool(replies) and replies[-1].status not in _INTERIM
         if whole and replies[-1].header("connection").lower() == "close":
@@ -84,6 +85,9 @@ def parse(received: bytes, *, head: bool = False, ended: bool = False) -> list[R
     Args:
         head: the request was a HEAD, so no answer has a body.
         ended: nothing more will come; what is begun counts as it stands.
+
+    Raises:
+        ValueError: a length is no number.
     """
     replies: list[Reply] = []
     rest = received

@@ -11,7 +11,7 @@ from functools import partial
 
 from authz.attack.case import Pair
 from authz.attack.dial import Dial, Timer
-from authz.attack.http1 import Reply
+from authz.attack.http1 import ANSWER_MAX_BYTES, Reply
 from authz.model.errors import ConfigError
 
 try:
@@ -56,6 +56,7 @@ def send(dial: Dial, pairs: Sequence[Pair], body: bytes = b"") -> Reply:
     Raises:
         TimeoutError: there is no whole answer in time.
         OSError: the server cannot be reached.
+        ValueError: the answer cannot be read.
     """
     timer = Timer(dial.timeout_s)
     link = connection_of()
@@ -80,15 +81,21 @@ def _answer(connection: socket.socket, link: H2Connection, timer: Timer) -> Repl
                 headers += [(text(name), text(value)) for name, value in event.headers or ()]
             elif isinstance(event, DataReceived):
                 body += event.data or b""
+                if len(body) > ANSWER_MAX_BYTES:
+                    return _reply(headers, body)
                 link.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 1)
             elif isinstance(event, StreamEnded):
-                return Reply(int(dict(headers).get(":status", "0")), tuple(headers), body)
+                return _reply(headers, body)
             elif isinstance(event, StreamReset | ConnectionTerminated):
                 return Reply(0)
         try:
             connection.sendall(link.data_to_send())
         except OSError:
             return Reply(0)
+
+
+def _reply(headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
+    return Reply(int(dict(headers).get(":status", "0")), tuple(headers), body)
 
 
 def arrived(connection: socket.socket, link: H2Connection, timer: Timer) -> Sequence[Event]:
