@@ -40,7 +40,7 @@ WAITING_MAX = 1024
 # asks. Looks, since a machine that paused is no reason to give up whoever was sending.
 LOOK_S = 0.05
 READ_MAX_LOOKS = 100
-READ_CROWDED_LOOKS = 20  # while others wait for a thread
+READ_CROWDED_LOOKS = 2  # while others wait for a thread: a thousand calls that send nothing hold it for 6 s
 
 _WATCH_POLL_S = 0.2
 
@@ -54,6 +54,10 @@ _OPTIONS = (
     ("grpc.max_concurrent_streams", 1024),  # of one connection, as on the native front
     ("grpc.max_allowed_incoming_connections", 512),  # Envoy opens one for each of its threads
     ("grpc.server_handshake_timeout_ms", 5_000),
+    # Beyond 1,000 that it has not handed over yet the library refuses some by chance, beyond 3,000 all, with
+    # an error of gRPC. We refuse with an answer, which takes a moment longer.
+    ("grpc.server.max_pending_requests", 16_384),
+    ("grpc.server.max_pending_requests_hard_limit", 32_768),
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.absolute_max_metadata_size", 16 * 1024),
     ("grpc.keepalive_time_ms", 60_000),  # a peer that has vanished is forgotten in 80 s
