@@ -62,14 +62,14 @@ class Backlog:
         waiting, cost_us = self._waiting, self._cost_us
         for arrival in arrivals:
             wait_us = len(waiting) * cost_us
+            # INVARIANT: where nobody waits, one is judged, whatever it is taken to cost: else an estimate
+            # beyond every caller's patience would refuse all for ever, and never be put right.
+            needs_us = wait_us + cost_us if waiting else 0.0
             size = len(arrival.payload)
             if (
                 wait_us > self._max_wait_us
                 or self._bytes + size > WAITING_MAX_BYTES
-                or (
-                    arrival.remaining_s is not None
-                    and wait_us + cost_us + MARGIN_US > arrival.remaining_s * 1e6
-                )
+                or (arrival.remaining_s is not None and needs_us + MARGIN_US > arrival.remaining_s * 1e6)
             ):
                 refused.append(arrival)
             else:

@@ -66,6 +66,24 @@ def test_a_judge_that_became_slow_lets_in_fewer() -> None:
     assert backlog.batch == BATCH_MAX
 
 
+def test_a_judge_that_was_slower_than_anybody_waits_is_found_well_again() -> None:
+    """After seconds of standstill everybody was refused, so nothing was ever measured again."""
+    backlog = costing(25)
+    for _ in range(9):
+        backlog.learn(1, 300 * MS)
+    judged = []
+    for _ in range(6):
+        backlog.admit(calls(20, remaining_s=0.2), 0)
+        batch, _ = backlog.take(0)
+        backlog.learn(max(1, len(batch)), 25 * len(batch))
+        judged.append(len(batch))
+    assert judged == [1, 1, 1, 1, 1, 20]
+
+
+def test_who_has_no_time_left_is_refused_though_nobody_waits() -> None:
+    assert len(costing(25).admit(calls(1, remaining_s=0.004), 0)) == 1
+
+
 def test_calls_are_handed_out_in_order_with_the_time_that_is_left() -> None:
     backlog = costing(25)
     backlog.admit(calls(BATCH_MAX, remaining_s=0.2), 0)
