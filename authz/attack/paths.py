@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from random import Random
 from typing import NamedTuple
@@ -12,7 +13,10 @@ from authz.attack.spelling import escaped, fixed_spellings, spell_case, spell_pa
 
 
 class Row(NamedTuple):
-    """A spelling: `{p}` and `{o}` are the protected and the open path without their first slash."""
+    """A spelling: `{p}` and `{o}` are the protected and the open path without their first slash.
+
+    What stands between `<` and `>` leads one level up, and comes once for each segment of the open path.
+    """
 
     text: str
     advisory: str = ""
@@ -33,12 +37,12 @@ GROUPS: dict[str, Group] = {
             Row("///{p}"),
             Row("//x/{p}", "GHSA-9f29-v6mm-pw6w"),
             Row("//{h}/{p}", "GHSA-9f29-v6mm-pw6w"),
-            Row("/{o}//../{p}"),
+            Row("/{o}/</..>/{p}"),
             Row("/%2f{p}", "CVE-2021-29492"),
-            Row("/{o}%2f..%2f{p}", "CVE-2021-29492"),
-            Row("/{o}%2F..%2F{p}", "CVE-2021-29492"),
-            Row("/{o}%5c..%5c{p}", "CVE-2021-29492"),
-            Row("/{o}\\..\\{p}"),
+            Row("/{o}<%2f..>%2f{p}", "CVE-2021-29492"),
+            Row("/{o}<%2F..>%2F{p}", "CVE-2021-29492"),
+            Row("/{o}<%5c..>%5c{p}", "CVE-2021-29492"),
+            Row("/{o}<\\..>\\{p}"),
             Row("/\\{p}"),
             Row("/%5c{p}", "CVE-2021-29492"),
             Row("\\{p}"),
@@ -51,19 +55,19 @@ GROUPS: dict[str, Group] = {
         "servers resolve `.` and `..`, escaped or not, after the judge has matched a prefix",
         (
             Row("/./{p}"),
-            Row("/{o}/../{p}", "CVE-2019-9901"),
-            Row("/{o}/./../{p}", "CVE-2019-9901"),
-            Row("/{o}/%2e%2e/{p}", "CVE-2021-41773"),
-            Row("/{o}/%2E%2E/{p}"),
-            Row("/{o}/.%2e/{p}", "CVE-2021-41773"),
-            Row("/{o}/%2e./{p}"),
-            Row("/{o}/...//../../{p}"),
-            Row("/{o}/..//{p}"),
+            Row("/{o}</..>/{p}", "CVE-2019-9901"),
+            Row("/{o}/.</..>/{p}", "CVE-2019-9901"),
+            Row("/{o}</%2e%2e>/{p}", "CVE-2021-41773"),
+            Row("/{o}</%2E%2E>/{p}"),
+            Row("/{o}</.%2e>/{p}", "CVE-2021-41773"),
+            Row("/{o}</%2e.>/{p}"),
+            Row("/{o}/.../</..>/../{p}"),
+            Row("/{o}</..>//{p}"),
             Row("/{p}/."),
             Row("/{p}/%2e"),
             Row("/{p}/../{p}"),
             Row("/../{p}"),
-            Row("/{o}/x/../../{p}"),
+            Row("/{o}/x</..>/../{p}"),
         ),
     ),
     "escapes": Group(
@@ -73,11 +77,11 @@ GROUPS: dict[str, Group] = {
             Row("/{E}"),
             Row("/{2e}"),
             Row("/{2E}"),
-            Row("/{o}/%252e%252e/{p}", "CVE-2021-42013"),
-            Row("/{o}/%252e%252e%252f{p}"),
-            Row("/{o}/%%32%65%%32%65/{p}", "CVE-2021-42013"),
-            Row("/{o}/%25252e%25252e/{p}"),
-            Row("/{o}/%u002e%u002e/{p}"),
+            Row("/{o}</%252e%252e>/{p}", "CVE-2021-42013"),
+            Row("/{o}/<%252e%252e%252f>{p}"),
+            Row("/{o}</%%32%65%%32%65>/{p}", "CVE-2021-42013"),
+            Row("/{o}</%25252e%25252e>/{p}"),
+            Row("/{o}</%u002e%u002e>/{p}"),
             Row("/{p}%"),
             Row("/{p}%2"),
             Row("/{p}%zz"),
@@ -92,10 +96,10 @@ GROUPS: dict[str, Group] = {
             Row("/{p};", "CVE-2020-1957"),
             Row("/;/{p}", "CVE-2020-1957"),
             Row("/;x=1/{p}"),
-            Row("/{o}/..;/{p}", "CVE-2026-73551"),
-            Row("/{o}/..;x=1/{p}", "CVE-2026-73551"),
-            Row("/{o}/.;/../{p}"),
-            Row("/{o};/../{p}", "CVE-2026-73511"),
+            Row("/{o}</..;>/{p}", "CVE-2026-73551"),
+            Row("/{o}</..;x=1>/{p}", "CVE-2026-73551"),
+            Row("/{o}/.;</..>/{p}"),
+            Row("/{o};</..>/{p}", "CVE-2026-73511"),
             Row("/{p}%3b"),
             Row("/{p}%3bx"),
             Row("/{p};/"),
@@ -126,11 +130,11 @@ GROUPS: dict[str, Group] = {
         "lenient decoders take overlong UTF-8 for the character that it spells",
         (
             Row("/%c0%ae%c0%ae/{p}", "CVE-2008-2938"),
-            Row("/{o}/%c0%ae%c0%ae/{p}", "CVE-2008-2938"),
-            Row("/{o}/%e0%80%ae%e0%80%ae/{p}", "CVE-2008-2938"),
+            Row("/{o}</%c0%ae%c0%ae>/{p}", "CVE-2008-2938"),
+            Row("/{o}</%e0%80%ae%e0%80%ae>/{p}", "CVE-2008-2938"),
             Row("/%c0%af{p}"),
             Row("/%e0%80%af{p}"),
-            Row("/{o}%c1%9c..%c1%9c{p}"),
+            Row("/{o}<%c1%9c..>%c1%9c{p}"),
             Row("/{p}%ff"),
             Row("/{p}/%ed%a0%80"),
             Row("/{p}/%f4%90%80%80"),
@@ -142,11 +146,11 @@ GROUPS: dict[str, Group] = {
             Row("/{p}?x=/{o}", "CVE-2025-54576"),
             Row("/{p}?/{o}", "CVE-2025-54576"),
             Row("/{p}?/../{o}"),
-            Row("/{o}/../{p}?x"),
+            Row("/{o}</..>/{p}?x"),
             Row("/{p}#/{o}", "CVE-2021-32779"),
             Row("/{p}#", "CVE-2021-39156"),
             Row("/{p}/#x", "CVE-2021-39156"),
-            Row("/{o}/../{p}#/{o}"),
+            Row("/{o}</..>/{p}#/{o}"),
             Row("/{p}??"),
             Row("/{p}?#"),
         ),
@@ -176,7 +180,14 @@ def cases(aim: Aim, rng: Random, count: int) -> Iterator[Case]:
     yield from _long(aim)
 
 
+def _levels(aim: Aim) -> int:
+    """How many steps lead from the open path back to the root."""
+    return len(aim.public.strip(b"/").split(b"/"))
+
+
 def _filled(text: str, aim: Aim) -> str:
+    # Before anything of the caller's stands in it: his paths may hold these signs.
+    text = re.sub("<(.*?)>", lambda up: up[1] * _levels(aim), text)
     plain = aim.protected.decode("latin-1").strip("/")
     first, rest = plain[:1], plain[1:]
     spelled = {
@@ -233,7 +244,10 @@ def _long(aim: Aim) -> Iterator[Case]:
     protected, public = aim.protected, aim.public
     for name, path in (
         ("12 KiB below the protected path", protected + b"/a" * 6000),
-        ("the protected path after 1,000 detours", public + b"/a/.." * 1000 + b"/.." + protected),
+        (
+            "the protected path after 1,000 detours",
+            public + b"/a/.." * 1000 + b"/.." * _levels(aim) + protected,
+        ),
         ("3,000 escapes", protected + b"%2e" * 3000),
         ("8,000 slashes", b"/" * 8000 + protected.lstrip(b"/")),
         ("4,000 dots", b"/." * 4000 + protected),
