@@ -29,7 +29,7 @@ try:
     from h2.exceptions import ProtocolError
 except ImportError as error:  # pragma: no cover - the development environment has it
     raise ConfigError(
-        "HTTP/2 needs the library `h2`: install `authz[attack]`, or leave HTTP/2 out with --http 1"
+        "HTTP/2 needs the library `h2`: install it (`pip install h2`), or leave HTTP/2 out with --http 1"
     ) from error
 
 

@@ -72,9 +72,14 @@ class Report:
         return sum(row.held for row in self.rows)
 
     @property
+    def cut_short(self) -> bool:
+        """Whether the time was not enough."""
+        return any("ran out" in reason for reason in self.unasked)
+
+    @property
     def whole(self) -> bool:
         """Whether the time was enough for everything that could be tried, and there was something."""
-        return self.held + len(self.findings) > 0 and not any("ran out" in reason for reason in self.unasked)
+        return self.held + len(self.findings) > 0 and not self.cut_short
 
     def as_json(self) -> dict[str, object]:
         """Return what a machine may read."""

@@ -75,8 +75,8 @@ def preflight(doors: Doors, aim: Aim, *, echo: bool) -> None:
 def _reached(wire: Wire, answer: Answer, aim: Aim) -> None:
     if answer.verdict is Verdict.ALLOWED:
         raise NotStarted(
-            f"{wire.value}: `{_text(aim.protected)}` is allowed without a credential ({answer.note});"
-            " name a path that needs one, and the --host that it is protected on"
+            f"{wire.value}: `{_text(aim.protected)}` is allowed without a credential ({answer.note}):"
+            " nothing guards it, or another path or --host needs one; mend the target, or name those"
         )
     if answer.verdict is not Verdict.REFUSED:
         raise NotStarted(
@@ -183,7 +183,7 @@ class _Trial:
         if wire is None:
             envoy = any(case.fits(each) for each in HTTP)
             frames = Wire.RAW in self._doors and case.fits(Wire.FRAMES)
-            check = "needs the library `h2`: install `authz[attack]`" if frames else "needs --check"
+            check = "needs the library `h2` (`pip install h2`)" if frames else "needs --check"
             return "needs Envoy, over that version of HTTP (--envoy)" if envoy else check
         if time.monotonic() > self._end:
             return f"the budget of {self._budget_s:g} s ran out"

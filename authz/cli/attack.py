@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
@@ -125,8 +126,8 @@ def command(
     if list_:
         print_list(list(suite(aim, choice)), output)
         return
-    target = _usage(lambda: _target(envoy, check, authorized_for, http, output))
-    target = Target(target.envoy, target.check, target.versions, tls, ca, timeout, echo)
+    target = _usage(lambda: _target(envoy, check, authorized_for, http, output, tls=tls, ca=ca))
+    target = replace(target, timeout_s=timeout, echo=echo)
     told = _tried(target, aim, choice, Pace(budget, jobs))
     (print_json if output == "json" else print_table)(told)
     raise typer.Exit(1 if told.findings else 0 if told.whole else _CANNOT_RUN)
@@ -149,20 +150,27 @@ def _tried(target: Target, aim: Aim, choice: Choice, pace: Pace) -> Report:
     return report(results, aim, target.url, choice.seed, time.monotonic() - began)
 
 
-def _target(envoy: str, check: str, authorized_for: str, http: str, output: str) -> Target:
+def _target(
+    envoy: str, check: str, authorized_for: str, http: str, output: str, *, tls: bool, ca: Path | None
+) -> Target:
     if not envoy and not check:
         raise ConfigError("there is nothing to attack: name --envoy HOST:PORT, --check unix:PATH or both")
     if http not in _VERSIONS:
         raise ConfigError(f"--http `{http}`: write 1, 2 or both")
+    if ca is not None and not tls:
+        raise ConfigError("--ca: it is for --tls alone; give both or neither")
     if output not in ("table", "json"):
         raise ConfigError(f"--output `{output}`: write table or json")
     address = allowed_address(envoy, authorized_for) if envoy else None
     if address is not None and not isinstance(address, TcpAddress):
         raise ConfigError(f"--envoy `{envoy}`: write HOST:PORT")
-    return Target(address, allowed_address(check, authorized_for) if check else None, _VERSIONS[http])
+    server = allowed_address(check, authorized_for) if check else None
+    return Target(address, server, _VERSIONS[http], tls, ca)
 
 
 def _path(flag: str, text: str) -> bytes:
+    if text == "/":
+        raise ConfigError(f"{flag} `/`: name a path with a name in it, like /admin: spellings are made of it")
     plain = text.startswith("/") and text.isascii() and text.isprintable() and len(text) > 1
     if not plain or any(letter in text for letter in "?#%;\\ ") or "//" in text:
         raise ConfigError(f"{flag} `{text}`: name a plain path like /admin, without query and escapes")

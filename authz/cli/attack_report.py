@@ -64,7 +64,9 @@ def _print_end(console: Console, told: Report) -> None:
     if not told.grounded:
         console.print("no request was seen to pass, and what refuses everything holds: give --open or --key")
     if not told.whole:
-        console.print("this run was not whole: what was skipped may be open; give it more --budget")
+        told_of = "what was skipped may be open; give it more --budget"
+        nothing = "nothing that was chosen could be tried; choose other classes, or name what they need"
+        console.print(Text(f"this run was not whole: {told_of if told.cut_short else nothing}"))
 
 
 def print_list(cases: Sequence[Case], output: str) -> None:

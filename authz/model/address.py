@@ -90,6 +90,8 @@ def _host(host: str, text: str) -> str:
         raise ConfigError(
             f"address {_quoted(text)}: there is no host; write 127.0.0.1 or 0.0.0.0 before the colon"
         )
+    if "//" in host:
+        raise ConfigError(f"address {_quoted(text)}: leave the scheme out; {_FORMS}")
     if ":" in host:
         raise ConfigError(f"address {_quoted(text)}: put an IPv6 address in brackets; {_FORMS}")
     if not _HOST.fullmatch(host):

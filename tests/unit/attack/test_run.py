@@ -81,7 +81,7 @@ def test_a_wire_that_is_not_there_is_said() -> None:
     (result,) = _run(_case(Frames()), HTTP1=FakeDoor())
     assert result.outcome == Skipped("needs --check")
     (result,) = _run(_case(Frames()), RAW=FakeDoor())
-    assert result.outcome == Skipped("needs the library `h2`: install `authz[attack]`")
+    assert result.outcome == Skipped("needs the library `h2` (`pip install h2`)")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,14 @@ def test_what_could_not_be_tried_is_said_and_is_no_success(good: str) -> None:
     result = attack("--check", good, *PLAIN, "--class", "framing")
     assert result.exit_code == 3
     assert "skipped 21: needs Envoy" in result.stdout
-    assert "this run was not whole" in result.stdout
+    assert "this run was not whole: nothing that was chosen could be tried" in result.stdout
+
+
+def test_a_run_that_had_too_little_time_says_what_to_give_it(good: str) -> None:
+    words = ("--check", good, *PLAIN, "--budget", "1", "--spellings", "20000", "--class", "generated-paths")
+    result = attack(*words)
+    assert result.exit_code == 3
+    assert "what was skipped may be open; give it more --budget" in result.stdout
 
 
 def test_a_run_in_which_nothing_was_seen_to_pass_says_so(good: str) -> None:
@@ -100,6 +107,9 @@ def test_only_some_findings_are_shown_in_full() -> None:
         (("--check", "unix:/a", "--class", "x"), "there is no such class"),
         (("--check", "unix:/a", "--protected", "admin"), "name a plain path"),
         (("--check", "unix:/a", "--open", "/a/%2e"), "name a plain path"),
+        (("--check", "unix:/a", "--open", "/"), "name a path with a name in it"),
+        (("--envoy", "http://127.0.0.1:80"), "leave the scheme out"),
+        (("--envoy", "127.0.0.1:80", "--ca", "ca.pem"), "it is for --tls alone"),
         (("--check", "unix:/a", "--key-in", "x"), "no place"),
         (("--check", "unix:/a", "--key", "NOBODY_SET_THIS"), "has no variable `NOBODY_SET_THIS`"),
         (("--check", "unix:/a", "--key", "-"), "holds no line"),

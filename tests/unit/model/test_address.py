@@ -34,6 +34,7 @@ def test_an_address_reads_and_writes_back_alike(text: str, address: object) -> N
         ("localhost", "no port"),
         (":9192", "127.0.0.1 or 0.0.0.0"),
         ("::1:9192", "brackets"),
+        ("http://localhost:80", "leave the scheme out"),
         ("[nonsense]:1", "IPv6"),
         ("a b:1", "host"),
         ("host:http", "port"),
