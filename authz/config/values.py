@@ -30,6 +30,7 @@ _SINK = re.compile(r"stdout|off|file:[^\x00-\x1f\x7f]+")
 _CLIENT = re.compile(
     r"spiffe://[a-z0-9._-]{1,255}(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)*(/\*)?(?<=[A-Za-z0-9._*-])"
 )
+_NO_HOST = "host name; write `items.example.com`, `*.example.com` or `*`, without scheme and port"
 _CLIENT_MAX = 2048  # bytes of an id
 _MAKE_PEPPER = "make one with `openssl rand -base64 48`"
 
@@ -143,7 +144,7 @@ Clients = Annotated[tuple[str, ...], BeforeValidator(_clients)]
 File = Annotated[Path | None, BeforeValidator(_file)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_each(_path))]
 Listens = Annotated[tuple[Address, ...], BeforeValidator(_each(_address))]
-Hosts = Annotated[tuple[str, ...], BeforeValidator(_each(_lowered(_matching(_HOST, "host name"))))]
+Hosts = Annotated[tuple[str, ...], BeforeValidator(_each(_lowered(_matching(_HOST, _NO_HOST))))]
 HeaderNames = Annotated[tuple[str, ...], BeforeValidator(_each(_lowered(_matching(_HEADER, "header name"))))]
 Names = Annotated[tuple[str, ...], BeforeValidator(_each(_matching(_NAME, "name")))]
 EndpointOrOff = Annotated[Address | None, BeforeValidator(_endpoint_or_off)]

@@ -138,7 +138,10 @@ def test_a_secret_is_read_from_the_environment_alone(tmp_path: Path, source: str
         ({"AUTHZ_MAX_MESSAGE_BYTES": "4194305"}, "AUTHZ_MAX_MESSAGE_BYTES"),
         ({"AUTHZ_HOSTS": ""}, "AUTHZ_HOSTS: is empty"),
         ({"AUTHZ_HOSTS": "a,,b"}, "AUTHZ_HOSTS: has an empty entry"),
-        ({"AUTHZ_HOSTS": "http://a"}, "AUTHZ_HOSTS: `http://a` is no host name"),
+        (
+            {"AUTHZ_HOSTS": "http://a"},
+            "AUTHZ_HOSTS: `http://a` is no host name; write `items.example.com`, `*",
+        ),
         ({"AUTHZ_LISTEN": "here"}, "AUTHZ_LISTEN: address `here`: there is no port"),
         ({"AUTHZ_OPS": "1"}, "AUTHZ_OPS: address `1`: there is no port"),
         ({"AUTHZ_RECORD_SINK": "kafka"}, "`kafka` is no sink; say `stdout`, `file:PATH` or `off`"),

@@ -188,6 +188,17 @@ def test_a_judge_that_has_ended_is_unhealthy(tmp_path: Path, policies: Path) -> 
         ({"policies": ["p"]}, {"AUTHZ_DYNAMIC_METADATA": "true"}, "dynamic_metadata"),
         ({}, {}, "--policies"),
         ({"policies": ["p"], "listen": ["127.0.0.1:0"], "workers": 2}, {}, "consecutive ports"),
+        ({"policies": ["p"], "listen": ["127.0.0.1:9192"]}, {}, "9192: --ops has it; choose another"),
+        (
+            {"policies": ["p"], "listen": ["127.0.0.1:9191"], "workers": 2},
+            {},
+            "--listen 127.0.0.1:9192: with 2 workers it is needed, and --ops has it",
+        ),
+        (
+            {"policies": ["p"], "listen": ["unix:/r/a.sock"], "debug": "unix:/r/a-1.sock", "workers": 2},
+            {},
+            "with 2 workers it is needed, and --debug has it",
+        ),
     ],
 )
 def test_what_cannot_be_served_is_refused(
@@ -195,6 +206,10 @@ def test_what_cannot_be_served_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         require_supported(settings_of(flags, environ))
+
+
+def test_ports_that_the_kernel_chooses_are_apart() -> None:
+    require_supported(settings_of({"policies": ["p"], "listen": ["127.0.0.1:0"], "ops": "127.0.0.1:0"}, {}))
 
 
 def test_a_worker_that_comes_back_takes_no_call_before_it_has_a_set(
