@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -126,9 +127,19 @@ def sockets(choices: EnvoyChoices) -> EnvoyChoices:
     return replace(choices, authz=tuple(UnixAddress(path) for path in own))
 
 
+def free_ports(count: int) -> int:
+    """Return the first of so many consecutive ports that nobody listens on now: each worker takes one."""
+    while True:
+        first = free_port()
+        with ExitStack() as held, suppress(OSError, OverflowError):
+            for port in range(first, first + count):
+                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+
+
 def soak(plan: Plan, directory: Path) -> Found:
     """Run it all and return what was seen; `directory` is for certificates."""
-    authority, port = Authority(), free_port()
+    authority, port = Authority(), free_ports(WORKERS)
     cert, key = authority.server().written(directory, "server")
     secured = ("--listen", f"127.0.0.1:{port}", "--tls-cert", str(cert), "--tls-key", str(key))
     serve = ("--workers", str(WORKERS), *secured)
