@@ -19,7 +19,8 @@ import authz
 from authz.model.errors import AuthzError, NotStarted
 from authz.proxy import steps
 from authz.proxy.keys import make_keys
-from authz.proxy.stage import Scene, Stage, new_pepper, short_directory, staged
+from authz.proxy.process import program
+from authz.proxy.stage import Scene, Stage, new_pepper, short_directory, socket_path, staged
 from authz.proxy.tour import Outcome, walk
 
 _ROOT = Path(authz.__file__).parents[1]
@@ -148,6 +149,7 @@ def _stay(stage: Stage, tokens: Mapping[str, str]) -> None:
         f"{base}/public/%2e%2e/admin --path-as-is {key}",
         f"curl -s http://127.0.0.1:{stage.ops_port}/metrics",
         f"tail -f {stage.records}",
+        _attack(stage, tokens["reader"]),
     ):
         typer.echo(f"  {line}")
     typer.echo("Ctrl-C ends everything.")
@@ -158,6 +160,14 @@ def _stay(stage: Stage, tokens: Mapping[str, str]) -> None:
     except KeyboardInterrupt:
         return
     raise NotStarted(f"a part of the demo ended by itself; its log is in {stage.scene.directory}")
+
+
+def _attack(stage: Stage, token: str) -> str:
+    """Return the command that attacks all of it; the key travels in the environment."""
+    target = f"--envoy 127.0.0.1:{stage.port} --check unix:{socket_path(stage.scene)} --host localhost"
+    paths = "--protected /api/v1/items --open /public/hello"
+    told = "--echo --identity-header x-auth-customer"
+    return f"API_KEY='{token}' {program('authz')} attack {target} {paths} --key API_KEY {told}"
 
 
 def _interrupt(number: int, _frame: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -99,6 +100,12 @@ def test_kept_up_it_prints_requests_that_work_and_ends_at_ctrl_c(kept: subproces
     data = request_bytes("GET", "/api/v1/items", [("host", "localhost"), ("x-api-key", found[2])])
     assert send_raw(int(found[1]), data).status == 200
     assert _processes_in(directory[1])
+    command = re.search(r"^  (API_KEY=.* attack .*)$", text, re.MULTILINE)
+    assert command is not None, text
+    few = ["--class", "dots", "--class", "credential-removal"]
+    words = dict([shlex.split(command[1])[0].split("=", 1)])
+    done = subprocess.run([*shlex.split(command[1])[1:], *few], env=os.environ | words, check=False)
+    assert done.returncode == 0
     kept.send_signal(signal.SIGINT)
     assert kept.wait(20) == 0
     assert eventually(lambda: _processes_in(directory[1]) == [])
