@@ -24,7 +24,7 @@ from tests.support.proxy import KEYS, Live, eventually, live
 pytestmark = pytest.mark.e2e
 
 _KEY = KEYS[:1]
-_SOON = {"AUTHZ_DRAIN_S": "2"}
+_SOON = {"AUTHZ_DRAIN_S": "4"}
 
 
 class Load:

@@ -60,7 +60,6 @@ def test_a_valid_set_is_0_and_an_invalid_one_is_1(tmp_path: Path) -> None:
             {},
             "loopback",
         ),
-        (["serve", "--policies", ".", "--transport", "grpcio"], {}, "--transport"),
         (["serve", "--policies", "."], {"API_KEY_SALT": "short"}, "API_KEY_SALT"),
         (["serve", "--policies", "."], {"AUTHZ_TYPO": "1"}, "AUTHZ_TYPO"),
         (["serve", "--policies", ".", "--config", "gone.toml"], {}, "gone.toml"),

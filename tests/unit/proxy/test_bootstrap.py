@@ -121,7 +121,12 @@ def test_known_hosts_are_the_only_domains_whatever_their_port() -> None:
 
 def test_a_check_is_asked_again_where_the_connection_broke_and_never_where_an_answer_came() -> None:
     policy = _ext_authz(PLAIN)["grpc_service"]["retry_policy"]
-    assert set(policy["retry_on"].split(",")) == {"reset", "connect-failure", "refused-stream"}
+    assert set(policy["retry_on"].split(",")) == {
+        "reset",
+        "connect-failure",
+        "refused-stream",
+        "unavailable",
+    }
     assert policy["num_retries"] == 3
     # Envoy takes the longest pause between two tries for the longest that one try may take.
     assert policy["retry_back_off"]["max_interval"] == _ext_authz(PLAIN)["grpc_service"]["timeout"]
