@@ -100,7 +100,7 @@ def command(
 ) -> None:
     """Attack an authorization server or the Envoy before it, and report what got through.
 
-    Exit codes: 0 everything held, 1 something did not, 2 usage, 3 it could not be tried, or not all of it.
+    Exit codes: 0 everything held, 1 something did not, 2 usage, 3 it could not be tried, or proves nothing.
     """
     places = _usage(lambda: tuple(map(parse_place, key_in or ["header:x-api-key"])))
     path, tokens = _usage(lambda: _limit(limited))
@@ -130,7 +130,7 @@ def command(
     target = replace(target, timeout_s=timeout, echo=echo)
     told = _tried(target, aim, choice, Pace(budget, jobs))
     (print_json if output == "json" else print_table)(told)
-    raise typer.Exit(1 if told.findings else 0 if told.whole else _CANNOT_RUN)
+    raise typer.Exit(1 if told.findings else 0 if told.whole and told.grounded else _CANNOT_RUN)
 
 
 def _tried(target: Target, aim: Aim, choice: Choice, pace: Pace) -> Report:

@@ -62,7 +62,10 @@ def _print_end(console: Console, told: Report) -> None:
         f" seed {told.seed}, {told.seconds:.1f} s"
     )  # fmt: skip
     if not told.grounded:
-        console.print("no request was seen to pass, and what refuses everything holds: give --open or --key")
+        console.print(
+            "this proves nothing: no request was seen to pass, and what refuses everything holds;"
+            " give --open or --key"
+        )
     if not told.whole:
         told_of = "what was skipped may be open; give it more --budget"
         nothing = "nothing that was chosen could be tried; choose other classes, or name what they need"

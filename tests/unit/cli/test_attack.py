@@ -83,10 +83,12 @@ def test_a_run_that_had_too_little_time_says_what_to_give_it(good: str) -> None:
     assert "what was skipped may be open; give it more --budget" in result.stdout
 
 
-def test_a_run_in_which_nothing_was_seen_to_pass_says_so(good: str) -> None:
+def test_a_run_in_which_nothing_was_seen_to_pass_proves_nothing(good: str) -> None:
     bare = ("--check", good, "--host", HOST, "--protected", "/admin", "--class", "dots")
-    assert "no request was seen to pass" in attack(*bare).stdout
-    assert "no request was seen to pass" not in attack(*bare, "--open", "/open").stdout
+    vain, grounded = attack(*bare), attack(*bare, "--open", "/open")
+    assert "no request was seen to pass" in vain.stdout
+    assert "no request was seen to pass" not in grounded.stdout
+    assert (vain.exit_code, grounded.exit_code) == (3, 0)
 
 
 def test_only_some_findings_are_shown_in_full() -> None:
