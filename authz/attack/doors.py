@@ -6,7 +6,7 @@ What goes wrong on the way is an answer too: silence, a closed connection, an er
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol
 
@@ -50,15 +50,7 @@ class Http1Door:
     def send(self, given: Input) -> Answer:
         """Send the bytes of a request, or any bytes at all."""
         data = given.data if isinstance(given, Raw) else _spoken(given, self._host)
-        try:
-            replies = http1.send(self._dial, data)
-        except TimeoutError:
-            return Answer(Verdict.SILENT)
-        except OSError as error:
-            return Answer(Verdict.FAILED, note=_words(error))
-        except ValueError:
-            return _UNREADABLE
-        return told(replies, echo=self._echo)
+        return _exchanged(lambda: http1.send(self._dial, data), echo=self._echo)
 
 
 def _spoken(given: Input, host: bytes) -> bytes:
@@ -86,15 +78,20 @@ class Http2Door:
             pairs, body = http1.pairs_of(given, self._host), given.body
         else:
             raise TypeError(f"HTTP/2 cannot carry {type(given).__name__}")
-        try:
-            reply = self._send(self._dial, pairs, body)
-        except TimeoutError:
-            return Answer(Verdict.SILENT)
-        except OSError as error:
-            return Answer(Verdict.FAILED, note=_words(error))
-        except ValueError:
-            return _UNREADABLE
-        return told([reply], echo=self._echo)
+        return _exchanged(lambda: [self._send(self._dial, pairs, body)], echo=self._echo)
+
+
+def _exchanged(exchange: Callable[[], Iterable[Reply]], *, echo: bool) -> Answer:
+    """Send and judge what comes back, whatever becomes of the connection."""
+    try:
+        replies = exchange()
+    except TimeoutError:
+        return Answer(Verdict.SILENT)
+    except OSError as error:
+        return Answer(Verdict.FAILED, note=_words(error))
+    except ValueError:
+        return _UNREADABLE
+    return told(replies, echo=echo)
 
 
 def told(replies: Iterable[Reply], *, echo: bool) -> Answer:

@@ -49,3 +49,8 @@ class Limiter(Spender, Protocol):
         from buckets that are enforced.
         """
         ...
+
+
+def answers_later(limiter: Spender) -> bool:
+    """Whether it may hand on after `spend` has returned; see Spender."""
+    return bool(getattr(limiter, "later", False))

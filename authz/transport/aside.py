@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 
 from authz.check import Check, review
-from authz.limits.store import Limiter
+from authz.limits.store import Limiter, answers_later
 from authz.model.decision import Answered
 from authz.model.shadow import CRASHED, Review, Shade, Trial
 from authz.snapshot.snapshot import Snapshot
@@ -31,7 +31,7 @@ class Aside:
 
     def __init__(self, limiter: Limiter, keep: Keep, tell: Tell) -> None:
         self._limiter = limiter
-        self._later = bool(getattr(limiter, "later", False))  # else what it has not handed on is forgotten
+        self._later = answers_later(limiter)  # else what it has not handed on is forgotten
         self._keep = keep
         self._tell = tell
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from authz.check import Call, Check, answer, reply
 from authz.config.log import correlated
 from authz.limits.guard import Guard
-from authz.limits.store import Limiter
+from authz.limits.store import Limiter, answers_later
 from authz.model.decision import Answered, Deny
 from authz.model.reason import Code
 from authz.record.entry import FixedFields
@@ -91,7 +91,7 @@ class Shield:
         self._crashed = crashed
         self._escrow = Escrow()
         self._aside = Aside(limiter, self._keep_alone, self._tell)
-        self.later = bool(getattr(limiter, "later", False))  # then `sweep` must be called between turns
+        self.later = answers_later(limiter)  # then `sweep` must be called between turns
         self._lock = RLock()  # once per batch: a limiter that answers later does so from its own thread
 
     def serve(self, arrivals: Sequence[Arrival], waited_us: int = 0) -> None:
@@ -108,7 +108,7 @@ class Shield:
         try:
             self._serve(turn, waited_us)
         except BaseException as error:  # noqa: BLE001 - SECURITY: whatever it was, it is a refusal
-            self._last_resort([arrival.id for arrival in arrivals if arrival.id not in turn.done], error)
+            self._last_resort(turn.open_ids(), error)
 
     def shed(self, arrivals: Sequence[Arrival]) -> None:
         """Refuse calls unread: more wait than can be judged in time. Raises nothing."""
@@ -118,7 +118,7 @@ class Shield:
             turn.began_us = self._clock.ticks_us()
             self._refuse_unread(turn, arrivals, BACKLOG)
         except BaseException as error:  # noqa: BLE001 - SECURITY: as above
-            self._last_resort([arrival.id for arrival in arrivals if arrival.id not in turn.done], error)
+            self._last_resort(turn.open_ids(), error)
 
     def sweep(self, *, all_held: bool = False) -> None:
         """Refuse what a limiter has held for so long that its caller will soon stop waiting. Raises nothing.

@@ -32,3 +32,7 @@ class Turn:
                 for arrival in self.arrivals
             }
         return self._deadlines[call_id]
+
+    def open_ids(self) -> list[int]:
+        """Return the calls that have no answer yet and are in nobody else's hands."""
+        return [arrival.id for arrival in self.arrivals if arrival.id not in self.done]

@@ -12,6 +12,20 @@ from authz.snapshot.snapshot import Snapshot
 PEPPER = b"example-pepper-of-32-bytes-long!"
 API_VERSION = "apiVersion: policy.authz/v1alpha1\n"
 
+# `/open` is for strangers, `/limited` for keys, three at once.
+OPEN_AND_LIMITED = """
+kind: Limit
+metadata: {name: per-key}
+spec: {per: [identity.key_id], rate: 1/s, burst: 3}
+---
+kind: Policy
+metadata: {name: items}
+spec:
+  hosts: [items.example.com]
+  rules:
+    - {name: open, effect: allow, paths: [/open], identity: [anonymous]}
+    - {name: limited, effect: allow, paths: [/limited], identity: [partner-keys], limits: [per-key]}
+"""
 PROVIDER = """
 kind: IdentityProvider
 metadata: {name: partner-keys}

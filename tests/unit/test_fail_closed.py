@@ -26,23 +26,10 @@ from authz.transport.front import DEADLINE_EXCEEDED, Arrival
 from authz.transport.shield import MARGIN_S
 from tests.support.checks import check_request
 from tests.support.fronts import Bench, FakeClock
-from tests.support.policies import PROVIDER, MadeKey, snapshot
+from tests.support.policies import OPEN_AND_LIMITED, PROVIDER, MadeKey, snapshot
 
-POLICY = """
-kind: Limit
-metadata: {name: per-key}
-spec: {per: [identity.key_id], rate: 1/s, burst: 3}
----
-kind: Policy
-metadata: {name: items}
-spec:
-  hosts: [items.example.com]
-  rules:
-    - {name: open, effect: allow, paths: [/open], identity: [anonymous]}
-    - {name: limited, effect: allow, paths: [/limited], identity: [partner-keys], limits: [per-key]}
-"""
 KEY = MadeKey("reader")
-SNAPSHOT = snapshot(PROVIDER, POLICY, KEY.document)
+SNAPSHOT = snapshot(PROVIDER, OPEN_AND_LIMITED, KEY.document)
 
 
 class Panic(BaseException):

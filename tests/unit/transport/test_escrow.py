@@ -13,26 +13,10 @@ from authz.transport.front import Arrival
 from authz.transport.shield import MARGIN_S
 from tests.support.checks import check_request
 from tests.support.fronts import Bench
-from tests.support.policies import PROVIDER, MadeKey, snapshot
+from tests.support.policies import OPEN_AND_LIMITED, PROVIDER, MadeKey, snapshot
 
 KEY = MadeKey("reader")
-SNAPSHOT = snapshot(
-    PROVIDER,
-    """
-kind: Limit
-metadata: {name: per-key}
-spec: {per: [identity.key_id], rate: 1/s, burst: 3}
----
-kind: Policy
-metadata: {name: items}
-spec:
-  hosts: [items.example.com]
-  rules:
-    - {name: open, effect: allow, paths: [/open], identity: [anonymous]}
-    - {name: limited, effect: allow, paths: [/limited], identity: [partner-keys], limits: [per-key]}
-""",
-    KEY.document,
-)
+SNAPSHOT = snapshot(PROVIDER, OPEN_AND_LIMITED, KEY.document)
 OPEN = check_request(host="items.example.com", path="/open")
 LIMITED = check_request(host="items.example.com", path="/limited", headers=[("x-api-key", KEY.token)])
 SPENT = Spent("per-key", True, 1, 0, 1, Rate(1.0, 1.0), Store.REDIS)
