@@ -30,6 +30,18 @@ def command(
         list[Path] | None,
         typer.Option("--policies", metavar="DIR", help="Directory of documents; repeat for more. One set."),
     ] = None,
+    scopes: Annotated[
+        list[Path] | None,
+        typer.Option("--scopes", metavar="DIR", help="Directory of Scope documents: who may speak of what."),
+    ] = None,
+    overrides: Annotated[
+        list[Path] | None,
+        typer.Option("--overrides", metavar="DIR", help="Directory of deny rules that come first."),
+    ] = None,
+    state: Annotated[
+        str | None,
+        typer.Option("--state", metavar="DIR|off", help="Private directory that keeps the last good set."),
+    ] = None,
     listen: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,6 +108,9 @@ def command(
     """Answer Envoy's checks until told to stop."""
     flags = {
         "policies": policies,
+        "scopes": scopes,
+        "overrides": overrides,
+        "state": state,
         "listen": listen,
         "ops": ops,
         "debug": debug,

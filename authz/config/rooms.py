@@ -82,6 +82,42 @@ class ServeSettings(Room):
     )
 
 
+class SnapshotSettings(Room):
+    """How the policy set is kept up to date."""
+
+    scopes: values.Paths = _set(
+        (), "directories of Scope documents: which directory may speak about what; see policies.md", flag=True
+    )
+    overrides: values.Paths = _set(
+        (), "directories of deny rules that come first, loaded on their own: the emergency brake", flag=True
+    )
+    state: values.PathOrOff = _set(
+        None,
+        "private directory where the last good set is kept for the next start; or `off`; default:"
+        " `authz` in XDG_STATE_HOME, else `/var/lib/authz`",
+        flag=True,
+    )
+    policy_tests: Annotated[Literal["gate", "warn", "off"], values.Lower] = _set(
+        "gate", "what failing PolicyTests do to a changed set: `gate` rejects it, `warn` only tells, or `off`"
+    )
+    max_staleness_s: values.Whole = _set(
+        0,
+        "seconds that a set may stay in force while what stands in the directories cannot be; 0: for ever",
+        ge=0,
+        le=31_536_000,
+    )
+    when_stale: Annotated[Literal["serve", "not-ready", "deny"], values.Lower] = _set(
+        "serve",
+        "what follows then: `serve` on, be `not-ready` but answer, or `deny` with 503; a metric says so",
+    )
+    poll_s: values.Whole = _set(
+        10, "seconds between looks at the directories where the system tells of no change", ge=1, le=3600
+    )
+    quiet_ms: values.Whole = _set(
+        25, "files written in place are read once nothing changed for so long", ge=5, le=10_000
+    )
+
+
 class TlsSettings(Room):
     """How TCP listeners are secured. Unix sockets never are: their mode is what secures them."""
 

@@ -22,6 +22,7 @@ from authz.config.rooms import (
     RequestSettings,
     ServeSettings,
     SharedSettings,
+    SnapshotSettings,
     TlsSettings,
 )
 from authz.config.sources import Key, Layer
@@ -29,6 +30,7 @@ from authz.model.address import TcpAddress
 from authz.model.errors import ConfigError
 
 RUNTIME_DIR = Path("/run/authz")  # where XDG_RUNTIME_DIR is not set; a chart mounts it, shared with Envoy
+STATE_DIR = Path("/var/lib/authz")  # where XDG_STATE_HOME is not set; nobody else's
 
 _SHARED_URLS = (b"REDIS_URL", b"DATABASE_URL")
 
@@ -39,6 +41,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     serve: ServeSettings = ServeSettings()
+    snapshot: SnapshotSettings = SnapshotSettings()
     tls: TlsSettings = TlsSettings()
     request: RequestSettings = RequestSettings()
     identity: IdentitySettings = IdentitySettings()
@@ -100,7 +103,7 @@ def load(
         "flags": sources.read_flags(flags, KEYS),
         "environment": sources.read_environment(environment, KEYS),
         "file": sources.read_file(path, KEYS) if path else {},
-        "defaults": _runtime_defaults(environment),
+        "defaults": _directory_defaults(environment),
     }
     try:
         settings = Settings(**layers)  # layers, not rooms: see settings_customise_sources
@@ -134,11 +137,18 @@ def _file(toml: Path | None, environ: Mapping[bytes, bytes]) -> Path | None:
     return sources.DEFAULT_FILE if sources.DEFAULT_FILE.exists() else None
 
 
-def _runtime_defaults(environ: Mapping[bytes, bytes]) -> Layer:
-    """Place our sockets in the user's runtime directory. Source: XDG Base Directory Specification 0.8."""
-    xdg = environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-    directory = Path(xdg) / "authz" if xdg.startswith("/") else RUNTIME_DIR
-    return {"serve": {"listen": [f"unix:{directory}/authz.sock"], "debug": f"unix:{directory}/debug.sock"}}
+def _directory_defaults(environ: Mapping[bytes, bytes]) -> Layer:
+    """Place sockets and state in the user's directories. Source: XDG Base Directory Specification 0.8."""
+    runtime = _xdg(environ, b"XDG_RUNTIME_DIR", RUNTIME_DIR)
+    return {
+        "serve": {"listen": [f"unix:{runtime}/authz.sock"], "debug": f"unix:{runtime}/debug.sock"},
+        "snapshot": {"state": str(_xdg(environ, b"XDG_STATE_HOME", STATE_DIR))},
+    }
+
+
+def _xdg(environ: Mapping[bytes, bytes], name: bytes, otherwise: Path) -> Path:
+    directory = environ.get(name, b"").decode("utf-8", "surrogateescape")
+    return Path(directory) / "authz" if directory.startswith("/") else otherwise
 
 
 def _origins(layers: Mapping[str, Layer], path: Path | None) -> dict[str, str]:

@@ -104,6 +104,10 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
+def _path_or_off(value: object) -> object:
+    return None if value == "off" else _file(value)
+
+
 def _whole(value: object) -> object:
     """Refuse `true` where a number is asked: it would be read as 1."""
     if isinstance(value, bool | float):
@@ -142,6 +146,7 @@ def printable(text: str) -> str:
 
 Clients = Annotated[tuple[str, ...], BeforeValidator(_clients)]
 File = Annotated[Path | None, BeforeValidator(_file)]
+PathOrOff = Annotated[Path | None, BeforeValidator(_path_or_off)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_each(_path))]
 Listens = Annotated[tuple[Address, ...], BeforeValidator(_each(_address))]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_each(_lowered(_matching(_HOST, _NO_HOST))))]

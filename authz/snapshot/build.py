@@ -49,6 +49,19 @@ class Built:
     warnings: tuple[PolicyError, ...]
 
 
+class Builder:
+    """Builds one set after the other, and only what is new of each."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.surroundings = surroundings
+        self._cache = Cache()
+        self._compiler = Compiler()
+
+    def build(self, files: Mapping[str, bytes], loaded_at_us: int) -> Built:
+        """See `build`."""
+        return build(files, self.surroundings, loaded_at_us, self._cache, self._compiler)
+
+
 def build(
     files: Mapping[str, bytes],
     surroundings: Surroundings,

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from authz.model.errors import Place, PolicyError, SnapshotRejected
 from authz.policy.yaml import MAX_FILE_BYTES
+from authz.snapshot.parts import Files
 
 MAX_DEPTH = 16  # directories in directories
 MAX_FILES = 100_000  # a set of a million keys has a thousand
@@ -29,6 +30,12 @@ class _Entry(NamedTuple):
     identity: tuple[int, int]  # device and inode
     size: int
     modified_ns: int
+
+
+def read_files(directories: Sequence[Path]) -> Files:
+    """Read what can be read below some directories, with every fault."""
+    contents, faults = read_lenient(directories)
+    return Files(contents, tuple(faults))
 
 
 def read(directories: Sequence[Path]) -> dict[str, bytes]:

@@ -9,13 +9,15 @@ from pathlib import Path
 from authz.config.log import get_logger
 from authz.config.settings import Settings
 from authz.identity.keyring import Peppers
-from authz.model.errors import Place, PolicyError, SnapshotRejected
+from authz.model.errors import Place, PolicyError
 from authz.model.site import Listener
 from authz.request.host import served_hosts
-from authz.snapshot.build import Built, Surroundings, build
+from authz.snapshot.assembly import Assembly
+from authz.snapshot.build import Builder, Built, Surroundings
 from authz.snapshot.memory import tidy
+from authz.snapshot.parts import Reading
 from authz.snapshot.snapshot import Snapshot, not_ready
-from authz.snapshot.sources import read
+from authz.snapshot.sources import read_files
 from authz.wiring.clock import SystemClock
 
 _log = get_logger("wiring")
@@ -27,6 +29,7 @@ class Loader:
     def __init__(self, directories: Sequence[Path], surroundings: Surroundings, clock: SystemClock) -> None:
         self._directories = directories
         self._surroundings = surroundings
+        self._assembly = Assembly(Builder(surroundings))
         self._clock = clock
         self._said = ""
         self.results: Counter[str] = Counter()
@@ -40,19 +43,20 @@ class Loader:
         """Try to load; a set that is rejected changes nothing, and is told once."""
         began_us = self._clock.ticks_us()
         try:
-            built = build(read(self._directories), self._surroundings, self._clock.wall_us())
-        except SnapshotRejected as rejected:
-            self._reject(rejected.faults)
-            return
+            outcome = self._assembly.offer(Reading(read_files(self._directories)), self._clock.wall_us())
         except Exception as error:  # noqa: BLE001 - SECURITY: no set, however odd, ends what is being served
             what = f"reading the set crashed ({type(error).__name__}): please report it with the set"
             self._reject([PolicyError(Place(str(self._directories[0])), what)])
             return
+        for faults in outcome.rejected.values():
+            self._reject(faults)
+        if outcome.built is None:
+            return
         self.results["accepted"] += 1
         self._said = ""
-        snapshot = built.snapshot
-        self._tell(built, self._clock.ticks_us() - began_us)
-        del built  # the documents: more than half of what loading took
+        snapshot = outcome.built.snapshot
+        self._tell(outcome.built, self._clock.ticks_us() - began_us)
+        del outcome  # the documents: more than half of what loading took
         tidy()
         self.snapshot = snapshot
 

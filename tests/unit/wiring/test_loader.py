@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-import authz.wiring.loader
 from authz.config.settings import load as settings_of
 from authz.identity.keyring import Peppers
 from authz.model.site import ServedHosts
-from authz.snapshot.build import Surroundings
+from authz.snapshot.build import Builder, Surroundings
 from authz.wiring.clock import SystemClock
 from authz.wiring.loader import Loader, surroundings
 from tests.support.policies import PEPPER, PROVIDER
@@ -93,7 +92,7 @@ def test_a_crash_while_loading_keeps_what_is_served(policies: Path, monkeypatch:
     def broken(*_: object) -> None:
         raise RecursionError("deep")
 
-    monkeypatch.setattr(authz.wiring.loader, "build", broken)
+    monkeypatch.setattr(Builder, "build", broken)
     with capture_logs() as logs:
         made.load()
     assert made.current() is good
