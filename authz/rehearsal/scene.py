@@ -1,0 +1,279 @@
+"""A request and who sends it, as people describe them, made into what `check.py` is asked.
+
+Who sends it is played by a token: the key gets a secret that lives for one rehearsal, and its token stands
+where its provider looks. So a rehearsal goes the whole way of a served check, credentials included, and
+neither a pepper nor anybody's token is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from google.protobuf import json_format
+
+from authz.check import Call, Check, judge
+from authz.identity.apikey import Token, digest, fingerprint, new_token
+from authz.identity.keyring import Key, Keyring, KeySecret, Peppers
+from authz.limits.guard import Guard
+from authz.limits.memory import MemoryLimiter
+from authz.model.errors import ConfigError
+from authz.model.identity import CredentialPlace, Identity, IdentityKind, PlaceKind
+from authz.model.site import Listener
+from authz.policy.evaluate import Memos
+from authz.policy.kind_identity import CustomerSpec
+from authz.policy.kind_test import TestCase, TestIdentity
+from authz.policy.loaded import Document
+from authz.snapshot.build import Built
+from authz.snapshot.snapshot import Snapshot
+
+_PEPPER = (
+    b"of no secret but those of rehearsals"  # documents name other peppers: it verifies none of their digests
+)
+_MADE_UP_ID = "rehearsalkey"  # of an identity without a subject: every key has an id
+_HERE = "192.0.2.1"  # a documentation address (RFC 5737): whose client has none would be in no network
+_PREFERENCE = (PlaceKind.HEADER, PlaceKind.COOKIE, PlaceKind.QUERY)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One request, as people describe it.
+
+    Args:
+        path: with its query, as sent.
+        headers: in order; a name may stand twice.
+        address: of the direct peer, as Envoy sees it; "" for a documentation address.
+        principal: the workload that Envoy authenticated by mTLS, or "".
+        upgrade: the protocol that the request asks to switch to, or "".
+    """
+
+    host: str
+    path: str = "/"
+    method: str = "GET"
+    scheme: str = "https"
+    headers: tuple[tuple[str, str], ...] = ()
+    address: str = ""
+    principal: str = ""
+    upgrade: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who sends it: the holder of a key, somebody whom a provider has proven, or (neither) whoever it may be.
+
+    Args:
+        key: name of an ApiKey document whose valid token is presented; "" for none.
+        identity: who a provider has proven the caller to be; None for nobody.
+    """
+
+    key: str = ""
+    identity: TestIdentity | None = None
+
+
+NOBODY_CAST = Cast()
+
+
+class Staged(NamedTuple):
+    """What `check.py` is asked: a message, and the set with the keys that a rehearsal needs."""
+
+    payload: bytes
+    snapshot: Snapshot
+    place: CredentialPlace | None  # where the played credential stands
+
+    def __repr__(self) -> str:  # SECURITY: as in check.Call, headers of real requests are in it
+        return f"Staged(payload={len(self.payload)} bytes)"
+
+
+def of_case(case: TestCase) -> tuple[Scene, Cast]:
+    """Return the request of a PolicyTest's case, and who sends it."""
+    asked = case.request
+    scene = Scene(
+        asked.host,
+        asked.path,
+        asked.method,
+        asked.scheme,
+        tuple(asked.headers.items()),
+        asked.address or "",
+        asked.principal or "",
+        asked.upgrade or "",
+    )
+    return scene, Cast(case.credential.key if case.credential else "", case.identity)
+
+
+def message_of(scene: Scene, now_us: int) -> Any:
+    """Return the CheckRequest that Envoy would send for a scene, at a time (microseconds since 1970).
+
+    Raises:
+        ConfigError: a text cannot stand in a message.
+    """
+    message = CheckRequest()
+    attributes = message.attributes
+    http = attributes.request.http
+    try:
+        attributes.source.address.socket_address.address = scene.address or _HERE
+        attributes.source.principal = scene.principal
+        http.method, http.host, http.path, http.scheme = scene.method, scene.host, scene.path, scene.scheme
+        for name, value in (*scene.headers, *_upgrade(scene)):
+            http.header_map.headers.add(key=name, raw_value=value.encode())
+    except ValueError:  # a lone surrogate: bytes of a command line that are not UTF-8
+        raise ConfigError("the request holds bytes that are not UTF-8: write them percent-encoded") from None
+    http.protocol = "HTTP/2" if _is_grpc(scene) else "HTTP/1.1"
+    http.size = -1
+    attributes.request.time.FromMicroseconds(now_us)
+    return message
+
+
+def message_from_json(text: str) -> Any:
+    """Return a CheckRequest written in protobuf's JSON, as grpcurl takes it.
+
+    Raises:
+        ConfigError: the text is none.
+    """
+    message = CheckRequest()
+    try:
+        json_format.Parse(text, message)
+    except json_format.ParseError as error:
+        what = " ".join(str(error).split())[:200]
+        raise ConfigError(f"not a CheckRequest in JSON: {what}") from None
+    return message
+
+
+def stage(built: Built, message: Any, cast: Cast, now_us: int) -> Staged:
+    """Make a message and who sends it into what is asked; `message` gets the credential.
+
+    Raises:
+        ConfigError: the set has no such key or provider, or the provider looks nowhere.
+    """
+    snapshot = built.snapshot
+    if not cast.key and cast.identity is None:
+        return Staged(message.SerializeToString(), snapshot, None)
+    key = _key(built, cast)
+    ring, token = _played(key, snapshot)
+    place = _place(snapshot, key.provider, message.attributes.request.http)
+    _present(message.attributes.request.http, place, token)
+    # Its own memos: callers who were made up for one rehearsal crowd nobody out.
+    return Staged(message.SerializeToString(), replace(snapshot, keyring=ring, memos=Memos()), place)
+
+
+def unbound(built: Built) -> Built:
+    """Return a set as a listener would serve it that nobody has bound to hosts or proxies.
+
+    A test speaks of the client's address and of any host, wherever the set is loaded.
+    """
+    reading = built.snapshot.reading
+    listener = replace(reading.listener, hosts=None, trusted_hops=Listener().trusted_hops)
+    snapshot = replace(built.snapshot, reading=replace(reading, listener=listener))
+    return replace(built, snapshot=snapshot)
+
+
+def play(staged: Staged, now_us: int) -> Check:
+    """Decide as `check.py` does, every bucket full and no network guarded; nothing is kept of it."""
+    check = judge(Call(0, staged.payload), staged.snapshot, Guard(_no_time), now_us)
+    if check.grant is not None:
+        MemoryLimiter(_no_time).spend([check], lambda _: None)
+    return check
+
+
+def _no_time() -> int:
+    return 0
+
+
+def _upgrade(scene: Scene) -> tuple[tuple[str, str], ...]:
+    return (("connection", "upgrade"), ("upgrade", scene.upgrade)) if scene.upgrade else ()
+
+
+def _is_grpc(scene: Scene) -> bool:
+    return any(
+        name.lower() == "content-type" and value.startswith("application/grpc")
+        for name, value in scene.headers
+    )
+
+
+def _key(built: Built, cast: Cast) -> Key:
+    """Return the key that is played, whatever its secrets."""
+    if cast.identity is not None:
+        return _made_up(built, cast.identity)
+    ids = {document.name: document.spec.id for document in built.loaded.keys}
+    key = built.snapshot.keyring.get(ids.get(cast.key, ""))
+    if key is None:
+        raise ConfigError(f"there is no ApiKey `{cast.key}` in this set: name one of `authz key list`")
+    return key
+
+
+def _made_up(built: Built, who: TestIdentity) -> Key:
+    provider = built.snapshot.providers.get(who.provider)
+    if provider is None:
+        raise ConfigError(f"there is no IdentityProvider `{who.provider}` in this set: name one of its own")
+    customer = _customer(built, provider.namespace, who.customer or "")
+    identity = Identity(
+        kind=IdentityKind.API_KEY,
+        provider=provider.name,
+        subject=who.subject or _MADE_UP_ID,
+        key_id=who.subject or _MADE_UP_ID,
+        customer=who.customer or "",
+        namespace=provider.namespace,
+        scopes=tuple(who.scopes or ()),
+        labels={**(customer.labels if customer else {}), **who.labels},
+        claims=who.claims,
+        limits={name: rate.to_rate() for name, rate in (customer.limits or {}).items()} if customer else {},
+    )
+    enabled = customer is None or customer.enabled
+    return Key(_MADE_UP_ID, provider.name, identity, (_secret(_MADE_UP_ID, ""),), customer_enabled=enabled)
+
+
+def _customer(built: Built, namespace: str, name: str) -> CustomerSpec | None:
+    loaded = built.loaded
+    found: Mapping[tuple[str, str], Document[CustomerSpec]] = {
+        (loaded.customer_namespace(document), document.name): document for document in loaded.customers
+    }
+    document = found.get((namespace, name))
+    return document.spec if document is not None else None
+
+
+def _secret(key_id: str, secret: str, expires_at_us: int | None = None) -> KeySecret:
+    return KeySecret(1, fingerprint(_PEPPER), digest(_PEPPER, key_id, 1, secret), expires_at_us)
+
+
+def _played(key: Key, snapshot: Snapshot) -> tuple[Keyring, str]:
+    """Return a ring that knows one token of a key, and the token; all else about the key is as it was."""
+    brand, env = snapshot.fixed.token_prefix.decode().strip("_").split("_")
+    token: Token = new_token(brand, env, key.id)
+    lasting = [one.expires_at_us for one in key.secrets]
+    until = None if None in lasting else max(one for one in lasting if one is not None)
+    mine = replace(key, secrets=(_secret(key.id, token.secret, until),))
+    return Keyring([mine], Peppers(_PEPPER), brand, env), token.render()
+
+
+def _place(snapshot: Snapshot, provider: str, http: Any) -> CredentialPlace:
+    """Return where the caller puts the credential: into a header that the request has not, if it can be."""
+    sent = {entry.key.lower() for entry in http.header_map.headers} | {name.lower() for name in http.headers}
+    places = snapshot.providers[provider].places
+    if not places:
+        raise ConfigError(f"the provider `{provider}` looks nowhere for credentials: nobody can present one")
+    return min(places, key=lambda place: (_PREFERENCE.index(place.kind), place.name in sent))
+
+
+def _present(http: Any, place: CredentialPlace, token: str) -> None:
+    """Put a token where a caller would."""
+    if place.kind is PlaceKind.QUERY:
+        http.path += f"{'&' if '?' in http.path else '?'}{place.name}={token}"
+        return
+    if place.kind is PlaceKind.COOKIE:
+        _add(http, "cookie", f"{place.name}={token}", "; ")
+        return
+    _add(http, place.name, f"{place.scheme.capitalize()} {token}" if place.scheme else token, ",")
+
+
+def _add(http: Any, name: str, value: str, joint: str) -> None:
+    """Add a header in the form that the message has; a browser sends its cookies in one."""
+    if len(http.headers):
+        http.headers[name] = joint.join(filter(None, (http.headers[name], value)))
+        return
+    if name == "cookie":
+        for entry in http.header_map.headers:
+            if entry.key.lower() == name:
+                entry.raw_value += f"; {value}".encode()
+                return
+    http.header_map.headers.add(key=name, raw_value=value.encode())
