@@ -41,12 +41,14 @@ class PolicyError(AuthzError):
     Args:
         place: where the fault stands.
         what: what is wrong and how to mend it; lower case, one line, the user's words in backticks.
+        newer: a newer version of this program may well read it: the document is not wrong, we are old.
     """
 
-    def __init__(self, place: Place, what: str) -> None:
+    def __init__(self, place: Place, what: str, *, newer: bool = False) -> None:
         super().__init__(f"{place}: {what}")
         self.place = place
         self.what = what
+        self.newer = newer
 
 
 class SnapshotRejected(AuthzError):

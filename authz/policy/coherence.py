@@ -100,7 +100,8 @@ def _provider(name: str, spec: IdentityProviderSpec) -> Iterator[Flaw]:
     if spec.api_key is not None:
         yield from _places(("spec", "apiKey", "in"), spec.api_key.places)
     if spec.jwt is not None:
-        yield Flaw(("spec", "jwt"), "`jwt` is not supported yet: remove the provider", at_key=True)
+        what = "`jwt` is not supported yet: remove the provider"
+        yield Flaw(("spec", "jwt"), what, at_key=True, newer=True)
         yield from _places(("spec", "jwt", "in"), spec.jwt.places)
         yield from _jwt(spec.jwt)
 

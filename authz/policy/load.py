@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from authz.model.errors import Place, PolicyError, SnapshotRejected
 from authz.policy.coherence import flaws_in
-from authz.policy.document import KINDS, LATER_KINDS, READERS
+from authz.policy.document import KINDS, READERS
 from authz.policy.loaded import AnyDocument, Document, Loaded, canonical_json, revision_of
+from authz.policy.newer import newer_flaw
 from authz.policy.prose import Flaw, flaws_of
 from authz.policy.references import faults_between, warnings_about
 from authz.policy.source import Source
@@ -150,10 +151,16 @@ class _Faulty(Exception):
 
 
 def _faults(source: Source, tree: Tree, flaws: Iterator[Flaw]) -> list[PolicyError]:
-    return [PolicyError(source.place(tree.position, flaw.path, key=flaw.at_key), flaw.what) for flaw in flaws]
+    return [
+        PolicyError(source.place(tree.position, flaw.path, key=flaw.at_key), flaw.what, newer=flaw.newer)
+        for flaw in flaws
+    ]
 
 
 def _document(source: Source, tree: Tree) -> AnyDocument:
+    newer = newer_flaw(tree.data)
+    if newer is not None:
+        raise _Faulty(_faults(source, tree, iter([newer])))
     kind = tree.data.get("kind") if isinstance(tree.data, dict) else None
     reader = READERS.get(kind) if isinstance(kind, str) else None
     if reader is None or not isinstance(kind, str):
@@ -173,8 +180,6 @@ def _kind_flaw(data: Data, kind: object) -> Flaw:
     known = ", ".join(f"`{name}`" for name in sorted(KINDS))
     if kind is None:
         return Flaw((), f"`kind` is missing: write one of {known}")
-    if isinstance(kind, str) and kind in LATER_KINDS:
-        return Flaw(("kind",), f"the kind `{kind}` is not supported yet: remove the document")
     guess = difflib.get_close_matches(str(kind), KINDS, n=1)
     mend = f"did you mean `{guess[0]}`?" if guess else f"write one of {known}"
     return Flaw(("kind",), f"there is no kind `{shown(kind)}`: {mend}")

@@ -43,6 +43,7 @@ class Flaw(NamedTuple):
     path: Path  # from the document's root
     what: str
     at_key: bool = False  # the key is wrong, not its value
+    newer: bool = False  # a newer version of this program may well read it
 
 
 def flaws_of(error: ValidationError, kind: str) -> Iterator[Flaw]:

@@ -114,11 +114,15 @@ def test_a_set_without_documents_is_refused() -> None:
         ("a: b\nkind: Polcy\n", "f.yaml:2:7: there is no kind `Polcy`: did you mean `Policy`?"),
         ("kind: 7\n", "f.yaml:1:7: there is no kind `7`: write one of `ApiKey`, "),
         ("kind: [Policy]\n", "f.yaml:1:7: there is no kind `"),
-        ("kind: Scope\n", "f.yaml:1:7: the kind `Scope` is not supported yet: remove the document"),
+        ("kind: Data\n", "f.yaml:1:7: needs a newer authz: this one knows no kind `Data`; upgrade it first"),
         ("kind: Policy\nspec: {}\n", "f.yaml:1:1: `apiVersion` is missing: write it"),
         (
             OPEN.replace("v1alpha1", "v1"),
-            "f.yaml:1:13: `apiVersion` cannot be `policy.authz/v1`: write `policy.authz/v1alpha1`",
+            "f.yaml:1:13: needs a newer authz: this one reads `policy.authz/v1alpha1`, not `policy.authz/v1`",
+        ),
+        (
+            OPEN.replace("v1alpha1", "alpha1"),
+            "f.yaml:1:13: `apiVersion` cannot be `policy.authz/alpha1`: write `policy.authz/v1alpha1`",
         ),
     ],
 )
