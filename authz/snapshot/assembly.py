@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from authz.model.errors import PolicyError, SnapshotRejected
+from authz.model.errors import Place, PolicyError, SnapshotRejected
 from authz.snapshot.build import Builder, Built
 from authz.snapshot.parts import PLATFORM, Faults, Parts, Reading
 
@@ -43,6 +43,23 @@ class Assembly:
         self._builder = builder
         self._gate = gate
         self._active: Parts = {}
+
+    def resume(self, parts: Parts, revision: str, loaded_at_us: int) -> Outcome:
+        """Put the parts in force that were so in an earlier life, as `state.py` kept them.
+
+        No gate is asked: they were in force before. What is read next is offered against them, so a part that
+        is broken now stays as it was. `rejected` holds every fault where they are not to be used: they do not
+        compile any more, or give another revision than `revision`; then nothing has changed.
+        """
+        try:
+            built = self._builder.build(parts[PLATFORM].contents, loaded_at_us)
+        except SnapshotRejected as rejected:
+            return Outcome(None, {PLATFORM: tuple(rejected.faults)}, self._active)
+        if built.snapshot.revision != revision:
+            what = f"gives the revision {built.snapshot.revision}, not {revision}"
+            return Outcome(None, {PLATFORM: (PolicyError(Place("the kept set"), what),)}, self._active)
+        self._active = parts
+        return Outcome(built, {}, self._active)
 
     def offer(self, reading: Reading, loaded_at_us: int) -> Outcome:
         """Try what was read; what is broken replaces nothing."""
