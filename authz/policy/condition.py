@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -26,6 +27,8 @@ SOURCE_MAX_BYTES = 8 * 1024
 # result at each step, so that 10,000 elements, a 20 KB header, take 2 s, and `matches` with a long pattern
 # 0.9 s; 500 take 7 and 45 ms. More is an evaluation error.
 FEW_MAX = 500
+
+_CODE = re.compile(r"[A-Z_]+: ")  # the library's kind of fault, before its words
 
 Reader = Callable[[Facts], object]
 
@@ -77,6 +80,26 @@ class Condition(NamedTuple):
             return Truth.YES
         return Truth.NO if found is False else Truth.FAILED
 
+    def inquire(self, facts: Facts) -> Inquiry:
+        """Say what `holds` says, and why; for people, and slower."""
+        truth, failure = self.holds(facts), ""
+        if truth is Truth.FAILED:
+            failure = _failure(self.program, self.bindings, facts)
+        return Inquiry(truth, failure, _values(self.bindings, facts))
+
+
+class Inquiry(NamedTuple):
+    """What an expression says of one request, and what it said it from.
+
+    Args:
+        failure: why it failed, one line; "" where it did not.
+        values: variables that it names, and their values; one that cannot be read is not among them.
+    """
+
+    truth: Truth
+    failure: str
+    values: dict[str, object]
+
 
 class Expression(NamedTuple):
     """A compiled `per`, `cost` or `onAllow` value. A plain attribute path is read, not evaluated."""
@@ -115,6 +138,10 @@ class Expression(NamedTuple):
         if failed:
             raise EvaluationFailed(self.source)
         return found
+
+    def failure(self, facts: Facts) -> str:
+        """Say why it fails for a request, one line."""
+        return _failure(self.program, self.bindings, facts)
 
 
 class Compiler:
@@ -168,6 +195,38 @@ class Compiler:
         if inspection.fault:
             raise ExpressionFault(inspection.fault)
         return compiled, compiled.return_type().name(), inspection
+
+
+def _failure(program: Program | None, bindings: tuple[tuple[str, Reader], ...], facts: Facts) -> str:
+    """Return why an evaluation failed: the library's words, or what could not be read."""
+    values: dict[str, object] = {}
+    for name, read in bindings:
+        try:
+            values[name] = read(facts)
+        except ValueError as error:
+            return f"`{name}` cannot be read: {_clean(str(error))}"
+    if program is None:
+        return "it gives no text"
+    try:
+        value = program.eval(data=values)
+        found = value.value()
+    except Exception as error:  # noqa: BLE001 - as in `holds`
+        return _told(str(error))
+    if value.type() == cel.Type.ERROR:  # type: ignore[attr-defined]
+        return _told(str(found))
+    return "its value is of another type than it must be"
+
+
+def _told(message: str) -> str:
+    return _clean(_CODE.sub("", message.split("\n", 1)[0]))
+
+
+def _values(bindings: tuple[tuple[str, Reader], ...], facts: Facts) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, read in bindings:
+        with suppress(ValueError):
+            found[name] = read(facts)
+    return found
 
 
 def _bind(inspection: Inspection) -> tuple[tuple[str, Reader], ...]:

@@ -35,6 +35,18 @@ class HostPattern(NamedTuple):
         """What two patterns share if neither is more specific: `*.x` and `{n}.x` are equal."""
         return ("suffix" if self.kind == "capture" else self.kind, self.host)
 
+    def matches(self, host: str) -> bool:
+        """Whether a canonical host is one of this pattern: what `index.py` looks up, asked of one pattern."""
+        match self.kind:
+            case "any":
+                return True
+            case "exact":
+                return host == self.host
+            case "suffix":
+                return host.endswith(f".{self.host}")
+            case "capture":
+                return host.partition(".")[2] == self.host
+
 
 def parse_host(text: str) -> HostPattern:
     """Read a host pattern.

@@ -36,6 +36,12 @@ class PathPattern(NamedTuple):
     captures: tuple[tuple[str, int], ...]  # name -> index of the segment
     rest: bool  # ends in `**`: zero or more segments follow
 
+    def matches(self, segments: tuple[str, ...]) -> bool:
+        """Whether a canonical path is one of this pattern: what `index.py` walks, asked of one pattern."""
+        if len(segments) < len(self.segments) or (not self.rest and len(segments) > len(self.segments)):
+            return False
+        return all(own is None or own == sent for own, sent in zip(self.segments, segments, strict=False))
+
 
 def parse_path(text: str) -> PathPattern:
     """Read a path pattern.
