@@ -7,7 +7,6 @@ neither a pepper nor anybody's token is needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -15,24 +14,17 @@ from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from google.protobuf import json_format
 
 from authz.check import Call, Check, judge
-from authz.identity.apikey import Token, digest, fingerprint, new_token
-from authz.identity.keyring import Key, Keyring, KeySecret, Peppers
 from authz.limits.guard import Guard
 from authz.limits.memory import MemoryLimiter
 from authz.model.errors import ConfigError
-from authz.model.identity import CredentialPlace, Identity, IdentityKind, PlaceKind
+from authz.model.identity import CredentialPlace, PlaceKind
 from authz.model.site import Listener
 from authz.policy.evaluate import Memos
-from authz.policy.kind_identity import CustomerSpec
 from authz.policy.kind_test import TestCase, TestIdentity
-from authz.policy.loaded import Document
+from authz.rehearsal.troupe import Troupe
 from authz.snapshot.build import Built
 from authz.snapshot.snapshot import Snapshot
 
-_PEPPER = (
-    b"of no secret but those of rehearsals"  # documents name other peppers: it verifies none of their digests
-)
-_MADE_UP_ID = "rehearsalkey"  # of an identity without a subject: every key has an id
 _HERE = "192.0.2.1"  # a documentation address (RFC 5737): whose client has none would be in no network
 _PREFERENCE = (PlaceKind.HEADER, PlaceKind.COOKIE, PlaceKind.QUERY)
 
@@ -140,8 +132,11 @@ def message_from_json(text: str) -> Any:
     return message
 
 
-def stage(built: Built, message: Any, cast: Cast, now_us: int) -> Staged:
+def stage(built: Built, message: Any, cast: Cast, now_us: int, troupe: Troupe | None = None) -> Staged:
     """Make a message and who sends it into what is asked; `message` gets the credential.
+
+    Args:
+        troupe: of this set, where many requests are staged.
 
     Raises:
         ConfigError: the set has no such key or provider, or the provider looks nowhere.
@@ -149,12 +144,12 @@ def stage(built: Built, message: Any, cast: Cast, now_us: int) -> Staged:
     snapshot = built.snapshot
     if not cast.key and cast.identity is None:
         return Staged(message.SerializeToString(), snapshot, None)
-    key = _key(built, cast)
-    ring, token = _played(key, snapshot)
-    place = _place(snapshot, key.provider, message.attributes.request.http)
-    _present(message.attributes.request.http, place, token)
+    troupe = troupe or Troupe(built)
+    part = troupe.proven(cast.identity) if cast.identity is not None else troupe.holder(cast.key)
+    place = _place(snapshot, part.provider, message.attributes.request.http)
+    _present(message.attributes.request.http, place, part.token)
     # Its own memos: callers who were made up for one rehearsal crowd nobody out.
-    return Staged(message.SerializeToString(), replace(snapshot, keyring=ring, memos=Memos()), place)
+    return Staged(message.SerializeToString(), replace(snapshot, keyring=part.keyring, memos=Memos()), place)
 
 
 def unbound(built: Built) -> Built:
@@ -189,61 +184,6 @@ def _is_grpc(scene: Scene) -> bool:
         name.lower() == "content-type" and value.startswith("application/grpc")
         for name, value in scene.headers
     )
-
-
-def _key(built: Built, cast: Cast) -> Key:
-    """Return the key that is played, whatever its secrets."""
-    if cast.identity is not None:
-        return _made_up(built, cast.identity)
-    ids = {document.name: document.spec.id for document in built.loaded.keys}
-    key = built.snapshot.keyring.get(ids.get(cast.key, ""))
-    if key is None:
-        raise ConfigError(f"there is no ApiKey `{cast.key}` in this set: name one of `authz key list`")
-    return key
-
-
-def _made_up(built: Built, who: TestIdentity) -> Key:
-    provider = built.snapshot.providers.get(who.provider)
-    if provider is None:
-        raise ConfigError(f"there is no IdentityProvider `{who.provider}` in this set: name one of its own")
-    customer = _customer(built, provider.namespace, who.customer or "")
-    identity = Identity(
-        kind=IdentityKind.API_KEY,
-        provider=provider.name,
-        subject=who.subject or _MADE_UP_ID,
-        key_id=who.subject or _MADE_UP_ID,
-        customer=who.customer or "",
-        namespace=provider.namespace,
-        scopes=tuple(who.scopes or ()),
-        labels={**(customer.labels if customer else {}), **who.labels},
-        claims=who.claims,
-        limits={name: rate.to_rate() for name, rate in (customer.limits or {}).items()} if customer else {},
-    )
-    enabled = customer is None or customer.enabled
-    return Key(_MADE_UP_ID, provider.name, identity, (_secret(_MADE_UP_ID, ""),), customer_enabled=enabled)
-
-
-def _customer(built: Built, namespace: str, name: str) -> CustomerSpec | None:
-    loaded = built.loaded
-    found: Mapping[tuple[str, str], Document[CustomerSpec]] = {
-        (loaded.customer_namespace(document), document.name): document for document in loaded.customers
-    }
-    document = found.get((namespace, name))
-    return document.spec if document is not None else None
-
-
-def _secret(key_id: str, secret: str, expires_at_us: int | None = None) -> KeySecret:
-    return KeySecret(1, fingerprint(_PEPPER), digest(_PEPPER, key_id, 1, secret), expires_at_us)
-
-
-def _played(key: Key, snapshot: Snapshot) -> tuple[Keyring, str]:
-    """Return a ring that knows one token of a key, and the token; all else about the key is as it was."""
-    brand, env = snapshot.fixed.token_prefix.decode().strip("_").split("_")
-    token: Token = new_token(brand, env, key.id)
-    lasting = [one.expires_at_us for one in key.secrets]
-    until = None if None in lasting else max(one for one in lasting if one is not None)
-    mine = replace(key, secrets=(_secret(key.id, token.secret, until),))
-    return Keyring([mine], Peppers(_PEPPER), brand, env), token.render()
 
 
 def _place(snapshot: Snapshot, provider: str, http: Any) -> CredentialPlace:
