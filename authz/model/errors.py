@@ -4,6 +4,7 @@
       ConfigError            a setting, flag, socket or pepper that cannot be used
       PolicyError            one fault in one document, with its place
       SnapshotRejected       a whole policy set, with every PolicyError in it
+      StateUnusable          the private state directory, or what is kept in it
       StoreUnavailable       the place where buckets live does not answer
       NotStarted             a process that the demo or a test needs does not come up
 
@@ -42,13 +43,15 @@ class PolicyError(AuthzError):
         place: where the fault stands.
         what: what is wrong and how to mend it; lower case, one line, the user's words in backticks.
         newer: a newer version of this program may well read it: the document is not wrong, we are old.
+        code: of a warning, its stable name; see `policy/lint.py`.
     """
 
-    def __init__(self, place: Place, what: str, *, newer: bool = False) -> None:
+    def __init__(self, place: Place, what: str, *, newer: bool = False, code: str = "") -> None:
         super().__init__(f"{place}: {what}")
         self.place = place
         self.what = what
         self.newer = newer
+        self.code = code
 
 
 class SnapshotRejected(AuthzError):
@@ -59,6 +62,10 @@ class SnapshotRejected(AuthzError):
             raise ValueError("a rejection needs a fault")
         self.faults = sorted(faults, key=lambda fault: (fault.place, fault.what))
         super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class StateUnusable(AuthzError):
+    """Nothing can be kept in the state directory, or read from it. One line: where, what, what to do."""
 
 
 class StoreUnavailable(AuthzError):

@@ -163,13 +163,15 @@ class _Set:
     def _warn_of_deny(self, document: Document[PolicySpec], number: int, when: Condition) -> None:
         at = ("spec", "rules", number, "when")
         for access in when.inspection.unguarded:
+            if access.startswith("params["):
+                continue  # whether a pattern captures it, `lint.py` asks
             what = (
                 f"`{access}` fails where the key is missing, and a deny rule that fails denies: use `[?...]`"
             )
-            self._result.warnings.append(document.fault(what, *at))
+            self._result.warnings.append(document.fault(what, *at, code="expression-can-fail"))
         if when.inspection.compares_header:
             what = "repeating a header dodges a comparison (`blocked,x`): use `request.header_values`"
-            self._result.warnings.append(document.fault(what, *at))
+            self._result.warnings.append(document.fault(what, *at, code="header-comparison"))
 
     def _on_allow(self, document: Document[PolicySpec]) -> tuple[tuple[str, Expression], ...]:
         found = []
@@ -224,7 +226,7 @@ class _Set:
             self._result.faults.append(document.fault(what, "spec", "cost"))
         elif fixed > document.spec.to_rate().burst_tokens:
             what = f"a cost of `{source.strip()}` exceeds the burst, so nothing passes: raise `burst`"
-            self._result.warnings.append(document.fault(what, "spec", "cost"))
+            self._result.warnings.append(document.fault(what, "spec", "cost", code="cost-exceeds-burst"))
         return fixed, None
 
     def _try(

@@ -30,7 +30,7 @@ def left_unguarded(loaded: Loaded) -> Iterator[PolicyError]:
                         f"`{text}` has no guard, though the Site `{wider}` around it has: Sites do not"
                         " inherit, so write `guard` here too"
                     )
-                    yield site.fault(what, "spec", "hosts", index)
+                    yield site.fault(what, "spec", "hosts", index, code="unguarded-site")
 
 
 def _some_host(text: str) -> str:

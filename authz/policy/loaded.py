@@ -61,9 +61,9 @@ class Document(Generic[_Spec]):
         """Return where the value at a path such as `"spec", "rules", 0` stands, or its nearest ancestor."""
         return self.source.place(self.position, path)
 
-    def fault(self, what: str, *path: str | int, at_key: bool = False) -> PolicyError:
-        """Make the fault of a path; `at_key` points at the key instead of the value."""
-        return PolicyError(self.source.place(self.position, path, key=at_key), what)
+    def fault(self, what: str, *path: str | int, at_key: bool = False, code: str = "") -> PolicyError:
+        """Make the fault of a path; `at_key` points at the key, not the value; `code` makes it a warning."""
+        return PolicyError(self.source.place(self.position, path, key=at_key), what, code=code)
 
 
 AnyDocument = Document[Model]

@@ -61,7 +61,7 @@ def warnings_about(loaded: Loaded, *, whole: bool = True) -> Faults:
         for index, place in enumerate(provider.spec.places):
             if place.kind is PlaceKind.QUERY:
                 what = f"a key in the query (`{place.name}`) ends up in logs and histories: prefer a header"
-                yield provider.fault(what, "spec", "apiKey", "in", index)
+                yield provider.fault(what, "spec", "apiKey", "in", index, code="key-in-query")
     for policy in loaded.policies:
         yield from _unusual_methods(policy)
     yield from left_unguarded(loaded)
@@ -79,7 +79,7 @@ def _unusual_methods(policy: Document[PolicySpec]) -> Faults:
                     f"did you mean `{guess[0]}`?" if guess else "see that it is spelled as requests have it"
                 )
                 what = f"unusual method `{method}`: {mend}"
-                yield policy.fault(what, "spec", "rules", index, "methods", item)
+                yield policy.fault(what, "spec", "rules", index, "methods", item, code="unusual-method")
 
 
 def _unused_limits(loaded: Loaded) -> Faults:
@@ -87,7 +87,7 @@ def _unused_limits(loaded: Loaded) -> Faults:
     for limit in loaded.limits:
         if limit.name not in used:
             what = f"no rule uses the limit `{limit.name}`: name it in `limits` of a rule, or remove it"
-            yield limit.fault(what, "metadata", "name")
+            yield limit.fault(what, "metadata", "name", code="unused-limit")
 
 
 def _twice(
