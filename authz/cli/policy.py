@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from authz.cli import policy_test
 from authz.model.errors import Place, PolicyError
 from authz.policy.compile import compile_set
 from authz.policy.document import json_schema
@@ -18,6 +19,7 @@ from authz.policy.loaded import Loaded
 from authz.snapshot.sources import read_lenient
 
 app = typer.Typer(no_args_is_help=True, help="Check policy files and write their schema.")
+app.command("test")(policy_test.command)
 
 _Directories = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Directories of policy files.")]
 
