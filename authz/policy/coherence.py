@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from authz.model.identity import CredentialPlace
+from authz.policy.expectation import flaws_of_expectation
 from authz.policy.host import parse_host
 from authz.policy.kind_identity import ApiKeySpec, CredentialIn, IdentityProviderSpec, JwtProvider
 from authz.policy.kind_policy import PolicySpec, Rule
@@ -143,3 +144,4 @@ def _test(spec: PolicyTestSpec) -> Iterator[Flaw]:
         if case.credential is not None and case.identity is not None:
             path = ("spec", "cases", index, "identity")
             yield Flaw(path, "a case has `credential` or `identity`, not both: remove one", at_key=True)
+        yield from flaws_of_expectation(case.expect, ("spec", "cases", index, "expect"))
