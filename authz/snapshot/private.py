@@ -40,34 +40,20 @@ class Private:
         Raises:
             StateUnusable: it is not ours, not a plain file, or larger than that.
         """
-        # Without O_NONBLOCK a FIFO in the file's place would hang us for ever.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            fd = os.open(name, flags, dir_fd=self._fd)
+            with self._open(name) as fd:
+                found = os.fstat(fd)
+                self._check(name, found, most_bytes)
+                return _read(fd, min(found.st_size, most_bytes))
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StateUnusable(self._say(name, f"{why(error)}: remove it")) from None
-        with os.fdopen(fd, "rb") as file:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
-                raise StateUnusable(self._say(name, "not a plain file: remove it"))
-            _check_ours(found, f"{self._shown}/{name}", "remove it")
-            if found.st_size > most_bytes:
-                raise StateUnusable(self._say(name, f"more than {most_bytes} bytes: remove it"))
-            try:
-                return file.read(most_bytes)
-            except OSError as error:
-                raise StateUnusable(self._say(name, f"{why(error)}: remove it")) from None
 
     def head(self, name: str, size: int) -> bytes:
         """Return the first bytes of a file; nothing where it cannot be read."""
-        try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
-        except OSError:
-            return b""
-        with os.fdopen(fd, "rb") as file, suppress(OSError):
-            return file.read(size)
+        with suppress(OSError), self._open(name) as fd:
+            return _read(fd, size)
         return b""
 
     def write(self, name: str, chunks: Iterable[bytes]) -> None:
@@ -102,7 +88,7 @@ class Private:
 
     def sweep(self, name: str, before_ns: int) -> None:
         """Remove what a killed process left of writing this file, unless somebody may be writing it yet."""
-        for entry in os.listdir(self._fd):
+        for entry in os.listdir(self._fd):  # noqa: PTH208 - a Path knows no descriptor
             if entry.startswith(f"{name}.") and entry.endswith(_TEMPORARY):
                 with suppress(OSError):
                     if os.stat(entry, dir_fd=self._fd, follow_symlinks=False).st_mtime_ns < before_ns:
@@ -117,6 +103,23 @@ class Private:
                 while left:
                     left = left[file.write(left) or 0 :]
             os.fsync(fd)
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[int]:
+        # Without O_NONBLOCK a FIFO in the file's place would hang us for ever.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(name, flags, dir_fd=self._fd)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _check(self, name: str, found: os.stat_result, most_bytes: int) -> None:
+        if not stat.S_ISREG(found.st_mode):
+            raise StateUnusable(self._say(name, "not a plain file: remove it"))
+        _check_ours(found, f"{self._shown}/{name}", "remove it")
+        if found.st_size > most_bytes:
+            raise StateUnusable(self._say(name, f"more than {most_bytes} bytes: remove it"))
 
     def _say(self, name: str, what: str) -> str:
         return f"{self._shown}/{name}: {what}"
@@ -157,6 +160,15 @@ def _make(directory: Path) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         directory.mkdir(mode=0o700)
+
+
+def _read(fd: int, size: int) -> bytes:
+    """Read so many bytes, or as many as there are."""
+    pieces = []
+    while size > 0 and (piece := os.read(fd, size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
 def _check_ours(found: os.stat_result, shown: str, mend: str) -> None:

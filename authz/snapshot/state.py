@@ -1,7 +1,7 @@
-"""The last good set, kept in a private directory for the next start: one file for each set of this machine.
+"""The last good set, kept in a private directory for the next start: a file for each set of this machine.
 
-What an earlier life left is used only if it is ours alone, whole, and gives the same revision again when it is
-compiled. Whatever is wrong with it stops nobody: the set is then read as if nothing were kept.
+What an earlier life left is used only if it is ours alone, whole, and gives the same revision again when it
+is compiled. Whatever is wrong with it stops nobody: the set is then read as if nothing were kept.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class State:
         return Former(kept.revision, kept.parts, known_us)
 
     def was_active(self, revision: str) -> bool:
-        """Whether a set of this revision was in force before: in this life or, once loaded, an earlier one."""
+        """Whether a set of this revision was in force before, in this life or a loaded one."""
         return revision in self._active
 
     def keep(self, revision: str, parts: Parts, known_us: int) -> bool:
@@ -124,7 +124,7 @@ class State:
             self._check_size(kept.parts)
             self._parts = None  # until it is there
             head, *blocks = encode(kept, self._breathe)
-            # Compared with what is there, not with what we wrote: another sidecar may have kept its own since.
+            # Compared with what is there, not with what we wrote: another sidecar may have kept its own.
             written = directory.head(self._name, HEAD_BYTES) != head
             if written:
                 directory.write(self._name, [head, *blocks])
