@@ -1,6 +1,6 @@
 """The files of a policy set, read so that nothing odd in a directory can hang, flood or split the reading.
 
-Directories are scanned, the files are read, and the directories are scanned again: if anything moved in
+Directories are looked at, the files are read, and the directories are looked at again: if anything moved in
 between (a ConfigMap swaps its links in one step), the whole is read anew. So the files of one answer always
 stood there together.
 """
@@ -9,36 +9,139 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from authz.model.errors import Place, PolicyError, SnapshotRejected
 from authz.policy.yaml import MAX_FILE_BYTES
-from authz.snapshot.parts import Files
+from authz.snapshot.parts import Files, Reading
+from authz.snapshot.scan import Entry, Look, Watched, look, why
 
-MAX_DEPTH = 16  # directories in directories
-MAX_FILES = 100_000  # a set of a million keys has a thousand
 ATTEMPTS = 3  # a swap takes a moment; what moves longer than that is still being written
 
+# A file that changed so shortly before it was read may change again without any sign: file systems count
+# time in steps of up to two seconds. Its bytes are read again the next time.
+_SETTLED_NS = 2_500_000_000
 
-class _Entry(NamedTuple):
-    """One file to read. Two equal entries in two scans: nobody has touched it in between."""
+_NOTHING_SEEN = Look([], [], Watched({}, frozenset()))
 
-    shown: str  # as people know it: the directory as it was given, and the way below it
-    real: Path  # with every link resolved
-    identity: tuple[int, int]  # device and inode
-    size: int
-    modified_ns: int
+
+class Source:
+    """Some directories, read again and again: a file that nobody has touched is not read twice.
+
+    Args:
+        directories: as the operator gave them; their names begin the names of the files.
+        may_be_empty: without any file there is nothing, else a fault.
+        wall_ns: the clock of file systems.
+    """
+
+    def __init__(
+        self,
+        directories: Sequence[Path],
+        *,
+        may_be_empty: bool = False,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.directories = tuple(directories)
+        self._may_be_empty = may_be_empty
+        self._wall_ns = wall_ns
+        self._kept: dict[str, tuple[Entry, bytes]] = {}  # shown -> what is sure to be read again alike
+        self.seen = _NOTHING_SEEN  # the look that the last reading was made by
+
+    def moved(self) -> bool:
+        """Whether anything was touched since the last reading, as far as the files' marks say."""
+        now = look(self.directories)
+        return (now.entries, now.faults) != (self.seen.entries, self.seen.faults)
+
+    def read(self, *, every: bool = False) -> Files:
+        """Read what can be read, with every fault.
+
+        Args:
+            every: trust no file's marks; read them all.
+        """
+        if every:
+            self._kept = {}
+        self.seen = found = look(self.directories)
+        for _ in range(ATTEMPTS):
+            contents, faults = self._contents(found)
+            self.seen = look(self.directories)
+            if self.seen.entries == found.entries:
+                break
+            found = self.seen
+        else:
+            place = Place(str(self.directories[0]))
+            return Files({}, (PolicyError(place, "the files change while they are read: try again"),))
+        if not contents and not faults and not self._may_be_empty:
+            names = " ".join(str(directory) for directory in self.directories)
+            faults = [PolicyError(Place(names), "no documents here: write at least one `.yaml` file")]
+        return Files(contents, tuple(faults))
+
+    def _contents(self, found: Look) -> tuple[dict[str, bytes], list[PolicyError]]:
+        contents: dict[str, bytes] = {}
+        kept: dict[str, tuple[Entry, bytes]] = {}
+        faults = list(found.faults)
+        settled_ns = self._wall_ns() - _SETTLED_NS
+        for entry in found.entries:
+            try:
+                content = self._content(entry)
+            except OSError as error:
+                faults.append(PolicyError(Place(entry.shown), f"{why(error)}: mend or remove it"))
+                continue
+            contents[entry.shown] = content
+            if max(entry.changed_ns, entry.modified_ns) < settled_ns:
+                kept[entry.shown] = (entry, content)
+        self._kept = kept
+        return contents, faults
+
+    def _content(self, entry: Entry) -> bytes:
+        known, content = self._kept.get(entry.shown, (None, b""))
+        return content if known == entry else _read_one(Path(entry.real))
+
+
+class Directories(NamedTuple):
+    """What an operator names; empty where nothing of the kind is."""
+
+    policies: Sequence[Path]
+    scopes: Sequence[Path] = ()
+    overrides: Sequence[Path] = ()
+
+
+class Sources:
+    """Everything that an operator names, read again and again."""
+
+    def __init__(self, named: Directories) -> None:
+        self._policies = Source(named.policies)
+        self._scopes = Source(named.scopes) if named.scopes else None
+        self._overrides = Source(named.overrides, may_be_empty=True) if named.overrides else None
+        self._all = [one for one in (self._policies, self._scopes, self._overrides) if one is not None]
+
+    def moved(self) -> bool:
+        """See `Source.moved`."""
+        return any(source.moved() for source in self._all)
+
+    def read(self, *, every: bool = False) -> Reading:
+        """Read what stands there; see `Source.read`."""
+        return Reading(
+            self._policies.read(every=every),
+            self._scopes.read(every=every) if self._scopes is not None else None,
+            self._overrides.read(every=every) if self._overrides is not None else None,
+        )
+
+    def watched(self) -> Watched:
+        """Return what the last reading depended on."""
+        looks = [source.seen.watched for source in self._all]
+        directories = {path: identity for one in looks for path, identity in one.directories.items()}
+        return Watched(directories, frozenset().union(*(one.names for one in looks)))
 
 
 def read_files(directories: Sequence[Path]) -> Files:
     """Read what can be read below some directories, with every fault."""
-    contents, faults = read_lenient(directories)
-    return Files(contents, tuple(faults))
+    return Source(directories).read()
 
 
-def read(directories: Sequence[Path]) -> dict[str, bytes]:
+def read(directories: Sequence[Path]) -> Mapping[str, bytes]:
     """Read every policy file below some directories.
 
     Args:
@@ -52,122 +155,16 @@ def read(directories: Sequence[Path]) -> dict[str, bytes]:
 
     Source: section 1 of the contract.
     """
-    files, faults = read_lenient(directories)
-    if faults:
-        raise SnapshotRejected(faults)
-    return files
+    files = read_files(directories)
+    if files.faults:
+        raise SnapshotRejected(list(files.faults))
+    return files.contents
 
 
-def read_lenient(directories: Sequence[Path]) -> tuple[dict[str, bytes], list[PolicyError]]:
+def read_lenient(directories: Sequence[Path]) -> tuple[Mapping[str, bytes], list[PolicyError]]:
     """Read what can be read, and return it together with every fault."""
-    entries, faults = _scan(directories)
-    files = _read_all(entries, faults)
-    for _ in range(ATTEMPTS):
-        again, more = _scan(directories)
-        if again == entries:
-            break
-        entries, faults = again, more
-        files = _read_all(entries, faults)
-    else:
-        faults = [PolicyError(Place(str(directories[0])), "the files change while they are read: try again")]
-    if not files and not faults:
-        names = " ".join(str(directory) for directory in directories)
-        faults.append(PolicyError(Place(names), "no documents here: write at least one `.yaml` file"))
-    return files, faults
-
-
-def _scan(directories: Sequence[Path]) -> tuple[list[_Entry], list[PolicyError]]:
-    scan = _Scan()
-    for directory in directories:
-        scan.root(directory)
-    return scan.entries, scan.faults
-
-
-class _Scan:
-    """One look at everything below some directories; each file and each directory counts once."""
-
-    def __init__(self) -> None:
-        self.entries: list[_Entry] = []
-        self.faults: list[PolicyError] = []
-        self._seen: set[tuple[int, int]] = set()
-
-    def root(self, directory: Path) -> None:
-        """Look at a directory as it was given; it may itself be a link."""
-        try:
-            real = directory.resolve(strict=True)
-            if stat.S_ISDIR(real.stat().st_mode):
-                self._directory(str(directory), real, real, 0)
-            else:
-                self._fault(str(directory), "not a directory: name the directory that holds the files")
-        except (OSError, RuntimeError) as error:
-            self._fault(str(directory), f"{_why(error)}: name a directory that can be read")
-
-    def _directory(self, shown: str, real: Path, root: Path, depth: int) -> None:
-        if depth > MAX_DEPTH:
-            self._fault(shown, f"more than {MAX_DEPTH} directories deep: flatten it")
-            return
-        try:
-            found = real.stat()
-            entries = sorted(real.iterdir())
-        except OSError as error:
-            self._fault(shown, f"{_why(error)}: make it readable")
-            return
-        if self._is_new(found):
-            for entry in entries:
-                if not entry.name.startswith("."):
-                    self._entry(f"{shown.rstrip('/')}/{_printable(entry.name)}", entry, root, depth)
-
-    def _entry(self, shown: str, path: Path, root: Path, depth: int) -> None:
-        """Look at one entry; `path` is real but for its last part."""
-        try:
-            real = path.resolve(strict=True) if path.is_symlink() else path
-            found = real.stat(follow_symlinks=False)
-        except (OSError, RuntimeError) as error:
-            self._fault(shown, f"{_why(error)}: mend or remove it")
-            return
-        if stat.S_ISDIR(found.st_mode):
-            if self._is_inside(shown, real, root):
-                self._directory(shown, real, root, depth + 1)
-        elif shown.lower().endswith((".yaml", ".yml")) and self._is_inside(shown, real, root):
-            self._file(shown, real, found)
-
-    def _file(self, shown: str, real: Path, found: os.stat_result) -> None:
-        if not shown.endswith(".yaml"):
-            self._fault(shown, "only files that end in `.yaml` are read: rename it")
-        elif not stat.S_ISREG(found.st_mode):
-            self._fault(shown, "not a regular file: remove it")
-        elif len(self.entries) >= MAX_FILES:
-            self._fault(shown, f"more than {MAX_FILES} files: put several documents into one")
-        elif self._is_new(found):
-            identity = (found.st_dev, found.st_ino)
-            self.entries.append(_Entry(shown, real, identity, found.st_size, found.st_mtime_ns))
-
-    def _is_inside(self, shown: str, real: Path, root: Path) -> bool:
-        # SECURITY: a link must not bring in files that nobody reviewed as part of the set.
-        if real.is_relative_to(root):
-            return True
-        self._fault(shown, "a link out of the directory: copy the file, or name its directory too")
-        return False
-
-    def _is_new(self, found: os.stat_result) -> bool:
-        identity = (found.st_dev, found.st_ino)
-        if identity in self._seen:
-            return False
-        self._seen.add(identity)
-        return True
-
-    def _fault(self, shown: str, what: str) -> None:
-        self.faults.append(PolicyError(Place(shown), what))
-
-
-def _read_all(entries: list[_Entry], faults: list[PolicyError]) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
-    for entry in entries:
-        try:
-            files[entry.shown] = _read_one(entry.real)
-        except OSError as error:
-            faults.append(PolicyError(Place(entry.shown), f"{_why(error)}: mend or remove it"))
-    return files
+    files = read_files(directories)
+    return files.contents, list(files.faults)
 
 
 def _read_one(real: Path) -> bytes:
@@ -180,21 +177,3 @@ def _read_one(real: Path) -> bytes:
     if len(content) > MAX_FILE_BYTES:
         raise OSError(0, f"more than {MAX_FILE_BYTES} bytes in one file")
     return content
-
-
-def _why(error: OSError | RuntimeError) -> str:
-    if isinstance(error, RuntimeError) or error.strerror is None:
-        return "a link that leads to itself"  # pathlib says so with a RuntimeError
-    return error.strerror[:1].lower() + error.strerror[1:]
-
-
-def _printable(name: str) -> str:
-    """Write a file name so that it is one line, and no two names are written alike."""
-    return "".join(
-        character if character.isprintable() and character != "\\" else _escaped(character)
-        for character in name
-    )
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

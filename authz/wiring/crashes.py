@@ -32,14 +32,18 @@ class Crashes:
             self._silent += 1
             return
         # SECURITY: the kind and the place, never the message: it may quote what a client sent.
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"
         _log.error(
             "a check crashed and was refused, unless its reply had left",
             kind=type(error).__name__,
-            place=place,
+            place=place_of(error),
             unlogged=self._silent,
         )
         self._next_us, self._silent = now_us + int(1e6 / CRASHES_PER_S), 0
+
+
+def place_of(error: BaseException) -> str:
+    """Return the file and line that raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 from authz.config.log import get_logger
 from authz.config.settings import Settings
@@ -12,26 +11,40 @@ from authz.identity.keyring import Peppers
 from authz.model.errors import Place, PolicyError
 from authz.model.site import Listener
 from authz.request.host import served_hosts
-from authz.snapshot.assembly import Assembly
+from authz.snapshot.assembly import Assembly, Gate, Outcome, no_gate
 from authz.snapshot.build import Builder, Built, Surroundings
 from authz.snapshot.memory import tidy
-from authz.snapshot.parts import Reading
+from authz.snapshot.parts import PLATFORM, Faults, Files, Reading
+from authz.snapshot.scan import Watched
 from authz.snapshot.snapshot import Snapshot, not_ready
-from authz.snapshot.sources import read_files
+from authz.snapshot.sources import Directories, Sources
 from authz.wiring.clock import SystemClock
+from authz.wiring.crashes import place_of
+from authz.wiring.rejections import Rejections
 
 _log = get_logger("wiring")
 
 
 class Loader:
-    """Loads the policy set, and keeps the one in force."""
+    """Loads the policy set, and keeps the one in force. One thread loads; any may ask.
 
-    def __init__(self, directories: Sequence[Path], surroundings: Surroundings, clock: SystemClock) -> None:
-        self._directories = directories
+    Args:
+        gate: has the last word on a set that is valid.
+    """
+
+    def __init__(
+        self, named: Directories, surroundings: Surroundings, clock: SystemClock, gate: Gate = no_gate
+    ) -> None:
+        self._named = named
         self._surroundings = surroundings
-        self._assembly = Assembly(Builder(surroundings))
+        self._sources = Sources(named)
+        self._assembly = Assembly(Builder(surroundings), gate)
         self._clock = clock
-        self._said = ""
+        self._rejections = Rejections()
+        self._last: Reading | None = None  # what was offered last; None: offer whatever is read
+        self._began_us: int | None = None
+        self.took_us = 0  # the last time that something was offered, reading included
+        self.agreed_us = 0  # ticks, when what is in force was last known to stand in the directories
         self.results: Counter[str] = Counter()
         self.snapshot: Snapshot = self._without("no policy set is loaded yet")
 
@@ -39,38 +52,78 @@ class Loader:
         """Return the snapshot in force."""
         return self.snapshot
 
-    def load(self) -> None:
-        """Try to load; a set that is rejected changes nothing, and is told once."""
-        began_us = self._clock.ticks_us()
+    def running_us(self) -> int:
+        """Return for how long loading has been going on; 0 where it is not."""
+        began_us = self._began_us
+        return max(1, self._clock.ticks_us() - began_us) if began_us is not None else 0
+
+    def moved(self) -> bool:
+        """Whether files were touched since they were last read."""
         try:
-            outcome = self._assembly.offer(Reading(read_files(self._directories)), self._clock.wall_us())
-        except Exception as error:  # noqa: BLE001 - SECURITY: no set, however odd, ends what is being served
-            what = f"reading the set crashed ({type(error).__name__}): please report it with the set"
-            self._reject([PolicyError(Place(str(self._directories[0])), what)])
-            return
-        for faults in outcome.rejected.values():
-            self._reject(faults)
-        if outcome.built is None:
-            return
+            return self._sources.moved()
+        except Exception:  # noqa: BLE001 - then `load` says what is the matter
+            return True
+
+    def load(
+        self, seen: Callable[[Watched], object] = lambda _: None, *, every: bool = False, told: bool = False
+    ) -> bool:
+        """Read, and offer what is new; a set that is rejected changes nothing, and is told once.
+
+        Args:
+            seen: told what the reading depended on, before anything is made of it.
+            every: trust no file's marks.
+            told: somebody said that something changed, so it counts even where nothing did.
+
+        Returns: whether there was something new.
+        """
+        self._began_us = began_us = self._clock.ticks_us()
+        try:
+            new = self._load(seen, every=every)
+        except BaseException as error:  # noqa: BLE001 - SECURITY: no set, however odd, ends what is served
+            self._last = None  # tried again at the next look
+            what = f"loading crashed ({type(error).__name__} at {place_of(error)}): please report it"
+            self._refused({PLATFORM: (PolicyError(Place(str(self._named.policies[0])), what),)})
+            new = True
+        finally:
+            self._began_us = None
+        if new:
+            self.took_us = self._clock.ticks_us() - began_us
+        elif told:
+            self.results["unchanged"] += 1
+        return new
+
+    def _load(self, seen: Callable[[Watched], object], *, every: bool) -> bool:
+        reading = self._sources.read(every=every)
+        seen(self._sources.watched())
+        if self._last is not None and _alike(reading, self._last):
+            if not self._rejections.standing:
+                self.agreed_us = self._clock.ticks_us()
+            return False
+        self._last = reading
+        self._take(self._assembly.offer(reading, self._clock.wall_us()))
+        return True
+
+    def _take(self, outcome: Outcome) -> None:
+        if outcome.rejected:
+            self._refused(outcome.rejected)
+        built = outcome.built
+        if built is not None:
+            self._put_in_force(built)
+        if not outcome.rejected:
+            self._rejections.ended()
+            self.agreed_us = self._clock.ticks_us()
+
+    def _put_in_force(self, built: Built) -> None:
         self.results["accepted"] += 1
-        self._said = ""
-        snapshot = outcome.built.snapshot
-        self._tell(outcome.built, self._clock.ticks_us() - began_us)
-        del outcome  # the documents: more than half of what loading took
+        self._tell(built)
+        snapshot = built.snapshot
+        del built  # the documents: more than half of what loading took
         tidy()
         self.snapshot = snapshot
 
-    def _reject(self, faults: Sequence[PolicyError]) -> None:
+    def _refused(self, rejected: Faults) -> None:
         self.results["rejected"] += 1
-        problem = str(faults[0]) + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
-        if problem != self._said:
-            self._said = problem
-            _log.error(
-                "policy set rejected",
-                faults=[str(fault) for fault in faults[:20]],
-                count=len(faults),
-                mend="run `authz policy validate` on the same directories",
-            )
+        problem = self._rejections.tell(rejected)
         if not self.snapshot.ready:
             self.snapshot = self._without(problem)
 
@@ -78,15 +131,16 @@ class Loader:
         around = self._surroundings
         return not_ready(problem, around.listener, around.sidecar, around.token_prefix)
 
-    def _tell(self, built: Built, took_us: int) -> None:
+    def _tell(self, built: Built) -> None:
         loaded, keyring = built.loaded, built.snapshot.keyring
+        began_us = self._began_us
         _log.info(
             "policy set loaded",
             revision=loaded.revision,
             policies=len(loaded.policies),
             keys=len(loaded.keys),
             warnings=len(built.warnings),
-            took_ms=took_us // 1000,
+            took_ms=(self._clock.ticks_us() - began_us) // 1000 if began_us is not None else 0,
         )
         if keyring.disabled:
             _log.warning(
@@ -95,6 +149,11 @@ class Loader:
                 keys=list(keyring.disabled[:20]),
                 mend="set API_KEY_SALT (or API_KEY_SALT_PREVIOUS) to the pepper that made them",
             )
+
+
+def directories(settings: Settings) -> Directories:
+    """Return what the operator names."""
+    return Directories(settings.serve.policies, settings.snapshot.scopes, settings.snapshot.overrides)
 
 
 def surroundings(settings: Settings, sidecar: str, processes: int = 1) -> Surroundings:
@@ -122,3 +181,14 @@ def surroundings(settings: Settings, sidecar: str, processes: int = 1) -> Surrou
         record_headers=settings.record.record_headers,
         processes=processes,
     )
+
+
+def _alike(one: Reading, other: Reading) -> bool:
+    return all(_same(ours, theirs) for ours, theirs in zip(one, other, strict=True))
+
+
+def _same(one: Files | None, other: Files | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    # Faults are exceptions, which equal nothing but themselves.
+    return one.contents == other.contents and list(map(str, one.faults)) == list(map(str, other.faults))

@@ -5,7 +5,7 @@ limiter     one per process, shared by them; the guard likewise
 records     one queue with its own writer, one sequence of numbers
 operations  `/health`, `/ready`, `/metrics`, and the debug socket; a worker leaves them to its supervisor
 watchdog    ends a process that is stuck; a worker leaves that to its supervisor, too
-loader      replaces the snapshot by one assignment, never by a broken one
+loader      replaces the snapshot by one assignment, never by a broken one; reloading has a thread of its own
 """
 
 from __future__ import annotations
@@ -36,15 +36,19 @@ from authz.transport.shield import Shield
 from authz.wiring.clock import SystemClock
 from authz.wiring.crashes import Crashes
 from authz.wiring.fronts import make_front, tls_facts
-from authz.wiring.loader import Loader, surroundings
+from authz.wiring.loader import Loader, directories, surroundings
 from authz.wiring.operations import operations
+from authz.wiring.reloading import Reloading
 from authz.wiring.shares import ALONE, Share
 from authz.wiring.watch import RECORDS_S, Progress, Watchdog
 
 _log = get_logger("wiring")
 
-# How often a sidecar without a policy set looks whether there is one now.
-_RETRY_S = 1.0
+_STOP, _LOADED = "stop", "loaded"
+
+# How long the first set may take to load before checks are answered without it, by 503.
+_FIRST_LOAD_S = 30.0
+_LOOK_S = 0.5  # at how a first load goes on
 
 
 class Sidecar:
@@ -62,11 +66,12 @@ class Sidecar:
         self._share = share
         self._clock = SystemClock()
         # INVARIANT: no lock between a signal's handler and the thread that it interrupts: `put` needs none.
-        self._told: SimpleQueue[None] = SimpleQueue()
+        self._told: SimpleQueue[str] = SimpleQueue()
         self.draining = self.listening = False
         self._name = share.name(settings.record.sidecar or socket.gethostname())
         around = surroundings(settings, self._name, share.count)
-        self.loader = Loader(settings.serve.policies, around, self._clock)
+        self.loader = Loader(directories(settings), around, self._clock)
+        self._reloading = Reloading(self.loader, settings.snapshot, lambda: self._told.put(_LOADED))
         self._limiter = (
             MemoryLimiter(self._clock.ticks_us, share.of(settings.limits.max_buckets))
             if settings.limits.rate_limit_enabled
@@ -101,11 +106,9 @@ class Sidecar:
             ConfigError: a socket or port cannot be used.
         """
         try:
-            if self._share.life and not self._loaded():
+            self._reloading.start()
+            if not self._loaded():
                 return
-            if not self._share.life:
-                # Once before Envoy can ask: of one that replaces another, no check shall meet `not_ready`.
-                self.loader.load()
             for check in self._servers:
                 check.start()
             for server in self._operations:
@@ -121,7 +124,7 @@ class Sidecar:
     def stop(self) -> None:
         """Ask to drain and end; any thread or signal handler may."""
         self.draining = True
-        self._told.put(None)
+        self._told.put(_STOP)
 
     def reopen(self) -> None:
         """Open the record file anew, after it was rotated."""
@@ -129,6 +132,7 @@ class Sidecar:
 
     def progress(self) -> bool:
         """Whether every judging thread moved since this was last asked. Only one thread may ask."""
+        self._reloading.look()
         return not self.listening or self._progress.made(draining=self.draining)
 
     def ailment(self) -> str:
@@ -153,24 +157,34 @@ class Sidecar:
 
     def _serve(self, on_ready: Callable[[], None]) -> None:
         self._announce()
-        if not self.loader.snapshot.ready and not self._loaded():
-            return
+        while not self.loader.snapshot.ready:
+            if self._stopped():
+                return
         on_ready()
-        self._told.get()
+        while self._told.get() != _STOP:
+            pass
 
     def _loaded(self) -> bool:
-        """Try until there is a policy set; False where we are told to stop before.
+        """Wait for the first load to end, well or not; False where we are told to stop before.
 
-        A worker that comes back waits for it before it listens: until then Envoy asks the others.
+        Of a sidecar that replaces another, no check shall meet `not_ready`. A worker that comes back waits
+        until it has a set, however long: until it listens Envoy asks the others.
         """
-        while True:
-            self.loader.load()
-            if self.loader.snapshot.ready:
-                return True
-            try:
-                self._told.get(timeout=_RETRY_S)
-            except Empty:
-                continue
+        left_s = _FIRST_LOAD_S
+        while not (self.loader.snapshot.ready if self._share.life else self._reloading.loaded.is_set()):
+            if self._stopped():
+                return False
+            left_s -= _LOOK_S
+            if left_s <= 0 and not self._share.life:
+                break
+        return True
+
+    def _stopped(self) -> bool:
+        """Wait until something was loaded, or for a moment; True where we are told to stop."""
+        self._reloading.look()
+        try:
+            return self._told.get(timeout=_LOOK_S) == _STOP
+        except Empty:
             return False
 
     def _announce(self) -> None:
@@ -196,6 +210,7 @@ class Sidecar:
             _log.info("draining")
         for check in self._servers:
             check.stop()
+        self._reloading.close()
         for check in self._servers:
             check.join()
         self._queue.close(RECORDS_S)

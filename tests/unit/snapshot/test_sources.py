@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from authz.model.errors import SnapshotRejected
 from authz.policy.yaml import MAX_FILE_BYTES
-from authz.snapshot import sources
+from authz.snapshot import scan, sources
 from authz.snapshot.sources import read
 
 
@@ -159,13 +158,13 @@ def test_errors_of_the_system_are_told_at_the_file(root: Path, monkeypatch: pyte
     def denied(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    def unlisted(path: Path) -> Iterator[Path]:
+    def unlisted(path: str) -> list[str]:
         raise PermissionError(13, "Permission denied")
 
     (root / "a.yaml").write_bytes(b"x")
     monkeypatch.setattr(sources, "_read_one", denied)
     assert refused(root) == ["set/a.yaml:1:1: permission denied: mend or remove it"]
-    monkeypatch.setattr(Path, "iterdir", unlisted)
+    monkeypatch.setattr(os, "listdir", unlisted)
     assert refused(root) == ["set:1:1: permission denied: make it readable"]
 
 
@@ -182,7 +181,7 @@ def test_directories_are_bounded_in_depth_and_files_in_number(
     deep = root.joinpath(*["d"] * 17)
     deep.mkdir(parents=True)
     assert refused(root)[0].endswith("more than 16 directories deep: flatten it")
-    monkeypatch.setattr(sources, "MAX_FILES", 1)
+    monkeypatch.setattr(scan, "MAX_FILES", 1)
     for name in "ab":
         (root / f"{name}.yaml").write_bytes(b"x")
     assert any("set/b.yaml:1:1: more than 1 files" in fault for fault in refused(root))

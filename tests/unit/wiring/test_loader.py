@@ -12,6 +12,7 @@ from authz.config.settings import load as settings_of
 from authz.identity.keyring import Peppers
 from authz.model.site import ServedHosts
 from authz.snapshot.build import Builder, Surroundings
+from authz.snapshot.sources import Directories
 from authz.wiring.clock import SystemClock
 from authz.wiring.loader import Loader, surroundings
 from tests.support.policies import PEPPER, PROVIDER
@@ -25,7 +26,9 @@ def policies(tmp_path: Path) -> Path:
 
 def loader(directory: Path, **around: Any) -> Loader:
     return Loader(
-        [directory], Surroundings(**{"peppers": Peppers(PEPPER), "sidecar": "s-1", **around}), SystemClock()
+        Directories([directory]),
+        Surroundings(**{"peppers": Peppers(PEPPER), "sidecar": "s-1", **around}),
+        SystemClock(),
     )
 
 
@@ -59,7 +62,7 @@ def test_a_broken_set_keeps_the_good_one_and_says_why_once(policies: Path, broke
         for _ in range(3):
             made.load()
     assert made.current() is good
-    assert made.results == {"accepted": 1, "rejected": 3}
+    assert made.results == {"accepted": 1, "rejected": 1}
     (line,) = events(logs, "policy set rejected")
     assert line["count"] == len(line["faults"]) > 0
 
@@ -92,11 +95,16 @@ def test_a_crash_while_loading_keeps_what_is_served(policies: Path, monkeypatch:
     def broken(*_: object) -> None:
         raise RecursionError("deep")
 
-    monkeypatch.setattr(Builder, "build", broken)
-    with capture_logs() as logs:
+    (policies / "0.yaml").write_bytes((policies / "0.yaml").read_bytes() + b"# more\n")
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(Builder, "build", broken)
+        made.load()
         made.load()
     assert made.current() is good
-    assert "RecursionError" in events(logs, "policy set rejected")[0]["faults"][0]
+    (line,) = events(logs, "policy set rejected")
+    assert "RecursionError at test_loader.py:" in line["faults"][0]
+    assert made.load()
+    assert made.results == {"accepted": 2, "rejected": 2}
 
 
 @pytest.mark.parametrize("peppers", [Peppers(), Peppers(b"another-pepper-of-32-bytes-long!")])

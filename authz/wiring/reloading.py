@@ -1,0 +1,100 @@
+"""The thread that loads: when something changed, and now and then whether it did or not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Event, Thread
+
+from authz.config.log import get_logger
+from authz.config.rooms import SnapshotSettings
+from authz.snapshot.scan import Watched
+from authz.snapshot.watch import Watch
+from authz.wiring.loader import Loader
+
+SLOW_S = 10.0  # a load that goes on for longer is told of
+_EVERY = 6  # of so many looks one reads every file, whatever its marks say: it costs 20 us a file
+_AGAIN_MAX = 5  # looks in a row because what is watched moved: a link may be swapped all the time
+_CLOSE_S = 1.0
+
+_log = get_logger("wiring")
+
+
+class Reloading:
+    """Keeps what is served equal to what stands in the directories, on a thread of its own.
+
+    Args:
+        after: called after each try to load, by that thread.
+    """
+
+    def __init__(self, loader: Loader, settings: SnapshotSettings, after: Callable[[], None]) -> None:
+        self._loader = loader
+        self._poll_s = settings.poll_s
+        self._after = after
+        self._ended = Event()
+        self._watch = Watch(settings.quiet_ms, self._ended)
+        self._looks = 0
+        self._renewed = False
+        self._slow = False
+        self._thread = Thread(target=self._run, name="loader", daemon=True)
+        self.loaded = Event()  # once the first try is over, whatever came of it
+
+    @property
+    def told(self) -> bool:
+        """Whether the system tells of changes."""
+        return self._watch.told
+
+    def start(self) -> None:
+        """Begin to load."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Load no more. A load that is under way is left to itself after a moment."""
+        self._ended.set()
+        self.loaded.set()
+        if self._thread.ident is not None:
+            self._thread.join(_CLOSE_S)
+
+    def look(self) -> None:
+        """Say so where a load does not end: nobody waits for it. Some other thread calls it now and then."""
+        running_s = self._loader.running_us() / 1e6
+        if running_s >= SLOW_S and not self._slow:
+            _log.warning("loading the policy set takes long; what is in force stays", running_s=running_s)
+        self._slow = running_s >= SLOW_S
+
+    def _run(self) -> None:
+        next_poll_s = 0.0
+        try:
+            while not self._ended.is_set():
+                now_s = time.monotonic()
+                if now_s >= next_poll_s:
+                    next_poll_s = now_s + self._poll_s
+                    self._poll()
+                elif self._watch.wait(next_poll_s - now_s) and not self._ended.is_set():
+                    self._load(told=True)
+        finally:
+            self._watch.close()
+
+    def _poll(self) -> None:
+        """Look whether anything changed of which nobody has told."""
+        first, every = self._looks == 0, self._looks % _EVERY == 0
+        self._looks += 1
+        if not first and self._loader.moved():
+            self._watch.settle()
+        elif not every and self._watch.told:
+            return
+        self._load(every=every)
+
+    def _load(self, *, every: bool = False, told: bool = False) -> None:
+        for _ in range(_AGAIN_MAX):
+            self._renewed = False
+            self._loader.load(self._arm, every=every, told=told)
+            self.loaded.set()
+            self._after()
+            if not self._renewed or self._ended.is_set():
+                return
+            every = told = False
+
+    def _arm(self, watched: Watched) -> None:
+        """Watch what was read. What changed before that was told by nobody: look again."""
+        self._renewed = self._watch.arm(watched)
