@@ -19,6 +19,7 @@ from pydantic_core import core_schema
 from authz.policy.kind_identity import ApiKeySpec, CustomerSpec, IdentityProviderSpec
 from authz.policy.kind_limit import LimitSpec
 from authz.policy.kind_policy import PolicySpec
+from authz.policy.kind_scope import ScopeSpec
 from authz.policy.kind_site import SiteSpec
 from authz.policy.kind_test import PolicyTestSpec
 from authz.policy.shape import Metadata, Model, model
@@ -93,15 +94,22 @@ class PolicyTest(_Written):
     spec: PolicyTestSpec
 
 
-Written = Policy | Site | IdentityProvider | ApiKey | Customer | Limit | PolicyTest
+@model
+class Scope(_Written):
+    """Which directory may speak about what. It stands only in a directory of `--scopes`."""
 
-KINDS: Mapping[str, type[Written]] = MappingProxyType(
-    {model.__name__: model for model in (Policy, Site, IdentityProvider, ApiKey, Customer, Limit, PolicyTest)}
-)
+    kind: Literal["Scope"]
+    spec: ScopeSpec
+
+
+Written = Policy | Site | IdentityProvider | ApiKey | Customer | Limit | PolicyTest | Scope
+_MODELS = (Policy, Site, IdentityProvider, ApiKey, Customer, Limit, PolicyTest, Scope)
+
+KINDS: Mapping[str, type[Written]] = MappingProxyType({model.__name__: model for model in _MODELS})
 READERS: Mapping[str, TypeAdapter[Written]] = MappingProxyType(
     {kind: TypeAdapter(model) for kind, model in KINDS.items()}
 )
-LATER_KINDS = frozenset(("Data", "Scope", "SigningKey"))
+LATER_KINDS = frozenset(("Data", "SigningKey"))
 
 
 def json_schema() -> dict[str, Any]:

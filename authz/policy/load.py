@@ -22,6 +22,7 @@ from authz.policy.coherence import flaws_in
 from authz.policy.document import KINDS, READERS
 from authz.policy.loaded import AnyDocument, Document, Loaded, canonical_json, revision_of
 from authz.policy.newer import newer_flaw
+from authz.policy.placement import Home, misplaced
 from authz.policy.prose import Flaw, flaws_of
 from authz.policy.references import faults_between, warnings_about
 from authz.policy.source import Source
@@ -38,6 +39,7 @@ _FIELD_OF_KIND = {
     "Limit": "limits",
     "Site": "sites",
     "PolicyTest": "tests",
+    "Scope": "scopes",
 }
 
 
@@ -82,7 +84,9 @@ def load(files: Mapping[str, bytes], cache: Cache | None = None) -> Loaded:
     return loaded
 
 
-def load_lenient(files: Mapping[str, bytes], cache: Cache | None = None) -> tuple[Loaded, list[PolicyError]]:
+def load_lenient(
+    files: Mapping[str, bytes], cache: Cache | None = None, home: Home = Home.POLICIES
+) -> tuple[Loaded, list[PolicyError]]:
     """Read a policy set, and return what could be read together with every fault.
 
     INVARIANT: what comes with faults is for finding more of them and is never served.
@@ -94,6 +98,7 @@ def load_lenient(files: Mapping[str, bytes], cache: Cache | None = None) -> tupl
     cache.forget_others(files)
     faults = [fault for result in results for fault in result.faults]
     documents = tuple(document for result in results for document in result.documents)
+    faults.extend(islice(misplaced(documents, home), MAX_FAULTS_BETWEEN))
     whole = all(result.whole for result in results)
     loaded = _sorted(documents, whole=whole)
     if not faults and not documents:

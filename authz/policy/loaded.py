@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Generic, TypeVar
@@ -13,6 +14,7 @@ from authz.model.errors import Place, PolicyError
 from authz.policy.kind_identity import ApiKeySpec, CustomerSpec, IdentityProviderSpec
 from authz.policy.kind_limit import LimitSpec
 from authz.policy.kind_policy import PolicySpec
+from authz.policy.kind_scope import ScopeSpec
 from authz.policy.kind_site import SiteSpec
 from authz.policy.kind_test import PolicyTestSpec
 from authz.policy.shape import Model
@@ -84,8 +86,20 @@ class Loaded:
     limits: tuple[Document[LimitSpec], ...] = ()
     sites: tuple[Document[SiteSpec], ...] = ()
     tests: tuple[Document[PolicyTestSpec], ...] = ()
+    scopes: tuple[Document[ScopeSpec], ...] = ()
     revision: str = ""
     warnings: tuple[PolicyError, ...] = ()
+
+    def documents(self) -> Iterator[AnyDocument]:
+        """Yield every document, kind by kind."""
+        yield from self.policies
+        yield from self.providers
+        yield from self.keys
+        yield from self.customers
+        yield from self.limits
+        yield from self.sites
+        yield from self.tests
+        yield from self.scopes
 
     @property
     def namespaces(self) -> frozenset[str]:
@@ -102,14 +116,19 @@ def namespace_of(provider: Document[IdentityProviderSpec]) -> str:
     return provider.spec.customers or provider.name
 
 
-def revision_of(documents: tuple[AnyDocument, ...]) -> str:
+def revision_of(documents: Iterable[AnyDocument], overrides: Iterable[AnyDocument] = ()) -> str:
     """Return the revision: 12 hex digits of SHA-256 over [[kind, name, document], ...] in canonical JSON.
 
     Tests do not count; the order of files and documents does not either. Documents are taken as written:
     whoever adds a comment changes nothing, whoever writes out a default does.
 
+    Args:
+        overrides: policies that come first; their kind counts as `Override`, since the same document says
+            something else there.
+
     Source: section 1 of the contract.
     """
-    counted = sorted((d.kind, d.name, d.canonical) for d in documents if d.kind != "PolicyTest")
+    rows_of = [(d.kind, d.name, d.canonical) for d in documents if d.kind != "PolicyTest"]
+    counted = sorted(rows_of + [("Override", d.name, d.canonical) for d in overrides])
     rows = (b"".join((_encode([kind, name])[:-1], b",", text, b"]")) for kind, name, text in counted)
     return sha256(b"".join((b"[", b",".join(rows), b"]"))).hexdigest()[:REVISION_CHARS]
