@@ -81,9 +81,8 @@ class _Set:
         result = self._result
         enforcing = [document for document in self._loaded.policies if document.spec.mode == "enforce"]
         self._limits = {document.name: self._limit(document) for document in self._loaded.limits}
-        orders = _orders(self._loaded)
         for document in self._loaded.policies:
-            self._policy(document, orders)
+            self._policy(document)
         for site in self._loaded.sites:
             compiled = _site(site, self._processes)
             for host in site.spec.hosts:
@@ -97,7 +96,7 @@ class _Set:
         result.faults += disagreements(enforcing)
         return result
 
-    def _policy(self, document: Document[PolicySpec], orders: Mapping[RuleName, int]) -> None:
+    def _policy(self, document: Document[PolicySpec]) -> None:
         spec = document.spec
         hosts = [parse_host(host) for host in spec.hosts]
         headers = self._on_allow(document)
@@ -107,7 +106,7 @@ class _Set:
         for number, rule in enumerate(spec.rules):
             providers = frozenset(rule.identity or ()) - _SPECIAL_IDENTITIES
             named |= providers
-            compiled = self._rule(document, number, rule, providers, headers, orders)
+            compiled = self._rule(document, number, rule, providers, headers)
             for host in hosts:
                 _place(index, compiled, host, rule)
                 if enforcing and compiled.shadow_limits:
@@ -123,7 +122,6 @@ class _Set:
         rule: RuleSpec,
         providers: frozenset[str],
         headers: tuple[tuple[str, Expression], ...],
-        orders: Mapping[RuleName, int],
     ) -> Rule:
         identities = frozenset(rule.identity or ())
         allow = rule.effect == "allow"
@@ -138,7 +136,6 @@ class _Set:
         asked = tuple(_asked(headers, spent))
         return Rule(
             name=RuleName(document.name, rule.name),
-            order=orders[RuleName(document.name, rule.name)],
             allow=allow,
             methods=frozenset(("POST",) if rule.grpc else rule.methods or ()),
             grpc=rule.grpc is not None,
@@ -249,13 +246,6 @@ def network(text: str) -> Network:
     """Return a CIDR as a range of integers."""
     parsed = ipaddress.ip_network(text)
     return Network(parsed.version, int(parsed.network_address), int(parsed.broadcast_address))
-
-
-def _orders(loaded: Loaded) -> dict[RuleName, int]:
-    names = (
-        RuleName(document.name, rule.name) for document in loaded.policies for rule in document.spec.rules
-    )
-    return {name: order for order, name in enumerate(sorted(names))}
 
 
 def _headers(document: Document[PolicySpec]) -> dict[str, str]:

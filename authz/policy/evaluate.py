@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from authz.model.decision import Deny, Grant
+from authz.model.decision import Deny, Grant, RuleName
 from authz.model.identity import Caller, Identity, Standing
 from authz.model.limit import Rate, Spend
 from authz.model.reason import Detail, Reason
@@ -98,21 +98,25 @@ def _allowing(
     candidates: Sequence[Candidate], request: Request, identity: Identity, memos: Memos, *, anyone_only: bool
 ) -> tuple[list[Candidate], Candidate | None]:
     """Return the allow rules that hold, by name, each once; and the first whose condition failed."""
-    granted: dict[int, Candidate] = {}
+    granted: dict[Rule, Candidate] = {}
     failed: Candidate | None = None
     for candidate in candidates:
         rule = candidate.rule
-        if not rule.allow or (anyone_only and not rule.anyone) or rule.order in granted:
+        if not rule.allow or (anyone_only and not rule.anyone) or rule in granted:
             continue
         if rule.fits(request, identity):
             truth = _holds(candidate, request, identity, memos)
             if truth is Truth.YES:
-                granted[rule.order] = candidate
-            elif truth is Truth.FAILED and (failed is None or rule.order < failed.rule.order):
+                granted[rule] = candidate
+            elif truth is Truth.FAILED and (failed is None or rule.name < failed.rule.name):
                 failed = candidate
     if len(granted) < 2:
         return list(granted.values()), failed
-    return [granted[order] for order in sorted(granted)], failed
+    return sorted(granted.values(), key=_name), failed
+
+
+def _name(candidate: Candidate) -> RuleName:
+    return candidate.rule.name
 
 
 def _denying(
@@ -126,9 +130,9 @@ def _denying(
         if rule.allow or not rule.fits(request, identity):
             continue
         truth = _holds(candidate, request, identity, memos)
-        if truth is Truth.YES and (held is None or rule.order < held.rule.order):
+        if truth is Truth.YES and (held is None or rule.name < held.rule.name):
             held = candidate
-        elif truth is Truth.FAILED and (failed is None or rule.order < failed.rule.order):
+        elif truth is Truth.FAILED and (failed is None or rule.name < failed.rule.name):
             failed = candidate
     if held is not None:
         return Deny(Reason.DENIED_BY_RULE, rule=held.rule.name)

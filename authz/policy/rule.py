@@ -66,7 +66,7 @@ class LimitRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """One rule of one policy. Compared by identity; `order` is that of (policy, rule) names.
+    """One rule of one policy. Compared by identity; where an order is needed, it is that of names.
 
     Args:
         methods: canonical methods; empty: every method.
@@ -83,7 +83,6 @@ class Rule:
     """
 
     name: RuleName
-    order: int
     allow: bool
     methods: frozenset[str] = frozenset()
     grpc: bool = False

@@ -30,7 +30,7 @@ def condition(source: str) -> Condition:
     return COMPILER.condition(source)
 
 
-def rule(name: str = "r", *, order: int = 0, allow: bool = True, **fields: Any) -> Rule:
+def rule(name: str = "r", *, allow: bool = True, **fields: Any) -> Rule:
     """Return a compiled rule of the policy `p`; for anyone unless it names somebody."""
     named = "providers" in fields or "anonymous" in fields
-    return Rule(RuleName("p", name), order, allow, **{"anyone": not named, **fields})
+    return Rule(RuleName("p", name), allow, **{"anyone": not named, **fields})

@@ -90,15 +90,6 @@ def test_a_rule_without_paths_speaks_about_every_path() -> None:
         assert len(index.candidates(index.view("items.example.com"), request(path=path))) == 1
 
 
-def test_rules_are_ordered_by_their_names() -> None:
-    names = "rules: [{name: z, effect: deny}, {name: a, effect: deny}]"
-    policies = [document("Policy", name, f'{{hosts: ["*"], {names}}}') for name in ("q", "p")]
-    index = compiled(*policies).index
-    found = index.candidates(index.view("h"), request())
-    ordered = sorted((one.rule for one in found), key=lambda one: one.order)
-    assert [f"{one.name.policy}/{one.name.rule}" for one in ordered] == ["p/a", "p/z", "q/a", "q/z"]
-
-
 def test_every_provider_of_a_host_is_known_whatever_its_rule() -> None:
     rules = compiled(one_rule("effect: deny, identity: [keys], paths: [/far/away]"), PROVIDER)
     assert rules.index.view("items.example.com").providers == {"keys"}

@@ -35,8 +35,8 @@ def judge(*rules: Rule, caller: Caller = NOBODY, **parts: Any) -> Grant | Deny:
     return evaluate([Candidate(one, {}) for one in rules], request(**parts), caller)
 
 
-def deny(name: str = "d", order: int = 0, **fields: Any) -> Rule:
-    return rule(name, order=order, allow=False, **fields)
+def deny(name: str = "d", **fields: Any) -> Rule:
+    return rule(name, allow=False, **fields)
 
 
 def rules_of(found: Grant | Deny) -> list[str]:
@@ -64,19 +64,19 @@ def test_no_candidate_is_no_matching_policy() -> None:
     ],
 )
 def test_a_bad_credential_answers_before_everything_else(caller: Caller, refusal: Deny) -> None:
-    others = (rule(providers=KEYS), rule("a", order=1, anonymous=True), deny(when=YES), deny(when=FAILS))
+    others = (rule(providers=KEYS), rule("a", anonymous=True), deny(when=YES), deny(when=FAILS))
     assert judge(*others, caller=caller) == refusal
-    assert judge(*others, rule("b", order=2, when=NO), caller=caller) == refusal
-    assert judge(*others, rule("b", order=2, when=FAILS), caller=caller) == refusal
+    assert judge(*others, rule("b", when=NO), caller=caller) == refusal
+    assert judge(*others, rule("b", when=FAILS), caller=caller) == refusal
 
 
 def test_a_bad_credential_passes_by_a_rule_for_anyone_that_holds() -> None:
-    found = judge(rule("a", providers=KEYS), rule("b", order=1), caller=INVALID)
+    found = judge(rule("a", providers=KEYS), rule("b"), caller=INVALID)
     assert rules_of(found) == ["b"]
 
 
 def test_a_bad_credential_meets_deny_rules_as_nobody() -> None:
-    anyone = rule("b", order=1)
+    anyone = rule("b")
     assert judge(anyone, deny(anonymous=True), caller=INVALID) == Deny(
         Reason.DENIED_BY_RULE, rule=RuleName("p", "d")
     )
@@ -108,7 +108,7 @@ def test_missing_is_told_only_where_a_credential_could_help() -> None:
 
 def test_a_failing_condition_does_not_allow_and_is_told_as_the_detail() -> None:
     assert judge(rule(when=FAILS)) == Deny(Reason.NOT_PERMITTED, Detail.RULE_ERROR)
-    assert rules_of(judge(rule("a", when=FAILS), rule("b", order=1))) == ["b"]
+    assert rules_of(judge(rule("a", when=FAILS), rule("b"))) == ["b"]
     assert judge(rule(providers=KEYS, when=FAILS), caller=PROVEN) == Deny(
         Reason.NOT_PERMITTED, Detail.RULE_ERROR
     )
@@ -169,7 +169,7 @@ def test_a_deny_rule_needs_one_protocol_of_its_own(
 def test_headers_are_those_of_every_allowing_rule_and_empty_ones_are_none() -> None:
     headers = (("x-b", COMPILER.text("identity.customer")), ("x-a", COMPILER.text("identity.labels.tier")))
     other = (("x-c", COMPILER.text('identity.labels[?"gone"].orValue("")')),)
-    found = judge(rule("a", headers=headers), rule("b", order=1, headers=other), caller=PROVEN)
+    found = judge(rule("a", headers=headers), rule("b", headers=other), caller=PROVEN)
     assert isinstance(found, Grant)
     assert found.headers == (("x-a", "gold"), ("x-b", "acme"))
 
@@ -203,14 +203,14 @@ def test_a_header_value_is_visible_ascii_or_an_error(value: str, detail: Detail 
 
 
 def test_a_failing_header_is_an_error_before_anything_is_spent() -> None:
-    broken = rule("b", order=1, headers=(("x", COMPILER.text("identity.labels.gone")),))
+    broken = rule("b", headers=(("x", COMPILER.text("identity.labels.gone")),))
     found = judge(rule("a", limits=(limit(),)), broken, caller=PROVEN)
     assert found == Deny(Reason.RULE_ERROR, Detail.RULE_ERROR, RuleName("p", "b"))
 
 
 def test_a_limit_of_two_rules_is_spent_once() -> None:
     shared = limit()
-    found = judge(rule("a", limits=(shared, limit("m"))), rule("b", order=1, limits=(shared,)), caller=PROVEN)
+    found = judge(rule("a", limits=(shared, limit("m"))), rule("b", limits=(shared,)), caller=PROVEN)
     assert isinstance(found, Grant)
     assert [(one.limit, one.bucket, one.cost) for one in found.spends] == [
         ("l", ("l", "example", "k1"), 1.0),
@@ -269,7 +269,6 @@ def _rules(draw: st.DrawFn) -> list[Rule]:
     return [
         Rule(
             RuleName("p", f"r{order}"),
-            order,
             draw(st.booleans()),
             providers=draw(st.sampled_from([frozenset(), KEYS, frozenset({"others"})])),
             anonymous=draw(st.booleans()),
@@ -295,7 +294,7 @@ def test_the_order_of_candidates_never_matters(rules: list[Rule], caller: Caller
 @settings(max_examples=200, deadline=None)
 @given(_rules(), _CALLERS, st.integers(0, 6))
 def test_a_further_deny_rule_never_widens(rules: list[Rule], caller: Caller, at: int) -> None:
-    fewer = [one for one in rules if one.allow or one.order != at]
+    fewer = [one for one in rules if one.allow or one.name.rule != f"r{at}"]
     if isinstance(evaluate(candidates(rules), REQUEST, caller), Grant):
         assert isinstance(evaluate(candidates(fewer), REQUEST, caller), Grant)
 
@@ -303,7 +302,7 @@ def test_a_further_deny_rule_never_widens(rules: list[Rule], caller: Caller, at:
 @settings(max_examples=200, deadline=None)
 @given(_rules(), _CALLERS, st.integers(0, 6))
 def test_one_allow_rule_less_never_widens(rules: list[Rule], caller: Caller, at: int) -> None:
-    fewer = [one for one in rules if not one.allow or one.order != at]
+    fewer = [one for one in rules if not one.allow or one.name.rule != f"r{at}"]
     if isinstance(evaluate(candidates(fewer), REQUEST, caller), Grant):
         assert isinstance(evaluate(candidates(rules), REQUEST, caller), Grant)
 
