@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from authz.cli import policy_test
+from authz.cli import policy_explain, policy_test
 from authz.model.errors import Place, PolicyError
 from authz.policy.compile import compile_set
+from authz.policy.condition import Compiler
 from authz.policy.document import json_schema
+from authz.policy.host import parse_host
+from authz.policy.lint import lint
 from authz.policy.load import load_lenient
 from authz.policy.loaded import Loaded
 from authz.snapshot.sources import read_lenient
 
 app = typer.Typer(no_args_is_help=True, help="Check policy files and write their schema.")
 app.command("test")(policy_test.command)
+app.command("explain")(policy_explain.command)
 
 _Directories = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Directories of policy files.")]
 
@@ -45,18 +50,18 @@ class _Verdict(NamedTuple):
     warnings: list[PolicyError]
 
 
-def _judge(directories: list[Path]) -> _Verdict:
+def _judge(directories: list[Path], served: Sequence[str]) -> _Verdict:
     """Read and check a policy set as `serve` would, but go on past the first room that finds faults."""
     files, faults = read_lenient(directories)
     if faults and not files:
         return _Verdict(Loaded(), faults, [])
     loaded, more = load_lenient(files)
-    compiled = compile_set(loaded)
-    return _Verdict(
-        loaded,
-        sorted([*faults, *more, *compiled.faults], key=_by_place),
-        sorted([*loaded.warnings, *compiled.warnings], key=_by_place),
-    )
+    compiler = Compiler()
+    compiled = compile_set(loaded, compiler)
+    faulty = sorted([*faults, *more, *compiled.faults], key=_by_place)
+    if faulty:
+        return _Verdict(loaded, faulty, sorted([*loaded.warnings, *compiled.warnings], key=_by_place))
+    return _Verdict(loaded, [], lint(loaded, compiler, served))
 
 
 def _by_place(fault: PolicyError) -> tuple[Place, str]:
@@ -64,14 +69,36 @@ def _by_place(fault: PolicyError) -> tuple[Place, str]:
 
 
 @app.command()
-def validate(directories: _Directories, output: _Output = Output.TEXT) -> None:
-    """Check that a policy set could be served; exit 1 and say why if it could not."""
-    verdict = _judge(directories)
+def validate(
+    directories: _Directories,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 for warnings, too; docs/warnings.md explains each.")
+    ] = False,
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Hosts that `serve --hosts` will name; repeat. Default: any."),
+    ] = None,
+    output: _Output = Output.TEXT,
+) -> None:
+    """Check that a policy set could be served; exit 1 and say why if it could not.
+
+    Warnings say what deserves a look and leave the exit code alone, unless `--strict` is given.
+    """
+    verdict = _judge(directories, _patterns(hosts or []))
     if output is Output.JSON:
         typer.echo(json.dumps(_as_json(verdict), ensure_ascii=False))
     else:
         _print(verdict)
-    raise typer.Exit(1 if verdict.faults else 0)
+    raise typer.Exit(1 if verdict.faults or (strict and verdict.warnings) else 0)
+
+
+def _patterns(hosts: list[str]) -> list[str]:
+    for host in hosts:
+        try:
+            parse_host(host)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--hosts") from None
+    return hosts
 
 
 @app.command()
@@ -82,7 +109,8 @@ def schema() -> None:
 
 def _print(verdict: _Verdict) -> None:
     for warning in verdict.warnings:
-        typer.echo(f"{warning.place}: {_coloured('warning:', 'yellow')} {warning.what}", err=True)
+        told = f"{warning.place}: {_coloured('warning:', 'yellow')} {warning.what} [{warning.code}]"
+        typer.echo(told, err=True)
     for fault in verdict.faults:
         typer.echo(f"{fault.place}: {_coloured(fault.what, 'red')}", err=True)
     if not verdict.faults:
@@ -142,7 +170,7 @@ def _as_json(verdict: _Verdict) -> dict[str, Any]:
         "documents": _counts(verdict.loaded),
         "in_shadow": _in_shadow(verdict.loaded),
         "errors": [_row(fault) for fault in verdict.faults],
-        "warnings": [_row(warning) for warning in verdict.warnings],
+        "warnings": [{"code": warning.code, **_row(warning)} for warning in verdict.warnings],
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from google.protobuf import json_format
+from pydantic import TypeAdapter, ValidationError
 
 from authz.check import Call, Check, judge
 from authz.limits.guard import Guard
@@ -26,6 +27,8 @@ from authz.snapshot.build import Built
 from authz.snapshot.snapshot import Snapshot
 
 _HERE = "192.0.2.1"  # a documentation address (RFC 5737): whose client has none would be in no network
+_IDENTITY = TypeAdapter(TestIdentity)
+_IDENTITY_EXAMPLE = '{"provider": "partner-keys", "customer": "acme", "scopes": ["items:read"]}'
 _PREFERENCE = (PlaceKind.HEADER, PlaceKind.COOKIE, PlaceKind.QUERY)
 
 
@@ -130,6 +133,21 @@ def message_from_json(text: str) -> Any:
         what = " ".join(str(error).split())[:200]
         raise ConfigError(f"not a CheckRequest in JSON: {what}") from None
     return message
+
+
+def identity_from_json(text: str) -> TestIdentity:
+    """Return an identity written in JSON, with the fields of `identity` of a PolicyTest.
+
+    Raises:
+        ConfigError: the text is none.
+    """
+    try:
+        return _IDENTITY.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        what = f"{where}: {first['msg']}" if where else first["msg"]
+        raise ConfigError(f"not an identity in JSON: {what.lower()}; write `{_IDENTITY_EXAMPLE}`") from None
 
 
 def stage(built: Built, message: Any, cast: Cast, now_us: int, troupe: Troupe | None = None) -> Staged:

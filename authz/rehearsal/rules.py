@@ -1,0 +1,251 @@
+"""The rules of one reading of a request: which speak about it, which nearly do, and what each says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from authz.model.decision import RuleName
+from authz.model.identity import Caller, Identity, Standing
+from authz.model.request import Request
+from authz.policy.condition import Truth
+from authz.policy.host import parse_host
+from authz.policy.kind_policy import PolicySpec
+from authz.policy.kind_policy import Rule as Written
+from authz.policy.loaded import Document, Loaded
+from authz.policy.path import PathPattern, parse_path
+from authz.policy.rule import Candidate, Rule
+from authz.policy.vocabulary import Facts
+from authz.rehearsal.explanation import FitPart, MissPart, RulePart, WhenPart
+from authz.rehearsal.values import Cover, shown_values
+
+NEAR_MAX = 8  # rules that do not match, shown: the rest are counted
+
+HOLDS, NO_FIT, FALSE, FAILED, NOT_ASKED = (
+    "holds",
+    "does_not_fit",
+    "condition_false",
+    "condition_failed",
+    "not_asked",
+)
+_TRUTHS = {
+    Truth.YES: ("true", HOLDS),
+    Truth.NO: ("false", FALSE),
+    Truth.FAILED: ("failed", FAILED),
+}
+BAD = (Standing.INVALID, Standing.AMBIGUOUS)
+
+
+class Source(NamedTuple):
+    """Where a compiled rule comes from."""
+
+    document: Document[PolicySpec]
+    number: int
+
+    @property
+    def rule(self) -> Written:
+        """Return the rule as it is written."""
+        return self.document.spec.rules[self.number]
+
+    @property
+    def place(self) -> str:
+        """Return where it stands."""
+        return str(self.document.place("spec", "rules", self.number))
+
+
+def sources(loaded: Loaded, mode: str = "enforce") -> dict[RuleName, Source]:
+    """Return every rule of a set's policies of one mode, by its names."""
+    return {
+        RuleName(document.name, rule.name): Source(document, number)
+        for document in loaded.policies
+        if document.spec.mode == mode
+        for number, rule in enumerate(document.spec.rules)
+    }
+
+
+def judged(
+    candidates: Sequence[Candidate],
+    request: Request,
+    caller: Caller,
+    known: Mapping[RuleName, Source],
+    cover: Cover,
+) -> tuple[RulePart, ...]:
+    """Return what each candidate says, deny rules first, each kind by name.
+
+    Args:
+        cover: hides credentials; asked before a value is shortened.
+
+    Where the credential is not good and no rule for `anyone` holds, nobody else is asked: that is the end.
+    """
+    bad = caller.standing in BAD
+    allows = [one for one in _ordered(candidates) if one.rule.allow]
+    denies = [one for one in _ordered(candidates) if not one.rule.allow]
+    allowing = [
+        _part(one, request, caller, known[one.rule.name], cover, asked=not bad or one.rule.anyone)
+        for one in allows
+    ]
+    over = bad and not any(part.says == HOLDS for part in allowing)
+    denying = [_part(one, request, caller, known[one.rule.name], cover, asked=not over) for one in denies]
+    return (*denying, *allowing)
+
+
+def _ordered(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return candidates by name; one that matches by several patterns alike stands there once."""
+    once = {(one.rule.name, tuple(sorted(one.params.items()))): one for one in reversed(candidates)}
+    return [once[key] for key in sorted(once)]
+
+
+def _part(
+    candidate: Candidate, request: Request, caller: Caller, source: Source, cover: Cover, *, asked: bool
+) -> RulePart:
+    rule = candidate.rule
+    fits = tuple(_fits(rule, source.rule, request, caller))
+    when, says = _when(candidate, Facts(request, caller.identity, candidate.params), cover)
+    if not rule.fits(request, caller.identity):
+        says = NO_FIT
+    host, path = _patterns(source, request, candidate.params if rule.params else None)
+    return RulePart(
+        policy=rule.name.policy,
+        rule=rule.name.rule,
+        effect="allow" if rule.allow else "deny",
+        says=says if asked else NOT_ASKED,
+        place=source.place,
+        host=host,
+        path=path,
+        params=dict(candidate.params),
+        fits=fits,
+        when=when,
+        limits=tuple(limit.name for limit in rule.limits),
+    )
+
+
+def _when(candidate: Candidate, facts: Facts, cover: Cover) -> tuple[WhenPart | None, str]:
+    condition = candidate.rule.when
+    if condition is None:
+        return None, HOLDS
+    truth, failure, values = condition.inquire(facts)
+    value, says = _TRUTHS[truth]
+    return WhenPart(condition.source, value, failure, shown_values(condition.source, values, cover)), says
+
+
+def _fits(rule: Rule, written: Written, request: Request, caller: Caller) -> Iterator[FitPart]:
+    """Ask the rule itself about one thing at a time, so that nothing here can differ from it."""
+    identity = caller.identity
+    plain = request._replace(upgrade=())
+    who = replace(rule, upgrade=frozenset(), peers=(), networks=())
+    all_are = replace(who, anyone=True)
+    if written.identity:
+        wants = " or ".join(written.identity)
+        yield FitPart("identity", who.fits(plain, identity), wants, "" if rule.anyone else who_is(caller))
+    if rule.upgrade or request.upgrade:
+        fits = replace(all_are, upgrade=rule.upgrade).fits(request, identity)
+        yield FitPart("upgrade", fits, ", ".join(sorted(rule.upgrade)), ", ".join(request.upgrade))
+    if rule.peers:
+        fits = replace(all_are, peers=rule.peers).fits(plain, identity)
+        yield FitPart("peers", fits, ", ".join(written.peers or ()), request.principal)
+    if rule.networks:
+        fits = replace(all_are, networks=rule.networks).fits(plain, identity)
+        wants = ", ".join(map(str, written.addresses or ()))
+        yield FitPart("addresses", fits, wants, request.client.address)
+
+
+def who_is(caller: Caller) -> str:
+    """Return who a caller is, in a few words."""
+    if caller.standing is Standing.PROVEN:
+        return described(caller.identity)
+    return {
+        Standing.MISSING: "nobody: no credential",
+        Standing.INVALID: "nobody: the credential is not good",
+        Standing.AMBIGUOUS: "nobody: more than one credential",
+    }[caller.standing]
+
+
+def described(identity: Identity) -> str:
+    """Return an identity in a few words."""
+    customer = f" of {identity.customer}" if identity.customer else ""
+    return f"{identity.provider}: {identity.subject}{customer}"
+
+
+def _patterns(source: Source, request: Request, params: Mapping[str, str] | None) -> tuple[str, str]:
+    """Return the host and path pattern that matched; where several did, those that captured `params`."""
+    for host, path in _matches(source, request):
+        if params is None or _captured(host, path, request) == params:
+            return host, path
+    return "", ""
+
+
+def _matches(source: Source, request: Request) -> Iterator[tuple[str, str]]:
+    for host in source.document.spec.hosts:
+        if parse_host(host).matches(request.host):
+            for path in written_paths(source.rule):
+                if not path or parse_path(path).matches(request.segments):
+                    yield host, path
+
+
+def _captured(host: str, path: str, request: Request) -> dict[str, str]:
+    pattern = parse_path(path) if path else PathPattern((), (), rest=True)
+    params = {name: request.segments[index] for name, index in pattern.captures}
+    capture = parse_host(host).capture
+    return params | ({capture: request.host.partition(".")[0]} if capture else {})
+
+
+def written_paths(rule: Written) -> tuple[str, ...]:
+    """Return a rule's path patterns; "" is every path. Of a gRPC rule, those of its methods."""
+    if rule.grpc is None:
+        return tuple(rule.paths or ("",))
+    return tuple(f"/{match.service}/{method}" for match in rule.grpc for method in match.methods or ("*",))
+
+
+def near_misses(
+    request: Request, candidates: Sequence[Candidate], known: Mapping[RuleName, Source]
+) -> tuple[tuple[MissPart, ...], int]:
+    """Return the rules of this host that do not speak about the request, nearest first, and how many more."""
+    matching = {one.rule.name for one in candidates}
+    found = [
+        (_distance(source.rule, part.because, request), name, part)
+        for name, source in known.items()
+        if name not in matching and _of_host(source, request.host)
+        for part in (_miss(name, source, request),)
+    ]
+    found.sort(key=lambda one: one[:2])
+    return tuple(part for _, _, part in found[:NEAR_MAX]), max(0, len(found) - NEAR_MAX)
+
+
+def _of_host(source: Source, host: str) -> bool:
+    return any(parse_host(pattern).matches(host) for pattern in source.document.spec.hosts)
+
+
+def _miss(name: RuleName, source: Source, request: Request) -> MissPart:
+    rule = source.rule
+    because: list[str] = []
+    wants: list[str] = []
+    paths = written_paths(rule)
+    if not any(not path or parse_path(path).matches(request.segments) for path in paths):
+        because.append("path")
+        wants.append(", ".join(paths[:3]) + (", ..." if len(paths) > 3 else ""))
+    methods = ("POST",) if rule.grpc else tuple(rule.methods or ())
+    if methods and request.method not in methods:
+        because.append("method")
+        wants.append(", ".join(methods))
+    if rule.grpc and not request.grpc:
+        because.append("grpc")
+        wants.append("content type application/grpc")
+    return MissPart(name.policy, name.rule, rule.effect, tuple(because), "; ".join(wants), source.place)
+
+
+def _distance(rule: Written, because: Sequence[str], request: Request) -> tuple[int, int]:
+    """Fewer differences are nearer; of paths, the one that begins alike for longer."""
+    alike = max((_alike(path, request.segments) for path in written_paths(rule)), default=0)
+    return len(because), -alike
+
+
+def _alike(path: str, segments: tuple[str, ...]) -> int:
+    if not path:
+        return len(segments)
+    count = 0
+    for own, sent in zip(parse_path(path).segments, segments, strict=False):
+        if own is not None and own != sent:
+            break
+        count += 1
+    return count
