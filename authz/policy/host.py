@@ -73,7 +73,7 @@ def _canonical(text: str, host: str) -> str:
         return _address(text, host)
     if "*" in host or "{" in host or "}" in host:
         raise ValueError(f"`{shown(text)}`: a wildcard is the whole first label: write `*.example.com`")
-    mended = _mended(host)
+    mended = tidied(host)
     if not host.isascii():
         raise ValueError(f"`{shown(text)}` is not ASCII: write the `xn--` form of the name")
     if len(mended) > MAX_HOST_CHARS or not all(_LABEL.fullmatch(label) for label in mended.split(".")):
@@ -86,7 +86,8 @@ def _canonical(text: str, host: str) -> str:
     return host
 
 
-def _mended(host: str) -> str:
+def tidied(host: str) -> str:
+    """Return a host as it would be compared, if it is one: lower case, without port and last dot."""
     return _PORT.sub("", host).lower().removesuffix(".")
 
 
