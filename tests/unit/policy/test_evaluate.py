@@ -88,9 +88,9 @@ def test_deny_rules_only_are_not_permitted() -> None:
 
 
 def test_of_several_deny_rules_the_first_by_name_is_named() -> None:
-    held = judge(rule(), deny("z"), deny("c", 3), deny("a", when=FAILS), deny("b", 2, when=NO))
+    held = judge(rule(), deny("z"), deny("c"), deny("a", when=FAILS), deny("b", when=NO))
     assert held == Deny(Reason.DENIED_BY_RULE, rule=RuleName("p", "c"))
-    failed = judge(rule(), deny("z", when=FAILS), deny("c", 3, when=FAILS), deny("a", 1, when=NO))
+    failed = judge(rule(), deny("z", when=FAILS), deny("c", when=FAILS), deny("a", when=NO))
     assert failed == Deny(Reason.RULE_ERROR, Detail.RULE_ERROR, RuleName("p", "c"))
 
 
