@@ -31,7 +31,7 @@ def test_a_set_that_could_be_served_is_summed_up() -> None:
     summary, revision = result.stdout.strip().rsplit(" ", 1)
     assert summary == "2 policies, 1 provider, 1 key, 1 limit, revision"
     assert len(revision) == 12
-    assert result.stderr == ""
+    assert [line.rpartition(" ")[2] for line in result.stderr.splitlines()] == ["[no-tests]"]
 
 
 def test_every_error_is_told_with_its_place_on_standard_error() -> None:
@@ -54,6 +54,27 @@ def test_warnings_are_told_but_do_not_count() -> None:
     result = CliRunner().invoke(app, ["validate", "set"])
     assert result.exit_code == 0
     assert result.stderr.startswith("set/a.yaml:4:22: warning: a key in the query (`api_key`)")
+
+
+def test_strict_takes_a_warning_for_a_no() -> None:
+    write(PROVIDER, policy(ALLOW))
+    result = CliRunner().invoke(app, ["validate", "--strict", "set"])
+    assert result.exit_code == 1
+    assert result.stderr.endswith("[no-tests]\n")
+    told = json.loads(CliRunner().invoke(app, ["validate", "--strict", "--output", "json", "set"]).stdout)
+    assert told["valid"] is True
+    assert [(row["code"], row["line"]) for row in told["warnings"]] == [("no-tests", 8)]
+
+
+def test_hosts_of_the_listener_are_compared_with_those_of_policies() -> None:
+    write(PROVIDER, policy(ALLOW))
+    served = CliRunner().invoke(app, ["validate", "set", "--hosts", "items.example.com"])
+    assert "[host-not-served]" not in served.stderr
+    other = CliRunner().invoke(app, ["validate", "set", "--hosts", "other.example.com"])
+    assert other.exit_code == 0
+    assert "[host-not-served]" in other.stderr
+    odd = CliRunner().invoke(app, ["validate", "set", "--hosts", "Items.example.com"])
+    assert odd.exit_code == 2
 
 
 @pytest.mark.parametrize(
