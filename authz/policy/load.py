@@ -128,7 +128,7 @@ def _sorted(documents: tuple[AnyDocument, ...], *, whole: bool) -> Loaded:
 
 
 def _read_file(file: str, content: bytes) -> _FileResult:
-    source, trees, faults = parse(content, file)
+    source, trees, faults, *_ = parse(content, file)
     documents: list[AnyDocument] = []
     found = list(faults)
     whole = not faults

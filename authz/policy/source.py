@@ -41,34 +41,40 @@ class _Mark:
 
 
 class Source:
-    """The text of one file, which can tell the place of every value in it."""
+    """The text of one file or of a part of it, which can tell the place of every value in it.
 
-    __slots__ = ("_roots", "file", "text")
+    Args:
+        line: lines of the file in front of the text.
+    """
 
-    def __init__(self, file: str, text: str) -> None:
+    __slots__ = ("_line", "_roots", "file", "text")
+
+    def __init__(self, file: str, text: str, line: int = 0) -> None:
         self.file = file
         self.text = text
+        self._line = line
         self._roots: list[_Mark] | None = None
 
     def place(self, index: int, path: Path = (), *, key: bool = False) -> Place:
         """Return where the value at `path` stands, or its nearest ancestor that is there.
 
         Args:
-            index: the document's position in the file, from 0.
+            index: the document's position in the text, from 0.
             path: keys and list positions, from the document's root.
             key: the place of the key that leads to the value instead of the value's own.
         """
         if self._roots is None:
             self._roots = _Walk(self.text).roots
         if index >= len(self._roots):
-            return Place(self.file)
+            return Place(self.file, self._line + 1)
         mark, found = self._roots[index], True
         for step in path:
             if step not in mark.below:
                 found = False
                 break
             mark = mark.below[step]
-        return Place(self.file, *(mark.key if key and found else mark.value))
+        line, column = mark.key if key and found else mark.value
+        return Place(self.file, self._line + line, column)
 
 
 class _Walk:

@@ -61,19 +61,30 @@ class Tree(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """What a file says, and what is wrong with how it says it."""
-
-    source: Source
-    trees: tuple[Tree, ...]  # documents that could be read, empty ones left out
-    faults: tuple[PolicyError, ...]
-
-
-def parse(content: bytes, file: str) -> Parsed:
-    """Read every document of a file.
+    """What a file says, and what is wrong with how it says it.
 
     Args:
-        content: the file's bytes.
-        file: its name, for places.
+        trees: documents that could be read, empty ones left out.
+        whole: it was read to its end.
+        documents, values, aliases: how many it has, of what a file may have so many.
+    """
+
+    source: Source
+    trees: tuple[Tree, ...]
+    faults: tuple[PolicyError, ...]
+    whole: bool = False
+    documents: int = 0
+    values: int = 0
+    aliases: int = 0
+
+
+def parse(content: bytes, file: str, line: int = 0) -> Parsed:
+    """Read every document of a file, or of a part of it that can stand alone.
+
+    Args:
+        content: its bytes.
+        file: name of the file, for places.
+        line: lines of the file in front of it.
 
     Returns:
         the documents in front of the first fault that stops reading, and every fault found on the way.
@@ -83,14 +94,17 @@ def parse(content: bytes, file: str) -> Parsed:
         text = _decode(content, file)
     except PolicyError as fault:
         return Parsed(Source(file, ""), (), (fault,))
-    reader = _Reader(text, file)
+    reader = _Reader(text, file, line)
+    whole = False
     try:
         reader.read()
+        whole = True
     except PolicyError as fault:
         reader.faults.append(fault)
     except yaml.YAMLError as error:
         reader.faults.append(_not_yaml(error, file, text))
-    return Parsed(Source(file, text), tuple(reader.trees), tuple(reader.faults))
+    source = Source(file, text, line)
+    return Parsed(source, tuple(reader.trees), tuple(reader.faults), whole, *reader.counts)
 
 
 def _decode(content: bytes, file: str) -> str:
@@ -137,30 +151,36 @@ def _not_yaml(error: yaml.YAMLError, file: str, text: str) -> PolicyError:
 
 
 class _Reader:
-    """One walk over the events of one file."""
+    """One walk over the events of one text."""
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, line: int) -> None:
         self._next = CParser(text).get_event
         self._file = file
+        self._line = line
+        self._documents = 0
         self._anchors: dict[str, Data] = {}
         self._aliases = 0
         self._room = MAX_VALUES
         self.trees: list[Tree] = []
         self.faults: list[PolicyError] = []
 
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Return how many documents, values and aliases there were."""
+        return self._documents, MAX_VALUES - self._room, self._aliases
+
     def read(self) -> None:
         """Fill `trees` and `faults`; raise the fault that ends the reading early."""
-        index = 0
         while (event := self._next()) is not None:
             if not isinstance(event, DocumentStartEvent):
                 continue
             self._anchors.clear()
             first = self._next()
-            if index >= MAX_DOCUMENTS:
+            if self._documents >= MAX_DOCUMENTS:
                 raise self._error(event, f"more than {MAX_DOCUMENTS} documents in one file: split it")
             if isinstance(first, NodeEvent) and not _is_empty(first):
-                self.trees.append(Tree(index, self._value(first, 0)))
-            index += 1
+                self.trees.append(Tree(self._documents, self._value(first, 0)))
+            self._documents += 1
 
     def _value(self, event: Event | None, depth: int) -> Data:
         if isinstance(event, AliasEvent):
@@ -270,7 +290,8 @@ class _Reader:
             raise self._error(event, f"more than {MAX_FAULTS} faults: the rest of the file was not read")
 
     def _error(self, event: Event, what: str) -> PolicyError:
-        return PolicyError(Place(self._file, *position_of(event)), what)
+        line, column = position_of(event)
+        return PolicyError(Place(self._file, self._line + line, column), what)
 
 
 def _is_empty(event: NodeEvent) -> bool:
