@@ -82,7 +82,7 @@ class State:
             return None
         with private(self._directory) as directory:
             content = directory.read(self._name, MAX_BYTES)
-            known_us = directory.modified_ns(self._name) // 1000
+            known_us = min(now_us, directory.modified_ns(self._name) // 1000)  # clocks are set, too
             directory.sweep(self._name, (now_us - _SWEEP_US) * 1000)
         if content is None:
             return None

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from authz.config.log import get_logger
+from authz.config.rooms import SnapshotSettings
 from authz.config.settings import Settings
 from authz.identity.keyring import Peppers
 from authz.model.errors import Place, PolicyError
 from authz.model.site import Listener
+from authz.policy.newer import need_newer
 from authz.request.host import served_hosts
 from authz.snapshot.assembly import Assembly, Gate, Outcome, no_gate
 from authz.snapshot.build import Builder, Built, Surroundings
 from authz.snapshot.memory import tidy
-from authz.snapshot.parts import PLATFORM, Faults, Files, Reading
+from authz.snapshot.parts import PLATFORM, Faults, Files, Parts, Reading
 from authz.snapshot.scan import Watched
 from authz.snapshot.snapshot import Snapshot, not_ready
 from authz.snapshot.sources import Directories, Sources
+from authz.snapshot.state import State
 from authz.wiring.clock import SystemClock
 from authz.wiring.crashes import place_of
+from authz.wiring.inforce import InForce
+from authz.wiring.past import Past
 from authz.wiring.rejections import Rejections
 
 _log = get_logger("wiring")
@@ -30,27 +35,41 @@ class Loader:
 
     Args:
         gate: has the last word on a set that is valid.
+        past: what earlier lives kept; default: nothing, nor is anything kept.
     """
 
     def __init__(
-        self, named: Directories, surroundings: Surroundings, clock: SystemClock, gate: Gate = no_gate
+        self,
+        named: Directories,
+        surroundings: Surroundings,
+        clock: SystemClock,
+        gate: Gate = no_gate,
+        settings: SnapshotSettings | None = None,
+        past: Past | None = None,
     ) -> None:
         self._named = named
         self._surroundings = surroundings
         self._sources = Sources(named)
-        self._assembly = Assembly(Builder(surroundings), gate)
+        self._gate = gate
+        self._assembly = Assembly(Builder(surroundings), self._ask)
         self._clock = clock
         self._rejections = Rejections()
+        self._active: Parts = {}
         self._last: Reading | None = None  # what was offered last; None: offer whatever is read
         self._began_us: int | None = None
         self.took_us = 0  # the last time that something was offered, reading included
-        self.agreed_us = 0  # ticks, when what is in force was last known to stand in the directories
         self.results: Counter[str] = Counter()
-        self.snapshot: Snapshot = self._without("no policy set is loaded yet")
+        self.past = past or Past(State(None, ""), clock, keeps=False)
+        self.in_force = InForce(settings or SnapshotSettings(), clock, self._without)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot in force."""
+        return self.in_force.snapshot
 
     def current(self) -> Snapshot:
         """Return the snapshot in force."""
-        return self.snapshot
+        return self.in_force.snapshot
 
     def running_us(self) -> int:
         """Return for how long loading has been going on; 0 where it is not."""
@@ -60,9 +79,12 @@ class Loader:
     def moved(self) -> bool:
         """Whether files were touched since they were last read."""
         try:
-            return self._sources.moved()
+            moved = self._sources.moved()
         except Exception:  # noqa: BLE001 - then `load` says what is the matter
             return True
+        if not moved:
+            self._unchanged()
+        return moved
 
     def load(
         self, seen: Callable[[Watched], object] = lambda _: None, *, every: bool = False, told: bool = False
@@ -82,10 +104,11 @@ class Loader:
         except BaseException as error:  # noqa: BLE001 - SECURITY: no set, however odd, ends what is served
             self._last = None  # tried again at the next look
             what = f"loading crashed ({type(error).__name__} at {place_of(error)}): please report it"
-            self._refused({PLATFORM: (PolicyError(Place(str(self._named.policies[0])), what),)})
+            self._crashed({PLATFORM: (PolicyError(Place(str(self._named.policies[0])), what),)})
             new = True
         finally:
             self._began_us = None
+            self.past.over()
         if new:
             self.took_us = self._clock.ticks_us() - began_us
         elif told:
@@ -93,39 +116,83 @@ class Loader:
         return new
 
     def _load(self, seen: Callable[[Watched], object], *, every: bool) -> bool:
+        self.past.recall()
         reading = self._sources.read(every=every)
         seen(self._sources.watched())
         if self._last is not None and _alike(reading, self._last):
-            if not self._rejections.standing:
-                self.agreed_us = self._clock.ticks_us()
+            self._unchanged()
             return False
         self._last = reading
-        self._take(self._assembly.offer(reading, self._clock.wall_us()))
+        outcome = self._assembly.offer(reading, self._clock.wall_us())
+        if outcome.rejected and self._resume(outcome.rejected):
+            outcome = self._assembly.offer(reading, self._clock.wall_us())
+        self._take(outcome)
         return True
 
     def _take(self, outcome: Outcome) -> None:
+        if outcome.built is not None:
+            self.results["accepted"] += 1
+            self._put_in_force(outcome.built)
         if outcome.rejected:
             self._refused(outcome.rejected)
-        built = outcome.built
-        if built is not None:
-            self._put_in_force(built)
-        if not outcome.rejected:
+        else:
             self._rejections.ended()
-            self.agreed_us = self._clock.ticks_us()
+            self.in_force.agree()
+        self._active = outcome.active
+        self._note(outcome.rejected)
 
     def _put_in_force(self, built: Built) -> None:
-        self.results["accepted"] += 1
         self._tell(built)
         snapshot = built.snapshot
         del built  # the documents: more than half of what loading took
         tidy()
-        self.snapshot = snapshot
+        self.in_force.put(snapshot)
 
     def _refused(self, rejected: Faults) -> None:
-        self.results["rejected"] += 1
+        newer = any(need_newer(faults) for faults in rejected.values())
+        self.results["needs_newer" if newer else "rejected"] += 1
+        self.in_force.differ(self._rejections.tell(rejected))
+
+    def _crashed(self, rejected: Faults) -> None:
+        """Go on with what is in force, or begin with what was kept, unless that crashes, too."""
+        try:
+            self._resume(rejected)
+        except BaseException as error:  # noqa: BLE001 - SECURITY: as in `load`
+            self.past.refuse(f"loading it crashed ({type(error).__name__} at {place_of(error)}): remove it")
+        self._refused(rejected)
+
+    def _resume(self, rejected: Faults) -> bool:
+        """Begin with what an earlier life kept, where this one finds nothing as good at its first look."""
+        former = self.past.take()
+        if former is None:
+            return False
+        outcome = self._assembly.resume(former.parts, former.revision, self._clock.wall_us())
+        if outcome.built is None:
+            fault = next(fault for faults in outcome.rejected.values() for fault in faults)
+            self.past.refuse(f"this version makes nothing of it: {fault}")
+            return False
+        self._active = outcome.active
+        self._put_in_force(outcome.built)
         problem = self._rejections.tell(rejected)
-        if not self.snapshot.ready:
-            self.snapshot = self._without(problem)
+        self.in_force.differ(problem, self._clock.wall_us() - former.known_us)
+        self.past.resume(former, rejected, problem)
+        return True
+
+    def _unchanged(self) -> None:
+        """Note that what was read last is still what stands there."""
+        if not self._rejections.standing:
+            self.in_force.agree()
+            self._note({})
+
+    def _note(self, rejected: Faults) -> None:
+        """Have what is in force kept for the next start."""
+        revision = self.in_force.revision
+        if revision:
+            self.past.note(revision, self._active, rejected, self.in_force.age_us())
+
+    def _ask(self, built: Built, changed: frozenset[str]) -> Sequence[PolicyError]:
+        """Ask the gate, unless this set was in force in an earlier life: a restart must not take it away."""
+        return () if self.past.was_active(built.snapshot.revision) else self._gate(built, changed)
 
     def _without(self, problem: str) -> Snapshot:
         around = self._surroundings

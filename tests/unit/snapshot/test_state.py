@@ -65,7 +65,7 @@ def test_when_the_set_was_last_known_is_noted_once_a_minute(home: Path) -> None:
     made.keep(ONE, kept, NOW)
     for later_s, noted_s in ((59, 0), (60, 60), (61, 60), (200, 200), (100, 100)):
         assert not made.keep(ONE, kept, NOW + later_s * S)
-        former = state(home).load(NOW)
+        former = state(home).load(NOW + 1000 * S)
         assert former is not None
         assert former.known_us == NOW + noted_s * S
 
@@ -218,3 +218,8 @@ def test_what_a_killed_writer_left_goes_away_at_the_next_start(home: Path) -> No
     state(home).load(NOW)
     assert not left.exists()
     assert fresh.exists()
+
+
+def test_a_time_that_has_not_come_yet_counts_as_now(home: Path) -> None:
+    state(home).keep(ONE, parts(), NOW)
+    assert state(home).load(NOW - 5 * S) == Former(ONE, parts(), NOW - 5 * S)
