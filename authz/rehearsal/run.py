@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from authz.check import Check, reply
+from authz.check import reply
 from authz.model.errors import Place
 from authz.policy.kind_test import PolicyTestSpec, TestCase
 from authz.policy.loaded import Document
@@ -23,6 +23,7 @@ from authz.response.refusal import Refuser
 from authz.snapshot.build import Built
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 Test = Document[PolicyTestSpec]
 Ticks = Callable[[], int]  # microseconds of a clock that never goes back
@@ -71,24 +72,23 @@ class Stage:
     def run(self, tests: Iterable[Test]) -> Iterator[Result]:
         """Yield the result of every case, in order."""
         for test in tests:
-            now_us = (test.spec.now - _EPOCH) // timedelta(microseconds=1)
             for position in range(len(test.spec.cases)):
-                yield self._run(test, position, now_us)
+                yield self.ask(test, position)
 
-    def _run(self, test: Test, position: int, now_us: int) -> Result:
+    def ask(self, test: Test, position: int) -> Result:
+        """Return the result of one case of a test."""
         began_us = self._ticks()
         case = test.spec.cases[position]
         try:
-            check, status = self._ask(case, now_us)
+            got = self._got(case, (test.spec.now - _EPOCH) // _MICROSECOND)
         except Exception as error:  # noqa: BLE001 - one case that we cannot run must not hide the others
             crash = (Difference("run", "an answer", f"a crash ({type(error).__name__}): please report it"),)
             return Result(test, position, None, crash, self._ticks() - began_us)
-        got = got_of(check, status)
         found = tuple(differences(case.expect, got))
         return Result(test, position, got, found, self._ticks() - began_us)
 
-    def _ask(self, case: TestCase, now_us: int) -> tuple[Check, int]:
+    def _got(self, case: TestCase, now_us: int) -> Got:
         scene, cast = of_case(case)
         staged = stage(self._built, message_of(scene, now_us), cast, now_us, self._troupe)
         check = play(staged, now_us)
-        return check, reply(check, staged.snapshot, self._refuser, ID_PLACEHOLDER).status
+        return got_of(check, reply(check, staged.snapshot, self._refuser, ID_PLACEHOLDER).status)
