@@ -1,6 +1,7 @@
 """One check, from the bytes that Envoy sent to the bytes that it gets back: the page to read first.
 
-    read -> guard -> candidates -> resolve -> evaluate -> spend -> reply -> (it has left) -> shadow
+    read -> guard -> candidates -> resolve -> overrides -> evaluate -> spend -> reply
+    ... and when the reply has left: shadow
 
 This is the only file that knows the order of the rooms. It decides nothing itself, reads no clock and
 writes nothing; whoever calls it brings the time and takes the answers.
@@ -137,6 +138,10 @@ def _decide(check: Check, request: Request | Unreadable, snapshot: Snapshot, now
     if isinstance(request, Unreadable):
         check.decision = Deny(Reason.BAD_REQUEST, request.detail)
         return
+    if snapshot.closed is not None and snapshot.closed.of(request.host):
+        # SECURITY: a scope of this host was never good, and what is good elsewhere may allow what it denies.
+        check.decision = Deny(Reason.NOT_READY)
+        return
     check.view = view = snapshot.index.view(request.host)
     if request.structural:
         verdict = _permit(check, _structural(request), view, snapshot, now_us)
@@ -156,6 +161,10 @@ def _permit(check: Check, request: Request, view: HostView, snapshot: Snapshot, 
     candidates = snapshot.index.candidates(view, request)
     check.named = named = _named(candidates)
     check.caller = caller = resolve(request, snapshot.access(named).plan, snapshot.keyring, now_us)
+    if snapshot.overrides is not None:
+        refusal = snapshot.overrides.refusal(request, caller.identity)
+        if refusal is not None:
+            return refusal
     return evaluate(candidates, request, caller, snapshot.memos)
 
 

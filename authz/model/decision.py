@@ -42,6 +42,7 @@ class Deny(NamedTuple):
     rule: RuleName | None = None  # the deny rule, where one decided
     spent: tuple[Spent, ...] = ()  # state of the buckets, where a limit refused; nothing was charged
     retry_ms: int = 0  # of a guard: until it lets the next request through
+    override: bool = False  # the rule stands in the overrides
 
 
 Decision = Allow | Deny

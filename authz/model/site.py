@@ -112,6 +112,8 @@ class ReadingRules:
     Args:
         site_of: canonical host -> the Site that speaks about it.
         owned: headers that only we may set, lower case with `_` and `.` as `-`; `x-authz-*` always is.
+        owned_of: canonical host -> the headers that only we may set there, where scopes have some of their
+            own; None: `owned` everywhere.
         time, body: whether any expression of the set asks for them; where not, they are not read.
     """
 
@@ -120,3 +122,4 @@ class ReadingRules:
     listener: Listener = field(default_factory=Listener)
     time: bool = True
     body: bool = True
+    owned_of: Callable[[str], frozenset[str]] | None = None

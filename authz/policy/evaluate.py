@@ -66,7 +66,7 @@ def evaluate(
     granted, failed = _allowing(candidates, request, identity, memos, anyone_only=bad is not None)
     if bad is not None and not granted:
         return Deny(bad, caller.detail)
-    refusal = _denying(candidates, request, identity, memos)
+    refusal = denying(candidates, request, identity, memos)
     if refusal is not None:
         return refusal
     if not granted:
@@ -82,7 +82,7 @@ def alone(candidates: Sequence[Candidate], request: Request, caller: Caller, mem
         allow rule whose condition failed, if one did.
     """
     identity = caller.identity
-    refusal = _denying(candidates, request, identity, memos)
+    refusal = denying(candidates, request, identity, memos)
     if refusal is not None:
         return refusal
     bad = caller.standing in _BAD_CREDENTIAL
@@ -119,10 +119,14 @@ def _name(candidate: Candidate) -> RuleName:
     return candidate.rule.name
 
 
-def _denying(
+def denying(
     candidates: Sequence[Candidate], request: Request, identity: Identity, memos: Memos
 ) -> Deny | None:
-    """Return the refusal of the first deny rule, by name, that holds; else of the first that failed."""
+    """Return the refusal of the first deny rule, by name, that holds; else of the first that failed.
+
+    Args:
+        identity: of the caller as resolved; whoever is not proven is anonymous.
+    """
     held: Candidate | None = None
     failed: Candidate | None = None
     for candidate in candidates:
@@ -193,7 +197,7 @@ def _new_grant(granted: list[Candidate], request: Request, identity: Identity) -
                 if isinstance(spend, Detail):
                     return Deny(Reason.RULE_ERROR, spend, rule.name)
                 spends[limit.name] = spend
-    if not all(map(_settable, headers.values())):
+    if not all(map(settable, headers.values())):
         return Deny(Reason.RULE_ERROR, Detail.HEADER_VALUE_INVALID, granted[0].rule.name)
     return Grant(
         tuple(candidate.rule.name for candidate in granted),
@@ -202,7 +206,8 @@ def _new_grant(granted: list[Candidate], request: Request, identity: Identity) -
     )
 
 
-def _settable(value: str) -> bool:
+def settable(value: str) -> bool:
+    """Whether a header may carry a value; the empty one sets none."""
     return not value or (len(value) <= _HEADER_VALUE_MAX and _HEADER_VALUE.fullmatch(value) is not None)
 
 

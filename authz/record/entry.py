@@ -150,6 +150,9 @@ class Record(Struct, omit_defaults=True, frozen=True, gc=False):
     count: Annotated[
         int, Meta(description="checks that one decision refused unread, under overload; absent: one")
     ] = 1
+    override: Annotated[
+        bool, Meta(description="`true` where policy and rule stand in the overrides; else absent")
+    ] = False
 
 
 def encode(answered: Answered, fixed: FixedFields, seq: int) -> bytes:
@@ -180,9 +183,9 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
     if isinstance(decision, Allow):
         rules = decision.grant.rules
         outcome, reason, detail, rule = "allow", _ALLOWED, caller.detail, rules[0]
-        allowed_by = _rules_json(rules)
+        allowed_by, override = _rules_json(rules), False
     else:
-        reason, detail, rule, _, _ = decision
+        reason, detail, rule, _, _, override = decision
         outcome, detail, allowed_by = "deny", detail or caller.detail, _NOTHING
     if isinstance(request, Request):
         request = request if _is_short(request) else _shortened(request)
@@ -218,6 +221,7 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
         [LimitPart(spent.limit, spent.remaining, spent.store, spent.retry_ms) for spent in decision.spent],
         duration_us,
         count,
+        override,
     )
 
 

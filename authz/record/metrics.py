@@ -21,7 +21,7 @@ from authz.model.reason import Outcome, Reason
 from authz.record.queue import RecordCounts
 from authz.record.tally import BUCKETS_US, Tally, total
 
-_ENFORCE, _SHADOW = "enforce", "shadow"
+_ENFORCE, _SHADOW, _OVERRIDE = "enforce", "shadow", "override"
 
 _BOUNDS = (*(str(bound / 1_000_000) for bound in BUCKETS_US), "+Inf")
 
@@ -46,7 +46,8 @@ METRICS: Mapping[str, Shape] = {
         "counter",
         ("policy", "rule", "mode", "outcome"),
         "Decisions of each rule that allowed or denied; the setting `rule_series` bounds the series. In"
-        " shadow also `none`, `error` and `undecidable`; where no rule decided, `rule` is empty.",
+        " shadow also `none`, `error` and `undecidable`; where no rule decided, `rule` is empty. `mode` is"
+        " `enforce`, `shadow`, or `override` of the overrides.",
     ),
     "authz_limit_decisions_total": Shape(
         "counter",
@@ -79,7 +80,25 @@ METRICS: Mapping[str, Shape] = {
         "gauge", (), "When the policy set in force was loaded.", "min"
     ),
     "authz_reloads_total": Shape(
-        "counter", ("result",), "Tries to load a policy set: `accepted` or `rejected`."
+        "counter",
+        ("result",),
+        "Changes of the policy set: `accepted`, `rejected`, or `unchanged`, where files were touched and say"
+        " what they said.",
+    ),
+    "authz_reload_duration_seconds": Shape(
+        "gauge", (), "How long the last try to load a changed set took, reading included.", "max"
+    ),
+    "authz_reload_running_seconds": Shape(
+        "gauge", (), "For how long a set has been read or loaded just now; else 0.", "max"
+    ),
+    "authz_watch_told": Shape(
+        "gauge",
+        (),
+        "Whether the system tells of changed files; 0: they are found every `poll_s` alone.",
+        "min",
+    ),
+    "authz_policy_mounts_frozen": Shape(
+        "gauge", (), "Mounts of policy files that can never change, such as those with `subPath`.", "max"
     ),
     "authz_key_next_expiry_timestamp_seconds": Shape(
         "gauge", (), "When the next API key in force expires.", "min"
@@ -113,7 +132,7 @@ METRICS: Mapping[str, Shape] = {
     "authz_worker_restarts_total": Shape(
         "counter",
         ("worker", "cause"),
-        "Workers started anew after they `died`, were `stuck`, or had an older `revision` than another.",
+        "Workers started anew after they `died` or were `stuck`.",
     ),
     "authz_worker_backoff_seconds": Shape(
         "gauge", ("worker",), "How long a worker that keeps dying young waits for its next start."
@@ -133,6 +152,15 @@ class SnapshotFacts(NamedTuple):
     loaded_s: float  # wall clock, seconds since 1970
     next_key_expiry_s: float | None = None  # None: no key expires
     keys_disabled: int = 0
+
+
+class LoadFacts(NamedTuple):
+    """What metrics say of loading."""
+
+    took_s: float = 0.0  # the last time
+    running_s: float = 0.0  # so far
+    told: bool = True
+    frozen: int = 0
 
 
 class GuardFacts(NamedTuple):
@@ -171,6 +199,7 @@ class Facts:
 
     snapshot: Callable[[], SnapshotFacts | None] = lambda: None
     reloads: Callable[[], Mapping[str, int]] = dict
+    loading: Callable[[], LoadFacts | None] = lambda: None
     records: Callable[[], Sequence[RecordFacts]] = tuple
     buckets: Callable[[], Mapping[str, int]] = dict
     stores: Callable[[], Mapping[str, bool]] = dict
@@ -272,6 +301,10 @@ def _counted(counts: Tally) -> dict[str, list[Sample]]:
             ((name.policy, name.rule, _ENFORCE, outcome), count) for name, outcome, count in rules
         ]
         + [
+            ((name.policy, name.rule, _OVERRIDE, Outcome.DENY), count)
+            for name, count in counts.rules_overriding.items()
+        ]
+        + [
             ((policy, rule, _SHADOW, would), count)
             for (policy, rule, would), count in counts.shadow_rules.items()
         ],
@@ -306,6 +339,7 @@ def _fetched(facts: Facts) -> dict[str, list[Sample]]:
         "authz_build_info": [((facts.version, platform.python_version()), 1.0)],
         **_of_guard(facts.guard()),
         **_of_snapshot(facts.snapshot()),
+        **_of_loading(facts.loading()),
         **_of_tls(facts.tls()),
         **_of_records(facts.records()),
     }
@@ -327,6 +361,17 @@ def _of_snapshot(snapshot: SnapshotFacts | None) -> dict[str, list[Sample]]:
         "authz_snapshot_loaded_timestamp_seconds": [((), snapshot.loaded_s)] if snapshot else [],
         "authz_key_next_expiry_timestamp_seconds": [((), expiry)] if expiry is not None else [],
         "authz_keys_disabled": [((), snapshot.keys_disabled)] if snapshot else [],
+    }
+
+
+def _of_loading(loading: LoadFacts | None) -> dict[str, list[Sample]]:
+    if loading is None:
+        return {}
+    return {
+        "authz_reload_duration_seconds": [((), loading.took_s)],
+        "authz_reload_running_seconds": [((), loading.running_s)],
+        "authz_watch_told": [((), float(loading.told))],
+        "authz_policy_mounts_frozen": [((), loading.frozen)],
     }
 
 

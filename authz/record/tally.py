@@ -43,7 +43,7 @@ ChangeKey = tuple[str, str, Outcome]  # `policy` or `limit`, its name, how the c
 _ALLOWED = Reason.ALLOWED
 _REFUSING = (Would.DENY, Would.ERROR)
 _DICTS = (
-    *("reasons", "rules_allowed", "rules_denied", "limits"),
+    *("reasons", "rules_allowed", "rules_denied", "rules_overriding", "limits"),
     *("shadow_rules", "shadow_limits", "changes"),
 )
 
@@ -65,6 +65,7 @@ class Tally:
         "reasons",
         "rules_allowed",
         "rules_denied",
+        "rules_overriding",
         "shadow_crashes",
         "shadow_limits",
         "shadow_rules",
@@ -76,6 +77,7 @@ class Tally:
         self.reasons: dict[Reason, int] = defaultdict(int)
         self.rules_allowed: dict[RuleName, int] = defaultdict(int)
         self.rules_denied: dict[RuleName, int] = defaultdict(int)
+        self.rules_overriding: dict[RuleName, int] = defaultdict(int)  # an override may have a rule's name
         self.limits: dict[LimitKey, int] = defaultdict(int)
         self.shadow_rules: dict[ShadowRuleKey, int] = defaultdict(int)
         self.shadow_limits: dict[ShadowLimitKey, int] = defaultdict(int)
@@ -95,7 +97,8 @@ class Tally:
         else:
             self.reasons[decision.reason] += count
             if decision.rule is not None and self._per_deny:
-                self.rules_denied[decision.rule] += 1
+                counts = self.rules_overriding if decision.override else self.rules_denied
+                counts[decision.rule] += 1
         for spent in decision.spent:
             self.limits[spent.limit, spent.store, spent.passed] += 1
         self.durations[bisect_left(BUCKETS_US, duration_us)] += count

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from authz.model.reason import Detail
-from authz.model.site import Listener, ReadingRules, Site
+from authz.model.site import Listener, Site
 from authz.model.text import header_text
 from authz.request.facts import speaks_grpc, upgrades
 
@@ -51,12 +51,17 @@ class RequestLine(NamedTuple):
     scheme: str
 
 
-def read_headers(http: Any, line: RequestLine, site: Site, rules: ReadingRules) -> Headers | Detail:
+def read_headers(
+    http: Any, line: RequestLine, site: Site, listener: Listener, owned: frozenset[str]
+) -> Headers | Detail:
     """Return the headers in canonical form, or why they are refused.
+
+    Args:
+        owned: headers that only we may set on this host, see `ReadingRules`.
 
     Source: threats.md, "Headers, query, cookies"; protocol.md, "The request".
     """
-    gathered = gather(http, rules.listener)
+    gathered = gather(http, listener)
     if isinstance(gathered, Detail):
         return gathered
     values, repeated = gathered
@@ -64,10 +69,7 @@ def read_headers(http: Any, line: RequestLine, site: Site, rules: ReadingRules) 
         return Detail.HEADER_AMBIGUOUS
     names = "\n".join(values)
     content = b"".join(values.values())
-    if (
-        len(names) + len(content) > rules.listener.max_header_bytes
-        or len(values) > rules.listener.max_header_count
-    ):
+    if len(names) + len(content) > listener.max_header_bytes or len(values) > listener.max_header_count:
         return Detail.HEADERS_TOO_LARGE
     if b"\n" in content or b"\r" in content or b"\0" in content:
         return Detail.HEADER_AMBIGUOUS
@@ -75,11 +77,11 @@ def read_headers(http: Any, line: RequestLine, site: Site, rules: ReadingRules) 
         values = legible(values)
     # SECURITY: only short lists are remembered, or a client could fill our memory.
     ordinary = _are_ordinary if len(names) <= _CACHED_NAMES_MAX_CHARS else _are_ordinary.__wrapped__
-    if ordinary(names, len(values), rules.owned):
+    if ordinary(names, len(values), owned):
         if "upgrade" not in values and line.method != "POST":
             return _new(Headers, (values, repeated, (), (), False))
         return _understood(values, repeated, (), line.method)
-    return _read_odd(values, repeated, line.method, site, rules.owned)
+    return _read_odd(values, repeated, line.method, site, owned)
 
 
 def gather(http: Any, listener: Listener) -> tuple[dict[str, bytes], frozenset[str]] | Detail:

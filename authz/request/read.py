@@ -70,7 +70,8 @@ def _read(attributes: Any, rules: ReadingRules) -> Request | Detail:
         if fault is not None:
             return fault
     site = rules.site_of(host)
-    headers = read_headers(http, line, site, rules)
+    owned = rules.owned if rules.owned_of is None else rules.owned_of(host)
+    headers = read_headers(http, line, site, rules.listener, owned)
     if isinstance(headers, Detail):
         return headers
     split = split_target(raw_path, site.path_max_bytes)

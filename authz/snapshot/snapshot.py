@@ -12,7 +12,9 @@ from authz.identity.removal import Removal, removal
 from authz.model.identity import CredentialPlace, PlaceKind, Provider
 from authz.model.site import DEFAULT_SITE, Listener, ReadingRules, Site
 from authz.policy.evaluate import Memos
+from authz.policy.host_map import HostMap
 from authz.policy.index import Index
+from authz.policy.overrides import Overrides
 from authz.policy.shadow import Shadow
 from authz.policy.sites import SiteIndex
 from authz.record.entry import FixedFields
@@ -49,6 +51,8 @@ class Snapshot:
         ready: whether a whole, valid policy set is here. A snapshot that is not ready allows nothing.
         problem: why it is not ready, one line.
         shadow: documents that are tried and change nothing; None where there are none.
+        overrides: deny rules that are asked first; None where there are none.
+        closed: hosts about which a scope speaks that was never good; None where there are none.
         fixed: what is alike in every record made under it.
         memos: what was worked out from identities alone.
         expiries_us: when its API keys expire, sorted, microseconds since 1970.
@@ -61,6 +65,8 @@ class Snapshot:
     loaded_at_us: int = 0
     index: Index = field(default_factory=Index)
     shadow: Shadow | None = None
+    overrides: Overrides | None = None
+    closed: HostMap[str] | None = None
     sites: SiteIndex = field(default_factory=SiteIndex)
     providers: dict[str, Provider] = field(default_factory=dict)
     keyring: Keyring = field(default_factory=Keyring)
