@@ -259,7 +259,7 @@ def _limit(limit: LimitPart) -> Iterator[str]:
         yield _field(limit.name, f"{room}, {max(0, limit.remaining)} tokens left")
         return
     source = "" if limit.rate_from == "limit" else f" (from {limit.rate_from})"
-    never = "" if limit.passes else ": never passes, the bucket holds less"
+    never = "" if limit.passes is not False else ": never passes, the bucket holds less"
     yield _field(limit.name, f"{limit.rate}, burst {limit.burst:g}{source}; costs {limit.cost:g}{never}")
     yield _field("", f"bucket {' / '.join(limit.bucket)}")
 

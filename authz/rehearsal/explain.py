@@ -33,9 +33,9 @@ from authz.rehearsal.explanation import (
     ShadowPart,
     UpstreamPart,
 )
-from authz.rehearsal.grants import limits_of, upstream_of
+from authz.rehearsal.grants import failed_headers, limits_of, upstream_of
 from authz.rehearsal.identities import identified, named_providers
-from authz.rehearsal.rules import judged, near_misses, sources
+from authz.rehearsal.rules import granting, judged, near_misses, sources
 from authz.rehearsal.scene import Cast, Staged, play, stage
 from authz.rehearsal.veil import Veil
 from authz.rehearsal.why import why
@@ -75,6 +75,7 @@ class _Reading:
     """One reading of the path, judged."""
 
     part: ReadingPart
+    request: Request
     verdict: Grant | Deny
     candidates: list[Candidate]
     caller: Caller
@@ -100,6 +101,7 @@ class _Steps:
         answered = reply(check, snapshot, Refuser("explain"), ID_PLACEHOLDER)
         response = CheckResponse.FromString(answered.payload)
         readings = self._readings()
+        limits, failed = self._grants(readings)
         explained = Explanation(
             v=VERSION,
             source="request",
@@ -109,7 +111,8 @@ class _Steps:
             request=request_part(request, self._http, snapshot.reading.listener),
             site=site_part(snapshot.site(host), self._built.loaded),
             readings=tuple(reading.part for reading in readings),
-            limits=self._limits(readings),
+            limits=limits,
+            headers_failed=failed,
             upstream=self._upstream(response),
             shadow=shadow_parts(check, snapshot),
         )
@@ -145,25 +148,20 @@ class _Steps:
             identity=who,
             ends=GRANTED if isinstance(verdict, Grant) else verdict.reason.value,
         )
-        return _Reading(part, verdict, candidates, caller)
+        return _Reading(part, request, verdict, candidates, caller)
 
-    def _limits(self, readings: list[_Reading]) -> tuple[LimitPart, ...]:
-        """Return the buckets of the last reading, which alone spends, if its rules allow."""
+    def _grants(self, readings: list[_Reading]) -> tuple[tuple[LimitPart, ...], tuple[str, ...]]:
+        """Return the buckets of the last reading, which alone spends, and headers that cannot be set."""
         request = self._check.request
         if not readings or not isinstance(request, Request):
-            return ()
+            return (), ()
         last = readings[-1]
-        held = {(one.policy, one.rule) for one in last.part.candidates if one.says == "holds"}
-        if any(one.effect == "deny" and one.says in _DENYING for one in last.part.candidates):
-            return ()
-        granted = [one for one in last.candidates if one.rule.allow and tuple(one.rule.name) in held]
-        return limits_of(granted, request, last.caller.identity)
+        reading, identity = last.request, last.caller.identity
+        granted = granting(last.part.candidates, last.candidates)
+        return limits_of(granted, reading, identity), tuple(failed_headers(granted, reading, identity))
 
     def _upstream(self, response: Any) -> UpstreamPart | None:
         return upstream_of(response) if isinstance(self._check.decision, Allow) else None
-
-
-_DENYING = ("holds", "condition_failed")
 
 
 def _played(cast: Cast) -> str:

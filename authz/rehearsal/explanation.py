@@ -121,13 +121,13 @@ class LimitPart(Struct, omit_defaults=True, frozen=True):
     rules: Annotated[tuple[str, ...], Meta(description="allowing rules that spend it, as `policy/rule`")]
     bucket: Annotated[tuple[str, ...], Meta(description="the parts of the bucket's name")] = ()
     rate: Annotated[str, Meta(description="how fast it refills")] = ""
-    burst: Annotated[float, Meta(description="tokens that it holds")] = 0.0
-    cost: Annotated[float, Meta(description="tokens that the request takes")] = 0.0
+    burst: Annotated[float, Meta(description="tokens that it holds")] = -1.0
+    cost: Annotated[float, Meta(description="tokens that the request takes")] = -1.0
     rate_from: Annotated[str, Meta(description="`limit`, `tier 1` (2, ...) or `key or customer`")] = ""
     remaining: Annotated[int, Meta(description="of a record: whole tokens left")] = -1
     passes: Annotated[
-        bool, Meta(description="whether a full bucket has room; of a record: whether it had")
-    ] = False
+        bool | None, Meta(description="whether a full bucket has room; of a record: whether it had")
+    ] = None
     failure: Annotated[str, Meta(description="why the bucket cannot be named or the cost not be told")] = ""
 
 
@@ -224,6 +224,9 @@ class Explanation(Struct, omit_defaults=True, frozen=True):
         tuple[ReadingPart, ...], Meta(description="what was judged, one after the other")
     ] = ()
     limits: Annotated[tuple[LimitPart, ...], Meta(description="buckets that are drawn from; never here")] = ()
+    headers_failed: Annotated[
+        tuple[str, ...], Meta(description="headers of `onAllow` whose value refuses the request, in words")
+    ] = ()
     upstream: Annotated[UpstreamPart | None, Meta(description="of an allow: what the application sees")] = (
         None
     )

@@ -10,7 +10,7 @@ from authz.model.limit import Rate, Spend
 from authz.model.reason import Detail
 from authz.model.request import Request
 from authz.policy.condition import EvaluationFailed, Expression, Truth
-from authz.policy.evaluate import spend_of
+from authz.policy.evaluate import settable, spend_of
 from authz.policy.rule import Candidate, LimitRule
 from authz.policy.vocabulary import Facts
 from authz.rehearsal.explanation import LimitPart, UpstreamPart
@@ -94,13 +94,21 @@ def failed_text(expression: Expression, facts: Facts) -> str:
 
 
 def failed_headers(granted: Sequence[Candidate], request: Request, identity: Identity) -> Iterator[str]:
-    """Yield, in words, each `onAllow` header whose expression fails."""
+    """Yield, in words, each header of `onAllow` that refuses the request; of equal names the first counts."""
+    seen: set[str] = set()
     for rule, params in granted:
         facts = Facts(request, identity, params)
         for name, expression in rule.headers:
-            why = failed_text(expression, facts)
-            if why:
-                yield f"`onAllow` of policy {rule.name.policy}, header `{name}: {expression.source}`: {why}"
+            if name not in seen:
+                why = failed_text(expression, facts) or _unsettable(expression, facts)
+                if why:
+                    yield f"policy {rule.name.policy}, header `{name}: {expression.source}`: {why}"
+            seen.add(name)
+
+
+def _unsettable(expression: Expression, facts: Facts) -> str:
+    fits = settable(expression.text(facts))
+    return "" if fits else "its value is too long, or not visible ASCII"
 
 
 def upstream_of(response: Any) -> UpstreamPart:

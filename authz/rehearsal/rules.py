@@ -34,6 +34,8 @@ _TRUTHS = {
     Truth.NO: ("false", FALSE),
     Truth.FAILED: ("failed", FAILED),
 }
+Pairs = tuple[tuple[str, str], ...]
+
 BAD = (Standing.INVALID, Standing.AMBIGUOUS)
 
 
@@ -90,9 +92,27 @@ def judged(
     return (*denying, *allowing)
 
 
+def granting(parts: Sequence[RulePart], candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the allow rules that let a request pass, each once, by name; none where a deny rule refuses."""
+    if any(part.effect == "deny" and part.says in (HOLDS, FAILED) for part in parts):
+        return []
+    held = {_match(part) for part in parts if part.effect == "allow" and part.says == HOLDS}
+    once = {one.rule.name: one for one in reversed(candidates) if (one.rule.name, _pairs(one.params)) in held}
+    return [once[name] for name in sorted(once)]
+
+
+def _match(part: RulePart) -> tuple[tuple[str, str], Pairs]:
+    """Return what tells one match of a rule from its others."""
+    return (part.policy, part.rule), _pairs(part.params)
+
+
+def _pairs(params: Mapping[str, str]) -> Pairs:
+    return tuple(sorted(params.items()))
+
+
 def _ordered(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return candidates by name; one that matches by several patterns alike stands there once."""
-    once = {(one.rule.name, tuple(sorted(one.params.items()))): one for one in reversed(candidates)}
+    once = {(one.rule.name, _pairs(one.params)): one for one in reversed(candidates)}
     return [once[key] for key in sorted(once)]
 
 

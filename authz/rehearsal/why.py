@@ -39,7 +39,7 @@ def _sentences(explained: Explanation, loaded: Loaded) -> Iterator[str]:
                 f"Limit {limit.name}: the request costs {limit.cost:g}, and the bucket never holds more than"
                 f" {limit.burst:g}."
                 for limit in explained.limits
-                if not limit.passes
+                if limit.passes is False
             )
     if reading is not None and reading.name == "structural" and reading.ends != "granted":
         yield f"That is the structural reading, {reading.path}: the Site keeps two, and both must be allowed."
@@ -138,6 +138,8 @@ def _refused_by(explained: Explanation, reading: ReadingPart) -> Iterator[str]:
             )
         elif rule.says == "holds":
             yield f"Deny rule {_name(rule)} holds{_condition(rule)}{_where(rule)}."
+    for failed in explained.headers_failed:
+        yield f"A header for the application cannot be set: {failed}."
     for limit in explained.limits:
         if limit.failure:
             yield f"Limit {limit.name} cannot be asked: {limit.failure}."
