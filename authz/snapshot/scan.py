@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from authz.model.errors import Place, PolicyError
@@ -36,10 +38,12 @@ class Watched(NamedTuple):
     Args:
         directories: real path -> device and inode of all that hold what was seen.
         names: what is a link on the way to it, or the directory itself, or is not there yet.
+        holding: the directories that hold documents or may, without those that hold a name alone.
     """
 
     directories: dict[str, tuple[int, int]]
     names: frozenset[str]
+    holding: frozenset[str] = frozenset()
 
 
 class Look(NamedTuple):
@@ -48,6 +52,7 @@ class Look(NamedTuple):
     entries: list[Entry]
     faults: list[PolicyError]
     watched: Watched
+    links: Mapping[str, str] = MappingProxyType({})  # what was given, and each link: shown -> real path
 
 
 def look(directories: Sequence[Path]) -> Look:
@@ -55,7 +60,12 @@ def look(directories: Sequence[Path]) -> Look:
     scan = _Scan()
     for directory in directories:
         scan.root(directory)
-    return Look(scan.entries, scan.faults, Watched(scan.directories, scan.names()))
+    scan.outward()
+    holding = frozenset(scan.directories)
+    return Look(scan.entries, scan.faults, Watched(scan.directories, scan.names(), holding), scan.links)
+
+
+_Outward = tuple[str, str, os.stat_result, str, int]  # a link: name, real path, its marks, root, depth
 
 
 class _Scan:
@@ -63,6 +73,8 @@ class _Scan:
         self.entries: list[Entry] = []
         self.faults: list[PolicyError] = []
         self.directories: dict[str, tuple[int, int]] = {}
+        self.links: dict[str, str] = {}
+        self._outward: deque[_Outward] = deque()
         self._ways = Ways()
         self._roots: set[str] = set()
         self._seen: set[tuple[int, int]] = set()
@@ -80,12 +92,22 @@ class _Scan:
         try:
             real = self._ways.resolve(os.path.abspath(shown))  # noqa: PTH100 - must not follow links
             self._roots.add(real)
+            self.links[shown] = real
             if stat.S_ISDIR(os.stat(real).st_mode):  # noqa: PTH116
                 self._directory(shown, real, real, 0)
             else:
                 self._fault(shown, "not a directory: name the directory that holds the files")
         except (OSError, RuntimeError) as error:
             self._fault(shown, f"{why(error)}: name a directory that can be read")
+
+    def outward(self) -> None:
+        """Follow the links that lead out of where they stand, once everything else was looked at.
+
+        SECURITY: each file counts once, under the name that is met first. A link in the directory of one team
+        must not take away what stands in that of another.
+        """
+        while self._outward:
+            self._found(*self._outward.popleft())
 
     def _hold(self, directory: str) -> None:
         if directory not in self.directories:
@@ -117,12 +139,20 @@ class _Scan:
         try:
             found = os.lstat(path)
             if stat.S_ISLNK(found.st_mode):
-                path = self._ways.resolve(path)
+                holder = os.path.dirname(path)  # noqa: PTH120 - text
+                self.links[shown] = path = self._ways.resolve(path)
                 self._hold(os.path.dirname(path))  # noqa: PTH120 - text
                 found = os.lstat(path)
+                if not path.startswith(f"{holder.rstrip('/')}/"):
+                    self._outward.append((shown, path, found, root, depth))
+                    return
         except (OSError, RuntimeError) as error:
             self._fault(shown, f"{why(error)}: mend or remove it")
             return
+        self._found(shown, path, found, root, depth)
+
+    def _found(self, shown: str, path: str, found: os.stat_result, root: str, depth: int) -> None:
+        """Look at an entry whose real path is known."""
         if stat.S_ISDIR(found.st_mode):
             if self._is_inside(shown, path, root):
                 self._directory(shown, path, root, depth + 1)

@@ -76,7 +76,8 @@ class Source:
         if not contents and not faults and not self._may_be_empty:
             names = " ".join(str(directory) for directory in self.directories)
             faults = [PolicyError(Place(names), "no documents here: write at least one `.yaml` file")]
-        return Files(contents, tuple(faults))
+        roots = tuple(str(directory) for directory in self.directories)
+        return Files(contents, tuple(faults), roots, self.seen.links)
 
     def _contents(self, found: Look) -> tuple[dict[str, bytes], list[PolicyError]]:
         contents: dict[str, bytes] = {}
@@ -133,7 +134,8 @@ class Sources:
         """Return what the last reading depended on."""
         looks = [source.seen.watched for source in self._all]
         directories = {path: identity for one in looks for path, identity in one.directories.items()}
-        return Watched(directories, frozenset().union(*(one.names for one in looks)))
+        names, holding = (one.names for one in looks), (one.holding for one in looks)
+        return Watched(directories, frozenset().union(*names), frozenset().union(*holding))
 
 
 def read_files(directories: Sequence[Path]) -> Files:

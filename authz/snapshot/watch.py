@@ -153,7 +153,7 @@ class Watch:
         return set(self._relevant(found))
 
     def _relevant(self, told: Told) -> Iterable[tuple[int, str]]:
-        directories, names = self._watched
+        directories, names, _ = self._watched
         for kind, path in told:
             directory, _, name = path.rpartition("/")
             if path in names or path in directories or (directory in directories and name[:1] != "."):

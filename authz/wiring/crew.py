@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from threading import Condition
 
-from authz.config.log import get_logger
 from authz.config.settings import Settings
 from authz.record.ledger import Ledger
 from authz.record.metrics import Page, Sample, Samples
@@ -18,8 +17,7 @@ from authz.wiring.member import START_S, Member
 
 ANSWER_S = 0.5  # for all workers together: one that is stuck must not block a scrape
 _ALONE_S = 10.0  # without any worker, before the whole is unhealthy
-
-_log = get_logger("wiring")
+_APART_S = 10.0  # each loads by itself, within a second of the others; who takes longer has missed something
 
 
 class Crew:
@@ -38,6 +36,7 @@ class Crew:
         self._page = Page(self._samples)
         self._turn_fd = _turn_file()
         self._without_s = 0.0
+        self._apart_s = 0.0  # for how long workers have had different revisions
         self.draining = False
         self.members = [
             Member(index, settings, self._turn_fd, self._heard, self._ended, wake)
@@ -49,7 +48,8 @@ class Crew:
         for member in self.members:
             member.look(now_s, elapsed_s)
         self._without_s = 0.0 if any(member.up for member in self.members) else self._without_s + elapsed_s
-        self._agree()
+        revisions = {said.revision for _, said in self._up() if said.ready}
+        self._apart_s = self._apart_s + elapsed_s if len(revisions) > 1 else 0.0
 
     def ailment(self) -> str:
         """See `Answers.ailment`."""
@@ -77,36 +77,20 @@ class Crew:
 
     def _standing(self) -> tuple[set[str], str]:
         """Return the revisions that are served, and why checks cannot be answered as they should."""
-        up = [(member.index, said) for member in self.members if member.up and (said := member.said)]
+        up = self._up()
         revisions = {said.revision for _, said in up if said.ready}
         unready = next((f"worker {index}: {said.why}" for index, said in up if not said.ready), "")
         if self.draining:
             return revisions, "draining"
         if not up or not all(member.seen for member in self.members):
             return revisions, "not every worker has started"
-        if len(revisions) > 1:
+        if len(revisions) > 1 and self._apart_s >= _APART_S:
             return revisions, f"workers have different policy sets: {', '.join(sorted(revisions))}"
         return revisions, unready
 
-    def _agree(self) -> None:
-        """Have workers with an older set start anew, one at a time, once one found another when it did.
-
-        Documents are read when a worker starts; one that comes back must not judge otherwise than the rest.
-        """
-        said = [member.said for member in self.members if member.up]
-        if self.draining or len(said) < len(self.members) or not all(one and one.ready for one in said):
-            return
-        newest = max(self.members, key=lambda member: member.began_s)
-        for member in self.members:
-            if member.state != newest.state:
-                _log.warning(
-                    "a worker has an older policy set and is started anew",
-                    worker=member.index,
-                    revision=member.state,
-                    newest=newest.state,
-                )
-                member.leave("revision")
-                return
+    def _up(self) -> list[tuple[int, Report]]:
+        """Return the workers that take calls, and what they last said."""
+        return [(member.index, said) for member in self.members if member.up and (said := member.said)]
 
     def _ask(self, find: str = "") -> Mapping[int, str]:
         """Ask every worker, and wait for those that answer in time."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,6 @@ from authz.wiring.child import Child
 from authz.wiring.link import Begin, Question, Report, packed
 from authz.wiring.lives import STEADY_S, Lives
 from authz.wiring.shares import Share
-from authz.wiring.watch import RECORDS_S
 
 START_S = 60.0  # without a word from one that was just started: reading our code takes a second or two
 MARGIN_S = 2.0  # on top of what draining and writing records may take
@@ -43,7 +41,6 @@ class Member:
     ) -> None:
         self.index = index
         self.life = -1  # how often it was started before
-        self.began_s = 0.0  # when it was last started, by a clock that never goes back
         self.seen = False  # whether it has ever taken calls
         self.restarts: Counter[str] = Counter()
         self.cannot = ""  # why it could not begin
@@ -52,7 +49,7 @@ class Member:
         self._heard, self._ended, self._wake = heard, ended, wake
         self._child: Child | None = None
         self._lives = Lives()
-        self._silent_s = self._served_s = self._leaving_s = 0.0
+        self._silent_s = self._served_s = 0.0
         self._cause = ""  # why it is being ended
         self._due_s = 0.0  # when the next start is
 
@@ -96,8 +93,7 @@ class Member:
     def start(self) -> None:
         """Start a worker."""
         self.life += 1
-        self.began_s = time.monotonic()
-        self._silent_s = self._served_s = self._leaving_s = 0.0
+        self._silent_s = self._served_s = 0.0
         self._cause = self.cannot = ""
         share = Share(self.index, self._settings.serve.workers, self.life, self._turn_fd)
         self._child = Child(packed(Begin(self._settings, share)), self._turn_fd, self._hear)
@@ -110,11 +106,6 @@ class Member:
         """Send the worker a signal."""
         if self._child is not None:
             self._child.send(number)
-
-    def leave(self, cause: str) -> None:
-        """Have the worker drain and end, for another to take its place."""
-        self._cause = cause
-        self.send(signal.SIGTERM)
 
     def look(self, now_s: float, elapsed_s: float) -> None:
         """See how the worker is after `elapsed_s` more, and do what must be done."""
@@ -147,18 +138,15 @@ class Member:
         return self._child is None or self._child.code() is not None
 
     def _age(self, child: Child, elapsed_s: float) -> None:
-        serve = self._settings.serve
         self._silent_s += elapsed_s
         self._served_s += elapsed_s if child.said.listening else 0.0
-        self._leaving_s += elapsed_s if self._cause else 0.0
         if self._served_s >= STEADY_S:
             self._lives.steady()
-        stuck = self._silent_s >= (serve.stuck_after_s if child.spoke else START_S)
-        if stuck or self._leaving_s >= serve.drain_s + RECORDS_S + MARGIN_S:
+        if self._silent_s >= (self._settings.serve.stuck_after_s if child.spoke else START_S):
             _log.error(
                 "a worker is stuck and is killed", worker=self.index, pid=child.pid, silent_s=self._silent_s
             )
-            self._cause = self._cause or "stuck"
+            self._cause = "stuck"
             child.kill()
 
     def _bury(self, child: Child, code: int, now_s: float) -> None:
@@ -168,7 +156,7 @@ class Member:
         self._ended(self)
         cause = self._cause or "died"
         self.restarts[cause] += 1
-        wait_s = 0.0 if cause == "revision" else self._lives.died(self._served_s)
+        wait_s = self._lives.died(self._served_s)
         self._due_s = now_s + wait_s
         _log.warning(
             "a worker ended and is started anew",

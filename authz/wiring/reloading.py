@@ -8,12 +8,15 @@ from threading import Event, Thread
 
 from authz.config.log import get_logger
 from authz.config.rooms import SnapshotSettings
+from authz.record.metrics import LoadFacts
 from authz.snapshot.scan import Watched
 from authz.snapshot.watch import Watch
 from authz.wiring.loader import Loader
+from authz.wiring.mounts import Mounts
 
 SLOW_S = 10.0  # a load that goes on for longer is told of
 _EVERY = 6  # of so many looks one reads every file, whatever its marks say: it costs 20 us a file
+_RETRY_S = 1.0  # between looks while there is nothing to serve
 _AGAIN_MAX = 5  # looks in a row because what is watched moved: a link may be swapped all the time
 _CLOSE_S = 1.0
 
@@ -33,16 +36,19 @@ class Reloading:
         self._after = after
         self._ended = Event()
         self._watch = Watch(settings.quiet_ms, self._ended)
+        self._mounts = Mounts()
         self._looks = 0
         self._renewed = False
         self._slow = False
         self._thread = Thread(target=self._run, name="loader", daemon=True)
         self.loaded = Event()  # once the first try is over, whatever came of it
 
-    @property
-    def told(self) -> bool:
-        """Whether the system tells of changes."""
-        return self._watch.told
+    def facts(self) -> LoadFacts:
+        """Return what metrics say."""
+        loader = self._loader
+        return LoadFacts(
+            loader.took_us / 1e6, loader.running_us() / 1e6, self._watch.told, len(self._mounts.frozen)
+        )
 
     def start(self) -> None:
         """Begin to load."""
@@ -70,6 +76,8 @@ class Reloading:
                 if now_s >= next_poll_s:
                     next_poll_s = now_s + self._poll_s
                     self._poll()
+                    if not self._loader.snapshot.ready:
+                        next_poll_s = now_s + _RETRY_S
                 elif self._watch.wait(next_poll_s - now_s) and not self._ended.is_set():
                     self._load(told=True)
         finally:
@@ -98,3 +106,4 @@ class Reloading:
     def _arm(self, watched: Watched) -> None:
         """Watch what was read. What changed before that was told by nobody: look again."""
         self._renewed = self._watch.arm(watched)
+        self._mounts.look(watched)

@@ -247,6 +247,7 @@ class Sidecar:
         return Facts(
             snapshot=self._snapshot_facts,
             reloads=lambda: dict(self.loader.results),
+            loading=self._reloading.facts,
             records=lambda: [RecordFacts(self._queue.sink_name, self._queue.counts())],
             buckets=lambda: (
                 {"memory": len(self._limiter)} if isinstance(self._limiter, MemoryLimiter) else {}

@@ -103,17 +103,23 @@ def test_a_worker_that_keeps_dying_waits_and_the_other_serves(tmp_path: Path, po
     assert waits[:3] == [0.0, 0.5, 1.0]
 
 
-def test_a_worker_that_finds_another_set_brings_the_others_along(tmp_path: Path, policies: Path) -> None:
-    with capture_logs() as logs, supervised(tmp_path, policies) as made:
+def test_every_worker_takes_a_changed_set_by_itself_and_none_is_started_anew(
+    tmp_path: Path, policies: Path
+) -> None:
+    with supervised(tmp_path, policies) as made:
         old = made.wait_until_whole()["revision"]
+        pids = [made.pid(index) for index in range(2)]
         write(policies, PROVIDER, ROOMY, KEY.document)
-        made.kill(1, signal.SIGKILL)
-        wait_until(lambda: made.ready().get("revision") not in (None, old), "the new set")
-        new = made.wait_until_whole()["revision"]
-        assert new != old
-        assert made.metric(f'authz_worker_revision_info{{revision="{new}",worker="0"}}') == 1
-        assert made.metric('authz_worker_restarts_total{cause="revision",worker="0"}') == 1
-    assert events(logs, "a worker has an older policy set and is started anew")
+        wait_until(lambda: old not in made.revisions() and len(made.revisions()) == 1, "the new set")
+        new = made.ready()
+        assert (new["status"], set(new["workers"].values())) == (200, {new["revision"]})
+        for index in range(2):
+            assert (
+                made.metric(f'authz_worker_revision_info{{revision="{new["revision"]}",worker="{index}"}}')
+                == 1
+            )
+        assert made.metric('authz_reloads_total{result="accepted"}') >= 4
+        assert [made.pid(index) for index in range(2)] == pids
 
 
 def test_a_worker_that_finds_a_broken_set_stays_away_until_it_is_mended(
