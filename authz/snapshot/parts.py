@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from authz.model.errors import PolicyError
@@ -10,6 +11,17 @@ from authz.model.errors import PolicyError
 PLATFORM = "platform"  # every document under `--policies` that no scope names
 SCOPES = "scopes"  # the Scope documents themselves
 OVERRIDES = "overrides"  # deny rules that come first; loaded on their own
+_OF_SCOPE = "scope:"
+
+
+def part_of_scope(scope: str) -> str:
+    """Return the part that the documents of a scope are; "" is no scope, but the platform."""
+    return f"{_OF_SCOPE}{scope}" if scope else PLATFORM
+
+
+def scope_of_part(part: str) -> str:
+    """Return whose scope a part is; "" where it is none."""
+    return part.removeprefix(_OF_SCOPE) if part.startswith(_OF_SCOPE) else ""
 
 
 class Files(NamedTuple):
@@ -18,10 +30,14 @@ class Files(NamedTuple):
     Args:
         contents: name, as people know it -> bytes.
         faults: what could not be read; with any, the part is broken.
+        roots: the directories that they were read from, as the operator named them.
+        links: name of each directory of `roots`, and of each link below -> where it leads.
     """
 
     contents: Mapping[str, bytes]
     faults: tuple[PolicyError, ...] = ()
+    roots: tuple[str, ...] = ()
+    links: Mapping[str, str] = MappingProxyType({})
 
 
 class Reading(NamedTuple):

@@ -77,7 +77,8 @@ class _Scan:
         self._outward: deque[_Outward] = deque()
         self._ways = Ways()
         self._roots: set[str] = set()
-        self._seen: set[tuple[int, int]] = set()
+        self._seen: set[tuple[int, int]] = set()  # directories
+        self._read: set[str] = set()
 
     def names(self) -> frozenset[str]:
         """Return every name whose replacement changes what is seen; what holds one is watched, too."""
@@ -166,7 +167,9 @@ class _Scan:
             self._fault(shown, "not a regular file: remove it")
         elif len(self.entries) >= MAX_FILES:
             self._fault(shown, f"more than {MAX_FILES} files: put several documents into one")
-        elif self._is_new(found):
+        elif real not in self._read:
+            # SECURITY: by its path and not by its inode: a hard link must not take a file from where it stands.
+            self._read.add(real)
             marks = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
             self.entries.append(Entry(shown, real, *marks))
 
