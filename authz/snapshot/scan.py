@@ -78,7 +78,7 @@ class _Scan:
         self._ways = Ways()
         self._roots: set[str] = set()
         self._seen: set[tuple[int, int]] = set()  # directories
-        self._read: set[str] = set()
+        self._read: dict[tuple[int, int], str] = {}  # files, by device and inode
 
     def names(self) -> frozenset[str]:
         """Return every name whose replacement changes what is seen; what holds one is watched, too."""
@@ -167,11 +167,12 @@ class _Scan:
             self._fault(shown, "not a regular file: remove it")
         elif len(self.entries) >= MAX_FILES:
             self._fault(shown, f"more than {MAX_FILES} files: put several documents into one")
-        elif real not in self._read:
-            # SECURITY: by its path and not by its inode: a hard link must not take a file from where it stands.
-            self._read.add(real)
+        elif self._is_new(found):
+            self._read[found.st_dev, found.st_ino] = real
             marks = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
             self.entries.append(Entry(shown, real, *marks))
+        else:  # a hard link is told as a link: it may take a file from where somebody else has it
+            self.links.setdefault(shown, self._read[found.st_dev, found.st_ino])
 
     def _is_inside(self, shown: str, real: str, root: str) -> bool:
         # SECURITY: a link must not bring in files that nobody reviewed as part of the set.
