@@ -1,0 +1,51 @@
+"""What a changed set must pass before it comes into force: its PolicyTests, as the operator has set it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from authz.config.log import get_logger
+from authz.config.rooms import SnapshotSettings
+from authz.model.errors import PolicyError
+from authz.rehearsal.gate import Gate as TestGate
+from authz.rehearsal.gate import Pacing
+from authz.snapshot.assembly import Gate, no_gate
+from authz.snapshot.build import Built
+
+_TOLD_MAX = 20
+
+_log = get_logger("wiring")
+
+
+def trials(settings: SnapshotSettings, breathe: Callable[[], None]) -> Gate:
+    """Return what a changed set is held to.
+
+    Args:
+        breathe: called before each case, so that others may use the interpreter.
+    """
+    match settings.policy_tests:
+        case "gate":
+            return TestGate(pacing=Pacing(breathe))
+        case "warn":
+            return _Warning(TestGate(pacing=Pacing(breathe)))
+        case "off":
+            return no_gate
+
+
+class _Warning:
+    """Tells of failing tests, and lets every set pass."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def __call__(self, built: Built, changed: frozenset[str]) -> Sequence[PolicyError]:
+        faults = self._gate(built, changed)
+        if faults:
+            _log.warning(
+                "policy tests fail, and the set comes into force: `policy_tests` is `warn`",
+                revision=built.loaded.revision,
+                faults=[str(fault) for fault in faults[:_TOLD_MAX]],
+                count=len(faults),
+                mend="run `authz policy test` on the same directories",
+            )
+        return ()
