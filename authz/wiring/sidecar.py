@@ -22,7 +22,7 @@ from authz.limits.guard import MAX_NETWORKS, Guard
 from authz.limits.memory import MemoryLimiter, NoLimiter
 from authz.model.address import Address
 from authz.record.keeper import Keeper
-from authz.record.metrics import Facts, GuardFacts, Metrics, RecordFacts, Samples, SnapshotFacts
+from authz.record.metrics import Metrics, Samples
 from authz.record.queue import RecordQueue
 from authz.record.sinks import open_sink
 from authz.record.tally import Tally
@@ -35,11 +35,14 @@ from authz.transport.server import CheckServer
 from authz.transport.shield import Shield
 from authz.wiring.clock import SystemClock
 from authz.wiring.crashes import Crashes
-from authz.wiring.fronts import make_front, tls_facts
+from authz.wiring.facts import Known
+from authz.wiring.fronts import make_front
 from authz.wiring.loader import Loader, directories, surroundings
 from authz.wiring.operations import operations
+from authz.wiring.past import past
 from authz.wiring.reloading import Reloading
 from authz.wiring.shares import ALONE, Share
+from authz.wiring.trials import trials
 from authz.wiring.watch import RECORDS_S, Progress, Watchdog
 
 _log = get_logger("wiring")
@@ -70,7 +73,10 @@ class Sidecar:
         self.draining = self.listening = False
         self._name = share.name(settings.record.sidecar or socket.gethostname())
         around = surroundings(settings, self._name, share.count)
-        self.loader = Loader(directories(settings), around, self._clock)
+        named = directories(settings)
+        kept = past(settings.snapshot, named, self._clock, keeps=share.index == 0)
+        gate = trials(settings.snapshot, self._clock.breathe)
+        self.loader = Loader(named, around, self._clock, gate, settings.snapshot, kept)
         self._reloading = Reloading(self.loader, settings.snapshot, lambda: self._told.put(_LOADED))
         self._limiter = (
             MemoryLimiter(self._clock.ticks_us, share.of(settings.limits.max_buckets))
@@ -96,7 +102,10 @@ class Sidecar:
         ]
         self._progress = Progress(self._servers)
         self._watchdog = Watchdog(self.progress, settings.serve.stuck_after_s, on_tick)
-        self._metrics = Metrics(self._tallies, self._facts())
+        known = Known(
+            self.loader, self._reloading, self._limiter, self._guard, self._queue, self._fronts, self._clock
+        )
+        self._metrics = Metrics(self._tallies, known.facts(settings))
         self._operations = operations(settings.serve, self) if share.alone else []
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
@@ -106,6 +115,7 @@ class Sidecar:
             ConfigError: a socket or port cannot be used.
         """
         try:
+            self.loader.past.start()
             self._reloading.start()
             if not self._loaded():
                 return
@@ -133,6 +143,7 @@ class Sidecar:
     def progress(self) -> bool:
         """Whether every judging thread moved since this was last asked. Only one thread may ask."""
         self._reloading.look()
+        self.loader.in_force.tick()
         return not self.listening or self._progress.made(draining=self.draining)
 
     def ailment(self) -> str:
@@ -142,6 +153,14 @@ class Sidecar:
         if self._watchdog.stuck:
             return "a judging thread is stuck: restart this process"
         return ""
+
+    def readiness(self) -> Readiness:
+        """See `Answers.readiness`."""
+        snapshot, limits = self.loader.snapshot, self._settings.limits.rate_limit_enabled
+        if self.draining:
+            return Readiness(ready=False, why="draining", rate_limits=limits)
+        why = self.loader.in_force.ailment
+        return Readiness(not why, snapshot.revision, why, limits, about=self.loader.about())
 
     def page(self) -> bytes:
         """See `Answers.page`."""
@@ -211,6 +230,7 @@ class Sidecar:
         for check in self._servers:
             check.stop()
         self._reloading.close()
+        self.loader.past.close()
         for check in self._servers:
             check.join()
         self._queue.close(RECORDS_S)
@@ -241,45 +261,4 @@ class Sidecar:
         )
 
     def _serving(self) -> bool:
-        return self.loader.snapshot.ready and not self.draining
-
-    def _facts(self) -> Facts:
-        return Facts(
-            snapshot=self._snapshot_facts,
-            reloads=lambda: dict(self.loader.results),
-            loading=self._reloading.facts,
-            records=lambda: [RecordFacts(self._queue.sink_name, self._queue.counts())],
-            buckets=lambda: (
-                {"memory": len(self._limiter)} if isinstance(self._limiter, MemoryLimiter) else {}
-            ),
-            guard=self._guard_facts,
-            stores=lambda: {"memory": True} if isinstance(self._limiter, MemoryLimiter) else {},
-            tls=lambda: tls_facts(self._fronts),
-            rate_limits=self._settings.limits.rate_limit_enabled,
-            version=__version__,
-        )
-
-    def _guard_facts(self) -> GuardFacts | None:
-        if not self.loader.snapshot.sites.guarded:
-            return None
-        return GuardFacts(len(self._guard), self._guard.forgotten)
-
-    def _snapshot_facts(self) -> SnapshotFacts | None:
-        snapshot = self.loader.snapshot
-        if not snapshot.ready:
-            return None
-        expiry_us = snapshot.next_expiry_us(self._clock.wall_us())
-        return SnapshotFacts(
-            snapshot.revision,
-            snapshot.source_revision,
-            snapshot.loaded_at_us / 1e6,
-            expiry_us / 1e6 if expiry_us is not None else None,
-            snapshot.keyring.disabled_count,
-        )
-
-    def readiness(self) -> Readiness:
-        """See `Answers.readiness`."""
-        snapshot, limits = self.loader.snapshot, self._settings.limits.rate_limit_enabled
-        if self.draining:
-            return Readiness(ready=False, why="draining", rate_limits=limits)
-        return Readiness(snapshot.ready, snapshot.revision, snapshot.problem, limits)
+        return not self.draining and not self.loader.in_force.ailment

@@ -1,0 +1,64 @@
+"""Where the metrics of one process come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from authz import __version__
+from authz.config.settings import Settings
+from authz.limits.guard import Guard
+from authz.limits.memory import MemoryLimiter, NoLimiter
+from authz.record.metrics import Facts, GuardFacts, RecordFacts, SnapshotFacts
+from authz.record.queue import RecordQueue
+from authz.transport.front import Front
+from authz.wiring.clock import SystemClock
+from authz.wiring.fronts import tls_facts
+from authz.wiring.loader import Loader
+from authz.wiring.reloading import Reloading
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What metrics ask, besides the judging threads."""
+
+    loader: Loader
+    reloading: Reloading
+    limiter: MemoryLimiter | NoLimiter
+    guard: Guard
+    queue: RecordQueue
+    fronts: list[Front]
+    clock: SystemClock
+
+    def facts(self, settings: Settings) -> Facts:
+        """Return who tells what."""
+        limiter = self.limiter if isinstance(self.limiter, MemoryLimiter) else None
+        return Facts(
+            snapshot=self._snapshot,
+            reloads=lambda: dict(self.loader.results),
+            loading=self.reloading.facts,
+            records=lambda: [RecordFacts(self.queue.sink_name, self.queue.counts())],
+            buckets=lambda: {"memory": len(limiter)} if limiter is not None else {},
+            guard=self._guard,
+            stores=lambda: {"memory": True} if limiter is not None else {},
+            tls=lambda: tls_facts(self.fronts),
+            rate_limits=settings.limits.rate_limit_enabled,
+            version=__version__,
+        )
+
+    def _guard(self) -> GuardFacts | None:
+        if not self.loader.snapshot.sites.guarded:
+            return None
+        return GuardFacts(len(self.guard), self.guard.forgotten)
+
+    def _snapshot(self) -> SnapshotFacts | None:
+        snapshot = self.loader.snapshot
+        if not snapshot.ready:
+            return None
+        expiry_us = snapshot.next_expiry_us(self.clock.wall_us())
+        return SnapshotFacts(
+            snapshot.revision,
+            snapshot.source_revision,
+            snapshot.loaded_at_us / 1e6,
+            expiry_us / 1e6 if expiry_us is not None else None,
+            snapshot.keyring.disabled_count,
+        )
