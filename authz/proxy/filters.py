@@ -89,9 +89,9 @@ def _retry_policy(timeout_ms: int) -> m.RetryPolicy:
     `convertCoreToRouteRetryPolicy` in Envoy's source/common/http/utility.cc.
     """
     return m.RetryPolicy(
-        # `unavailable`, a gRPC status and never an answer of ours, is what a call gets that reaches a sidecar
-        # in the moment in which it stops to listen: one in 20,000 while sidecars were replaced under load.
-        retry_on="reset,connect-failure,refused-stream,unavailable",
+        # `unavailable` and `cancelled` are what a call gets from our libraries that reaches a sidecar in the
+        # moment in which it stops to listen. They are never answers of ours, so Envoy may ask another one.
+        retry_on="reset,connect-failure,refused-stream,unavailable,cancelled",
         num_retries=_RETRIES,
         retry_back_off=m.BackoffStrategy(
             base_interval=timedelta(milliseconds=1), max_interval=timedelta(milliseconds=timeout_ms)

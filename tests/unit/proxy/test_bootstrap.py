@@ -126,6 +126,7 @@ def test_a_check_is_asked_again_where_the_connection_broke_and_never_where_an_an
         "connect-failure",
         "refused-stream",
         "unavailable",
+        "cancelled",
     }
     assert policy["num_retries"] == 3
     # Envoy takes the longest pause between two tries for the longest that one try may take.
