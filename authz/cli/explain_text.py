@@ -47,8 +47,11 @@ def lines(explained: Explanation, paint: Paint = coloured) -> Iterator[str]:
         yield from _section("2 Guard", [_field("faults", f"{explained.site.guard}; not counted here")])
     if explained.overrides:
         yield from _section("  Overrides", _rules(explained.overrides, paint))
+    today = explained.set_revision if explained.set_revision != explained.revision else ""
     for reading in explained.readings:
-        yield from _reading(reading, paint)
+        yield from _reading(
+            reading, paint, today, explained.source == "record" and not explained.set_revision
+        )
     if explained.limits:
         yield from _section("7 Limits", [line for limit in explained.limits for line in _limit(limit)])
     if explained.upstream is not None:
@@ -91,9 +94,11 @@ def _asked(explained: Explanation) -> str:
     if request is not None:
         method = request.sent_method or request.method
         host, path = request.host or request.sent_host, request.path or request.sent_path
-        what = f"{method} {request.scheme or 'https'}://{host}{path}, "
+        scheme = f"{request.scheme}://" if request.scheme else ""
+        what = f"{method} {scheme}{host}{path}, "
     recorded = f", decision {explained.decision_id}" if explained.decision_id else ""
-    return f"{what}judged at {explained.time} by revision {explained.revision}{recorded}"
+    revision = explained.revision or "none"
+    return f"{what}judged at {explained.time} by revision {revision}{recorded}"
 
 
 def _section(title: str, rows: Iterator[str] | list[str] | map[str]) -> Iterator[str]:
@@ -145,7 +150,7 @@ def _site(site: SitePart) -> Iterator[str]:
     yield _field("reasons", site.reasons)
 
 
-def _reading(reading: ReadingPart, paint: Paint) -> Iterator[str]:
+def _reading(reading: ReadingPart, paint: Paint, today: str, unasked: bool) -> Iterator[str]:
     if reading.name:
         yield ""
         yield f"The {reading.name} reading of the path: {reading.path}"
@@ -158,7 +163,8 @@ def _reading(reading: ReadingPart, paint: Paint) -> Iterator[str]:
     rows += [_miss(miss) for miss in reading.near]
     if reading.near_omitted:
         rows.append(_field("not", f"{reading.near_omitted} more rules of this host"))
-    yield from _section("3 Candidates", rows)
+    of_today = f" with the set given, revision {today}" if today else ""
+    yield from _section(f"3 Candidates{of_today}", [_field("", _NO_SET)] if unasked else rows)
     if reading.identity is not None:
         yield from _section(
             f"4 Identity: {reading.identity.standing.replace('_', ' ')}", _identity(reading.identity)
@@ -169,6 +175,9 @@ def _reading(reading: ReadingPart, paint: Paint) -> Iterator[str]:
     if allows:
         yield from _section("6 Allow rules", [])
         yield from _rules(allows, paint)
+
+
+_NO_SET = "not recorded; name the directories of the set to see its rules"
 
 
 def _candidate(rule: RulePart) -> str:
@@ -193,7 +202,7 @@ def _identity(who: IdentityPart) -> Iterator[str]:
     if who.detail:
         yield _field("cause", f"{who.detail}: {who.meaning}")
     if who.key or who.key_id:
-        yield _field("key", f"{who.key or 'no document'} (id {who.key_id})")
+        yield _field("key", f"{who.key} (id {who.key_id})" if who.key else f"id {who.key_id}")
     for name, value in (
         ("provider", who.provider),
         ("customer", who.customer),

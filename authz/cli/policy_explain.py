@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,16 +14,20 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 import typer
 
+from authz.cli.explain_record import from_debug, from_file
 from authz.cli.explain_text import lines
 from authz.config.settings import load
 from authz.model.errors import ConfigError, SnapshotRejected
+from authz.record.entry import Record
 from authz.rehearsal.explain import explain
 from authz.rehearsal.explanation import Explanation
+from authz.rehearsal.recorded import explain_record, read_record
 from authz.rehearsal.scene import Cast, Scene, identity_from_json, message_from_json, message_of
 from authz.snapshot.build import Builder, Built
 from authz.snapshot.sources import read
 from authz.wiring.loader import surroundings
 
+_DECISION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STDIN_MAX_CHARS = 8 * 1024 * 1024
 
@@ -39,7 +44,10 @@ def _option(name: str, metavar: str, help_: str) -> Any:
 
 
 def command(
-    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Directories of policy files.")],
+    directories: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="DIR...", help="Directories of policy files; none is needed for --decision."),
+    ] = None,
     method: Annotated[str, _option("--method", "M", "Method.")] = "GET",
     host: Annotated[str, _option("--host", "H", "Host header.")] = "",
     path: Annotated[str, _option("--path", "P", "Path and query, as sent.")] = "/",
@@ -70,29 +78,61 @@ def command(
     trusted_hops: Annotated[
         int | None, _option("--trusted-hops", "N", "As of `serve`: proxies that stand before ours.")
     ] = None,
+    decision: Annotated[
+        str, _option("--decision", "ID", "A decision that was made: its record is explained.")
+    ] = "",
+    records: Annotated[
+        str, _option("--records", "FILE", "Where its record is: a file of records; `-`: standard input.")
+    ] = "",
+    debug: Annotated[
+        str, _option("--debug", "unix:PATH", "Or the address `--debug` of the sidecar that made it.")
+    ] = "",
     output: Annotated[
         Output, typer.Option("--output", help="Text for people, JSON for machines.")
     ] = Output.TEXT,
 ) -> None:
-    """Explain what would come of a request, step by step; exit 1 if the set is invalid."""
-    if bool(host) == bool(request):
-        _usage("name the request with --host and --path, or give a whole one with --request FILE.json")
-    if key and identity:
-        _usage("--as and --identity: a request has one caller; give one of them")
-    now_us = _moment(at) if at else time.time_ns() // 1000
+    """Explain what would come of a request, step by step; or, by its record, what came of one.
+
+    Exit codes: 0 explained, whatever the answer; 1 the set is invalid, or there is no such decision; 2 usage.
+    """
     try:
-        if request:
-            message = message_from_json(_text_of(request))
+        if decision:
+            built = _built(directories, trusted_hops) if directories else None
+            explained = explain_record(_record(decision, records, debug), built)
         else:
-            scene = Scene(
-                host, path, method, scheme, tuple(_headers(headers or [])), address, principal, upgrade
-            )
-            message = message_of(scene, now_us)
-        cast = Cast(key, identity_from_json(identity) if identity else None)
-        explained = explain(_built(directories, trusted_hops), message, cast, now_us)
+            now_us = _moment(at) if at else time.time_ns() // 1000
+            _check_usage(directories, host, request, bool(key and identity))
+            given = tuple(_headers(headers or []))
+            scene = Scene(host, path, method, scheme, given, address, principal, upgrade)
+            message = message_from_json(_text_of(request)) if request else message_of(scene, now_us)
+            cast = Cast(key, identity_from_json(identity) if identity else None)
+            explained = explain(_built(directories or [], trusted_hops), message, cast, now_us)
     except ConfigError as error:
         _usage(str(error))
     _print(explained, output)
+
+
+def _check_usage(directories: list[Path] | None, host: str, request: str, both: bool) -> None:
+    if not directories:
+        _usage("name at least one directory of policy files")
+    if bool(host) == bool(request):
+        _usage("name the request with --host and --path, or give a whole one with --request FILE.json")
+    if both:
+        _usage("--as and --identity: a request has one caller; give one of them")
+
+
+def _record(decision_id: str, records: str, debug: str) -> Record:
+    """Return the record of a decision; exit 1 where there is none."""
+    if not _DECISION_ID.fullmatch(decision_id):
+        _usage("--decision: a decision id looks like 01a2043b-aabe-77e7-96c4-0bc73c9bc3e5")
+    if bool(records) == bool(debug):
+        _usage("--decision: say where its record is, with --records FILE or --debug unix:PATH")
+    line = from_file(decision_id, records) if records else from_debug(decision_id, debug)
+    if line is None:
+        where = f"in {records}" if records else f"at {debug}: it keeps the recent ones alone"
+        typer.echo(f"authz: there is no record of decision {decision_id} {where}", err=True)
+        raise typer.Exit(1)
+    return read_record(line)
 
 
 def _print(explained: Explanation, output: Output) -> None:

@@ -197,6 +197,7 @@ def answer_part(check: Check, response: Any, status: int) -> AnswerPart:
         detail_meaning=meaning_of(decision.reason, detail),
         policy=decision.rule.policy if decision.rule else "",
         rule=decision.rule.rule if decision.rule else "",
+        override=decision.override,
         told=told,
         headers=denied,
     )

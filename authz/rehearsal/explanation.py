@@ -80,8 +80,8 @@ class IdentityPart(Struct, omit_defaults=True, frozen=True):
     standing: Annotated[
         str,
         Meta(
-            description="`proven`, `missing`, `invalid`, `ambiguous`; or `not_looked_for`: no candidate"
-            " allow rule names a provider"
+            description="`proven`, `missing`, `invalid`, `ambiguous`; `not_looked_for`: no candidate allow"
+            " rule names a provider; of a record also `anonymous` (nobody was proven) and `not recorded`"
         ),
     ]
     looked: Annotated[tuple[LookPart, ...], Meta(description="places that were looked at")] = ()
@@ -201,6 +201,7 @@ class AnswerPart(Struct, omit_defaults=True, frozen=True):
     detail_meaning: Annotated[str, Meta(description="the finer cause, in words")] = ""
     policy: Annotated[str, Meta(description="policy of the deciding rule")] = ""
     rule: Annotated[str, Meta(description="the deciding rule; of several that allow, the first by name")] = ""
+    override: Annotated[bool, Meta(description="true: the rule stands in the overrides")] = False
     allowed_by: Annotated[tuple[str, ...], Meta(description="every allowing rule, as `policy/rule`")] = ()
     told: Annotated[str, Meta(description="what `x-authz-reason` tells the client")] = ""
     headers: Annotated[dict[str, str], Meta(description="headers of the refusal")] = {}

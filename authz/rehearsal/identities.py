@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from authz.identity.apikey import split_token
 from authz.identity.credential import Absence, Found, Plan, Spot, find
@@ -65,7 +65,7 @@ def _proven(caller: Caller, looked: tuple[LookPart, ...], loaded: Loaded, played
         played=played,
         kind=identity.kind.value,
         provider=identity.provider,
-        key=_name(identity.key_id, loaded),
+        key=key_name(identity.key_id, loaded),
         key_id=identity.key_id,
         subject=identity.subject,
         customer=identity.customer,
@@ -79,10 +79,11 @@ def _whose(found: Found | Absence, token_prefix: str, loaded: Loaded) -> tuple[s
     parts = split_token(found.text, token_prefix) if isinstance(found, Found) else Detail.KEY_UNKNOWN
     if isinstance(parts, Detail):
         return "", ""
-    return parts[0], _name(parts[0], loaded)
+    return parts[0], key_name(parts[0], loaded)
 
 
-def _name(key_id: str, loaded: Loaded) -> str:
+def key_name(key_id: str, loaded: Loaded) -> str:
+    """Return the name of the ApiKey document with an id; "" where there is none."""
     return next((document.name for document in loaded.keys if document.spec.id == key_id), "")
 
 
@@ -105,8 +106,3 @@ def place_of(place: CredentialPlace) -> str:
     if place.kind is PlaceKind.HEADER:
         return f"header {place.name}" + (f" ({place.scheme.capitalize()})" if place.scheme else "")
     return f"cookie {place.name}" if place.kind is PlaceKind.COOKIE else f"query parameter {place.name}"
-
-
-def places_of(plan: Plan) -> Iterator[str]:
-    """Yield the places of a plan in words."""
-    return (place_of(spot.place) for spot in plan.spots)

@@ -20,9 +20,13 @@ def why(explained: Explanation, loaded: Loaded) -> Explanation:
 
 
 def _sentences(explained: Explanation, loaded: Loaded) -> Iterator[str]:
+    if explained.source == "record":
+        yield from _kept(explained)
+        if explained.set_revision != explained.revision:
+            return
     reading = explained.readings[-1] if explained.readings else None
     match explained.answer.reason:
-        case Reason.ALLOWED if reading is not None:
+        case Reason.ALLOWED if reading is not None and explained.source == "request":
             yield from _allowed(reading)
         case Reason.BAD_REQUEST:
             yield _bad_request(explained)
@@ -34,7 +38,7 @@ def _sentences(explained: Explanation, loaded: Loaded) -> Iterator[str]:
             yield from _not_permitted(explained, reading)
         case Reason.DENIED_BY_RULE | Reason.RULE_ERROR if reading is not None:
             yield from _refused_by(explained, reading)
-        case Reason.RATE_LIMITED:
+        case Reason.RATE_LIMITED if explained.source == "request":
             yield from (
                 f"Limit {limit.name}: the request costs {limit.cost:g}, and the bucket never holds more than"
                 f" {limit.burst:g}."
@@ -43,6 +47,24 @@ def _sentences(explained: Explanation, loaded: Loaded) -> Iterator[str]:
             )
     if reading is not None and reading.name == "structural" and reading.ends != "granted":
         yield f"That is the structural reading, {reading.path}: the Site keeps two, and both must be allowed."
+
+
+def _kept(explained: Explanation) -> Iterator[str]:
+    """What a record says of itself, whatever the set that is given."""
+    answer = explained.answer
+    if answer.allowed_by:
+        yield f"Allowed by {_listed(list(answer.allowed_by))}."
+    elif answer.rule:
+        overrides = " of the overrides" if answer.override else ""
+        yield f"Rule {answer.policy}/{answer.rule}{overrides} decided it."
+    for limit in explained.limits:
+        if limit.passes is False:
+            yield f"Limit {limit.name} had no room."
+    if explained.set_revision and explained.set_revision != explained.revision:
+        yield (
+            f"It was decided by revision {explained.revision or 'none'}; the set given here is"
+            f" {explained.set_revision}, so what its rules say below may not be what they said then."
+        )
 
 
 def _allowed(reading: ReadingPart) -> Iterator[str]:
@@ -58,7 +80,7 @@ def _bad_request(explained: Explanation) -> str:
 def _unmatched(explained: Explanation, reading: ReadingPart, loaded: Loaded) -> Iterator[str]:
     request = explained.request
     host = request.host if request is not None else ""
-    if not reading.near:
+    if not reading.near and not reading.near_omitted:
         yield f"No policy speaks about the host {host}."
         named = {text for document in loaded.policies for text in document.spec.hosts}
         close = difflib.get_close_matches(host, sorted(named), n=2, cutoff=0.75)
@@ -83,6 +105,10 @@ def _credential(reading: ReadingPart) -> Iterator[str]:
         return
     places = ", ".join(look.place for look in who.looked)
     match who.standing:
+        case "anonymous" if _asking(reading):
+            yield f"No credential was found, and {_listed(_asking(reading))} would take one."
+        case "anonymous" | "not recorded":
+            return
         case "missing":
             rules = sorted({rule for look in who.looked for rule in look.rules})
             yield f"No credential stands in {places}, and {_listed(rules)} would take one."
@@ -91,6 +117,17 @@ def _credential(reading: ReadingPart) -> Iterator[str]:
             yield f"More than one credential was presented: {'; '.join(found)}."
         case _:
             yield f"The credential{_of_key(who)} is not good: {who.meaning}."
+
+
+def _asking(reading: ReadingPart) -> list[str]:
+    """Return the allow rules that name a provider, as `policy/rule`."""
+    special = {"anonymous", "anyone"}
+    return [
+        _name(rule)
+        for rule in reading.candidates
+        for fit in rule.fits
+        if rule.effect == "allow" and fit.part == "identity" and set(fit.wants.split(" or ")) - special
+    ]
 
 
 def _of_key(who: IdentityPart) -> str:
@@ -114,7 +151,7 @@ def _because(rule: RulePart) -> str:
         return "; ".join(map(_unfit, missing))
     when = rule.when
     if when is None:
-        return "it holds"
+        return "what it asks is not recorded"
     if when.value == "failed":
         return f"its condition failed: {when.failure}"
     return f"its condition is {when.value}: {when.source}"
