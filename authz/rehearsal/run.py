@@ -27,6 +27,12 @@ _MICROSECOND = timedelta(microseconds=1)
 
 Test = Document[PolicyTestSpec]
 Ticks = Callable[[], int]  # microseconds of a clock that never goes back
+Wanted = Callable[[str, str], bool]  # names of a test and of a case -> whether to run it
+
+
+def every_case(_: str, __: str) -> bool:
+    """Want all."""
+    return True
 
 
 class Result(NamedTuple):
@@ -55,6 +61,11 @@ class Result(NamedTuple):
         return not self.differences
 
     @property
+    def crashed(self) -> bool:
+        """Whether we could not run it."""
+        return self.got is None
+
+    @property
     def place(self) -> Place:
         """Where the case stands."""
         return self.test.place("spec", "cases", self.position)
@@ -69,11 +80,12 @@ class Stage:
         self._refuser = Refuser("rehearsal")
         self._ticks = ticks
 
-    def run(self, tests: Iterable[Test]) -> Iterator[Result]:
-        """Yield the result of every case, in order."""
+    def run(self, tests: Iterable[Test], wanted: Wanted = every_case) -> Iterator[Result]:
+        """Yield the result of every case that is wanted, in order."""
         for test in tests:
-            for position in range(len(test.spec.cases)):
-                yield self.ask(test, position)
+            for position, case in enumerate(test.spec.cases):
+                if wanted(test.name, case.name):
+                    yield self.ask(test, position)
 
     def ask(self, test: Test, position: int) -> Result:
         """Return the result of one case of a test."""
