@@ -11,18 +11,22 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+from envoy.service.auth.v3.external_auth_pb2 import CheckResponse, OkHttpResponse
 
 from authz.model.address import UnixAddress
 from authz.proxy.choices import EnvoyChoices
 from authz.proxy.client import request_bytes, send_raw
 from authz.proxy.cluster import CHECKS_OPEN
 from authz.proxy.stage import start_sidecar
-from tests.support.proxy import KEYS, Live, eventually, live
+from tests.support.proxy import KEYS, Live, another_envoy, eventually, live
 
 pytestmark = pytest.mark.e2e
 
@@ -147,6 +151,43 @@ def _call(app: Live, statuses: list[int], leaving: threading.Event) -> None:
 def _records(app: Live) -> int:
     lines = app.stage.records.read_text().splitlines()
     return sum(json.loads(line)["outcome"] == "allow" for line in lines)
+
+
+class _Failing(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
+    """Ends the first check with a status of gRPC, and allows every other."""
+
+    def __init__(self) -> None:
+        self.code: grpc.StatusCode | None = None
+        self.asked = 0
+
+    def service(self, handler_call_details: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(self._check)
+
+    def _check(self, payload: bytes, context: Any) -> bytes:
+        self.asked += 1
+        code, self.code = self.code, None
+        if code is not None:
+            context.abort(code, "as asked")
+        return bytes(CheckResponse(ok_response=OkHttpResponse()).SerializeToString())
+
+
+def test_a_check_is_asked_again_where_the_status_says_that_a_sidecar_leaves(app: Live) -> None:
+    """What the libraries say of a call that comes too late; any other status may have been judged."""
+    failing = _Failing()
+    path = app.stage.scene.directory / "failing.sock"
+    server = grpc.server(ThreadPoolExecutor(4), handlers=[failing])
+    server.add_insecure_port(f"unix:{path}")
+    server.start()
+    with another_envoy(app, "failing", authz=(UnixAddress(path),)) as port:
+        assert app.send("GET", "/public/a", port=port)[0].status == 200
+        for code in grpc.StatusCode:
+            if code is grpc.StatusCode.OK:
+                continue
+            failing.asked, failing.code = 0, code
+            status = app.send("GET", "/public/a", port=port)[0].status
+            leaving = code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+            assert (code, status, failing.asked) == (code, *((200, 2) if leaving else (503, 1)))
+    server.stop(None)
 
 
 def test_of_two_sockets_a_dead_one_costs_no_request() -> None:
