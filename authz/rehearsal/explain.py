@@ -22,7 +22,6 @@ from authz.model.meaning import DETAILS, REASONS
 from authz.model.reason import Detail, Reason, coarse_of
 from authz.model.request import Request
 from authz.policy.evaluate import evaluate
-from authz.policy.rule import Candidate
 from authz.rehearsal.asked import request_part, sent_headers, site_part
 from authz.rehearsal.explanation import (
     VERSION,
@@ -35,7 +34,7 @@ from authz.rehearsal.explanation import (
 )
 from authz.rehearsal.grants import failed_headers, limits_of, upstream_of
 from authz.rehearsal.identities import identified, named_providers
-from authz.rehearsal.rules import granting, judged, near_misses, sources
+from authz.rehearsal.rules import Judged, granting, judged, near_misses, sources
 from authz.rehearsal.scene import Cast, Staged, play, stage
 from authz.rehearsal.veil import Veil
 from authz.rehearsal.why import why
@@ -77,7 +76,7 @@ class _Reading:
     part: ReadingPart
     request: Request
     verdict: Grant | Deny
-    candidates: list[Candidate]
+    judged: list[Judged]
     caller: Caller
 
 
@@ -139,16 +138,17 @@ class _Steps:
         near, omitted = near_misses(request, candidates, self._known)
         prefix = snapshot.fixed.token_prefix.decode()
         who = identified(caller, request, candidates, plan, self._built.loaded, prefix, _played(self._cast))
+        rules = judged(candidates, request, caller, self._known, self._veil.cover)
         part = ReadingPart(
             path=request.path,
             name=name,
-            candidates=judged(candidates, request, caller, self._known, self._veil.cover),
+            candidates=tuple(one.part for one in rules),
             near=near,
             near_omitted=omitted,
             identity=who,
             ends=GRANTED if isinstance(verdict, Grant) else verdict.reason.value,
         )
-        return _Reading(part, request, verdict, candidates, caller)
+        return _Reading(part, request, verdict, rules, caller)
 
     def _grants(self, readings: list[_Reading]) -> tuple[tuple[LimitPart, ...], tuple[str, ...]]:
         """Return the buckets of the last reading, which alone spends, and headers that cannot be set."""
@@ -157,7 +157,7 @@ class _Steps:
             return (), ()
         last = readings[-1]
         reading, identity = last.request, last.caller.identity
-        granted = granting(last.part.candidates, last.candidates)
+        granted = granting(last.judged)
         return limits_of(granted, reading, identity), tuple(failed_headers(granted, reading, identity))
 
     def _upstream(self, response: Any) -> UpstreamPart | None:

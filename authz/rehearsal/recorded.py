@@ -226,12 +226,11 @@ class _Then:
         sure = {(one.rule.name, tuple(one.params.items())) for one in plain}
         both = [*plain, *(one for one in every if (one.rule.name, tuple(one.params.items())) not in sure)]
         known = sources(self._built.loaded)
-        parts = judged(both, requests[0], self._caller or _NOBODY, known, lambda text: text)
-        rules = {(*one.rule.name,): one for one in both}
+        rules = judged(both, requests[0], self._caller or _NOBODY, known, lambda text: text)
         near, omitted = near_misses(requests[0], both, known) if self._same else ((), 0)
         return ReadingPart(
             path=requests[0].path,
-            candidates=tuple(self._sure(part, rules[part.policy, part.rule]) for part in parts),
+            candidates=tuple(self._sure(one.part, one.candidate) for one in rules),
             near=near,
             near_omitted=omitted,
             identity=who,

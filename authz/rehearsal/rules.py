@@ -9,6 +9,7 @@ from typing import NamedTuple
 from authz.model.decision import RuleName
 from authz.model.identity import Caller, Identity, Standing
 from authz.model.request import Request
+from authz.model.text import percent_decode
 from authz.policy.condition import Truth
 from authz.policy.host import parse_host
 from authz.policy.kind_policy import PolicySpec
@@ -34,8 +35,6 @@ _TRUTHS = {
     Truth.NO: ("false", FALSE),
     Truth.FAILED: ("failed", FAILED),
 }
-Pairs = tuple[tuple[str, str], ...]
-
 BAD = (Standing.INVALID, Standing.AMBIGUOUS)
 
 
@@ -56,6 +55,13 @@ class Source(NamedTuple):
         return str(self.document.place("spec", "rules", self.number))
 
 
+class Judged(NamedTuple):
+    """One candidate, and what it says."""
+
+    candidate: Candidate
+    part: RulePart
+
+
 def sources(loaded: Loaded, mode: str = "enforce") -> dict[RuleName, Source]:
     """Return every rule of a set's policies of one mode, by its names."""
     return {
@@ -72,7 +78,7 @@ def judged(
     caller: Caller,
     known: Mapping[RuleName, Source],
     cover: Cover,
-) -> tuple[RulePart, ...]:
+) -> list[Judged]:
     """Return what each candidate says, deny rules first, each kind by name.
 
     Args:
@@ -84,48 +90,38 @@ def judged(
     allows = [one for one in _ordered(candidates) if one.rule.allow]
     denies = [one for one in _ordered(candidates) if not one.rule.allow]
     allowing = [
-        _part(one, request, caller, known[one.rule.name], cover, asked=not bad or one.rule.anyone)
+        _judge(one, request, caller, known[one.rule.name], cover, asked=not bad or one.rule.anyone)
         for one in allows
     ]
-    over = bad and not any(part.says == HOLDS for part in allowing)
-    denying = [_part(one, request, caller, known[one.rule.name], cover, asked=not over) for one in denies]
-    return (*denying, *allowing)
+    over = bad and not any(one.part.says == HOLDS for one in allowing)
+    denying = [_judge(one, request, caller, known[one.rule.name], cover, asked=not over) for one in denies]
+    return [*denying, *allowing]
 
 
-def granting(parts: Sequence[RulePart], candidates: Sequence[Candidate]) -> list[Candidate]:
+def granting(judged_: Sequence[Judged]) -> list[Candidate]:
     """Return the allow rules that let a request pass, each once, by name; none where a deny rule refuses."""
-    if any(part.effect == "deny" and part.says in (HOLDS, FAILED) for part in parts):
+    if any(one.part.effect == "deny" and one.part.says in (HOLDS, FAILED) for one in judged_):
         return []
-    held = {_match(part) for part in parts if part.effect == "allow" and part.says == HOLDS}
-    once = {one.rule.name: one for one in reversed(candidates) if (one.rule.name, _pairs(one.params)) in held}
+    held = [one.candidate for one in judged_ if one.part.effect == "allow" and one.part.says == HOLDS]
+    once = {one.rule.name: one for one in reversed(held)}
     return [once[name] for name in sorted(once)]
-
-
-def _match(part: RulePart) -> tuple[tuple[str, str], Pairs]:
-    """Return what tells one match of a rule from its others."""
-    return (part.policy, part.rule), _pairs(part.params)
-
-
-def _pairs(params: Mapping[str, str]) -> Pairs:
-    return tuple(sorted(params.items()))
 
 
 def _ordered(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return candidates by name; one that matches by several patterns alike stands there once."""
-    once = {(one.rule.name, _pairs(one.params)): one for one in reversed(candidates)}
+    once = {(one.rule.name, tuple(sorted(one.params.items()))): one for one in reversed(candidates)}
     return [once[key] for key in sorted(once)]
 
 
-def _part(
+def _judge(
     candidate: Candidate, request: Request, caller: Caller, source: Source, cover: Cover, *, asked: bool
-) -> RulePart:
+) -> Judged:
     rule = candidate.rule
-    fits = tuple(_fits(rule, source.rule, request, caller))
     when, says = _when(candidate, Facts(request, caller.identity, candidate.params), cover)
     if not rule.fits(request, caller.identity):
         says = NO_FIT
-    host, path = _patterns(source, request, candidate.params if rule.params else None)
-    return RulePart(
+    host, path, params = _match(source, request, candidate.params if rule.params else None)
+    part = RulePart(
         policy=rule.name.policy,
         rule=rule.name.rule,
         effect="allow" if rule.allow else "deny",
@@ -133,11 +129,12 @@ def _part(
         place=source.place,
         host=host,
         path=path,
-        params=dict(candidate.params),
-        fits=fits,
+        params={name: percent_decode(value) for name, value in params.items()},
+        fits=tuple(_fits(rule, source.rule, request, caller)),
         when=when,
         limits=tuple(limit.name for limit in rule.limits),
     )
+    return Judged(candidate, part)
 
 
 def _when(candidate: Candidate, facts: Facts, cover: Cover) -> tuple[WhenPart | None, str]:
@@ -187,12 +184,15 @@ def described(identity: Identity) -> str:
     return f"{identity.provider}: {identity.subject}{customer}"
 
 
-def _patterns(source: Source, request: Request, params: Mapping[str, str] | None) -> tuple[str, str]:
-    """Return the host and path pattern that matched; where several did, those that captured `params`."""
+def _match(
+    source: Source, request: Request, params: Mapping[str, str] | None
+) -> tuple[str, str, Mapping[str, str]]:
+    """Return the host and path pattern that matched and what they captured; of several those of `params`."""
     for host, path in _matches(source, request):
-        if params is None or _captured(host, path, request) == params:
-            return host, path
-    return "", ""
+        captured = _captured(host, path, request)
+        if params is None or captured == params:
+            return host, path, captured
+    return "", "", params or {}
 
 
 def _matches(source: Source, request: Request) -> Iterator[tuple[str, str]]:
