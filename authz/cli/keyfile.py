@@ -12,15 +12,15 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
 from authz.model.errors import ConfigError, SnapshotRejected
 from authz.policy.document import API_VERSION
 from authz.policy.kind_identity import ApiKeySpec
-from authz.policy.load import Cache
 from authz.policy.loaded import Document
+from authz.policy.reading import read_page
 from authz.policy.shape import written_names
 from authz.policy.yaml import MAX_FILE_BYTES
 
@@ -122,13 +122,13 @@ def replace(path: Path, text: str) -> None:
 
 
 def _only_key(file: str, content: bytes) -> Document[ApiKeySpec]:
-    result = Cache().read(file, content)
-    if result.faults:
-        raise SnapshotRejected(list(result.faults))
-    if [document.kind for document in result.documents] != ["ApiKey"]:
-        kinds = ", ".join(document.kind for document in result.documents)
+    page = read_page(file, content)
+    if page.faults:
+        raise SnapshotRejected(list(page.faults))
+    if [leaf.kind for leaf in page.leaves] != ["ApiKey"]:
+        kinds = ", ".join(leaf.kind for leaf in page.leaves)
         raise ConfigError(f"{file}: holds {kinds}; the file of a key holds exactly one ApiKey, split it")
-    return cast("Document[ApiKeySpec]", result.documents[0])  # its kind says so
+    return Document(page.leaves[0], page, 0)
 
 
 def _ordered(data: Data) -> Data:

@@ -9,43 +9,60 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from authz.model.errors import PolicyError
-from authz.policy.host import HostPattern, parse_host
+from authz.policy.host import HostPattern
 from authz.policy.kind_policy import PolicySpec
-from authz.policy.loaded import Document
+from authz.policy.leaf import Leaf, Ties
+from authz.policy.loaded import Documents
 from authz.policy.texts import plain_header
 
-Policies = Sequence[Document[PolicySpec]]
+
+def disagreements(policies: Documents[PolicySpec]) -> Iterator[PolicyError]:
+    """Yield a fault for each policy that sets a header otherwise than one before it on a common host.
+
+    Policies with the same hosts and headers answer alike, so each such kind is looked at once.
+    """
+    sources: dict[str, set[str]] = {}
+    for ties in policies.group.ties:
+        if not ties.shadow:  # a policy in shadow sets no header: it agrees with everybody
+            for name, source in ties.headers:
+                sources.setdefault(plain_header(name), set()).add(source.strip())
+    disputed = {plain for plain, texts in sources.items() if len(texts) > 1}
+    if disputed:
+        enforcing = [leaf for leaf in policies.leaves if not leaf.ties.shadow and leaf.ties.headers]
+        for plain in disputed:
+            yield from _disputed(policies, enforcing, plain)
 
 
-def disagreements(policies: Policies) -> Iterator[PolicyError]:
-    """Yield a fault for each policy that sets a header otherwise than one before it on a common host."""
-    sources: dict[str, dict[str, list[Document[PolicySpec]]]] = {}
-    for document in policies:
-        on_allow = document.spec.on_allow
-        for name, source in (on_allow.headers if on_allow is not None else {}).items():
-            sources.setdefault(plain_header(name), {}).setdefault(source.strip(), []).append(document)
-    for plain, groups in sources.items():
-        if len(groups) > 1:
-            yield from _between(plain, list(groups.values()))
+def _disputed(
+    policies: Documents[PolicySpec], enforcing: Sequence[Leaf], plain: str
+) -> Iterator[PolicyError]:
+    groups: dict[str, list[Leaf]] = {}
+    for leaf in enforcing:
+        for name, source in leaf.ties.headers:
+            if plain_header(name) == plain:
+                groups.setdefault(source.strip(), []).append(leaf)
+    at_odds = _between(list(groups.values()))
+    for document in policies.of([leaf for leaf in enforcing if leaf.ties in at_odds]):
+        name = next(name for name, _ in document.ties.headers if plain_header(name) == plain)
+        other = at_odds[document.ties]
+        what = f"`{name}` is set from another expression by `{other}` on a common host: agree on one"
+        yield document.fault(what, "spec", "onAllow", "headers", name)
 
 
-def _between(plain: str, groups: list[list[Document[PolicySpec]]]) -> Iterator[PolicyError]:
-    covered = _Hosts()
+def _between(groups: list[list[Leaf]]) -> dict[Ties, str]:
+    """Return those that share a host with a policy of an earlier group, and its name."""
+    covered, found = _Hosts(), {}
     for group in groups:
-        for document in group:
-            other = covered.owner(document)
+        first: dict[Ties, str] = {}
+        for leaf in group:
+            first.setdefault(leaf.ties, leaf.name)
+        for ties in first:
+            other = covered.owner(ties)
             if other:
-                name = _spelled(document, plain)
-                what = f"`{name}` is set from another expression by `{other}` on a common host: agree on one"
-                yield document.fault(what, "spec", "onAllow", "headers", name)
-        covered.add(group)
-
-
-def _spelled(document: Document[PolicySpec], plain: str) -> str:
-    """Return a header as a policy writes it: an upstream may take `x_a` for `x-a`, so they are one here."""
-    on_allow = document.spec.on_allow
-    names = on_allow.headers if on_allow is not None else {}
-    return next(name for name in names if plain_header(name) == plain)
+                found[ties] = other
+        for ties, name in first.items():
+            covered.add(ties, name)
+    return found
 
 
 @dataclass(slots=True)
@@ -63,16 +80,15 @@ class _Hosts:
     any: str = ""
     first: str = ""
 
-    def add(self, documents: Policies) -> None:
-        """Take the hosts of some more policies."""
-        for document in documents:
-            self.first = self.first or document.name
-            for text in document.spec.hosts:
-                self._add(parse_host(text), document.name)
+    def add(self, ties: Ties, name: str) -> None:
+        """Take the hosts of one more policy."""
+        self.first = self.first or name
+        for pattern in ties.hosts:
+            self._add(pattern, name)
 
-    def owner(self, document: Document[PolicySpec]) -> str:
-        """Return a policy here that shares a host with a document, or ""."""
-        return next(filter(None, (self._owner(parse_host(text)) for text in document.spec.hosts)), "")
+    def owner(self, ties: Ties) -> str:
+        """Return a policy here that shares a host with a policy, or ""."""
+        return next(filter(None, map(self._owner, ties.hosts)), "")
 
     def _add(self, pattern: HostPattern, name: str) -> None:
         host = pattern.host

@@ -93,7 +93,7 @@ class _Set:
             result.shadow = self._shadow
         # A policy in shadow sets no header: it owns none, and agrees with everybody.
         result.settable = frozenset(chain.from_iterable(map(_headers, enforcing)))
-        result.faults += disagreements(enforcing)
+        result.faults += disagreements(self._loaded.policies)
         return result
 
     def _policy(self, document: Document[PolicySpec]) -> None:

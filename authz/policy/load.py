@@ -1,7 +1,8 @@
 """From the bytes of files to one policy set, or to everything that is wrong with them.
 
-1. each file: YAML to plain data (`yaml.py`), kept by digest so that a reload reads only what changed
-2. each document: its fields (`document.py`), then what they agree on (`coherence.py`)
+1. each file is cut into documents; those that stood there before are kept (`reading.py`)
+2. each new document: YAML to plain data (`yaml.py`), its fields (`document.py`), then what they agree on
+   (`coherence.py`)
 3. the set: what documents agree on (`references.py`), and its revision
 
 Conditions are compiled afterwards by `compile.py`, which may have faults of its own to add.
@@ -9,27 +10,23 @@ Conditions are compiled afterwards by `compile.py`, which may have faults of its
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
-from hashlib import sha256
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple, cast
-
-from pydantic import ValidationError
+from typing import Any
 
 from authz.model.errors import Place, PolicyError, SnapshotRejected
-from authz.policy.coherence import flaws_in
-from authz.policy.document import KINDS, READERS
-from authz.policy.loaded import AnyDocument, Document, Loaded, canonical_json, revision_of
-from authz.policy.newer import newer_flaw
+from authz.policy.leaf import Bonds, Leaf
+from authz.policy.loaded import Documents, Group, Loaded, Reviser
+from authz.policy.page import Page
 from authz.policy.placement import Home, misplaced
-from authz.policy.prose import Flaw, flaws_of
+from authz.policy.reading import read_page
 from authz.policy.references import faults_between, warnings_about
-from authz.policy.source import Source
-from authz.policy.texts import shown
-from authz.policy.yaml import MAX_FAULTS, Data, Tree, parse
 
 MAX_FAULTS_BETWEEN = 500  # documents of a set; more tell nobody more, and each may search for a near miss
+
+_VERSIONS = 2  # of a file, and of a kind: as it is in force, and as it stands in the directory now
+_LOADS = 32  # for which a file is kept that is gone
 
 _FIELD_OF_KIND = {
     "Policy": "policies",
@@ -43,29 +40,80 @@ _FIELD_OF_KIND = {
 }
 
 
-class _FileResult(NamedTuple):
-    documents: tuple[AnyDocument, ...]
-    faults: tuple[PolicyError, ...]
-    whole: bool  # every document of the file is there, if not without faults
-
-
 class Cache:
-    """What the files of the last load said, by name and digest; a reload reads only what changed."""
+    """What was read before: a load reads only what changed; a kind in which nothing changed stays as it is.
+
+    Two versions of each file are kept, since parts of a set are tried with and without a change. A file that
+    is gone is kept for some loads more.
+    """
 
     def __init__(self) -> None:
-        self._results: dict[str, tuple[bytes, _FileResult]] = {}
+        self._bonds = Bonds()
+        self._pages: dict[str, list[Page]] = {}  # newest first
+        self._used: dict[str, int] = {}  # the load that last asked for a file
+        self._groups: dict[str, list[Group]] = {}
+        self._reviser = Reviser()
+        self._loads = 0
 
-    def read(self, file: str, content: bytes) -> _FileResult:
-        """Return what a file says."""
-        digest = sha256(content).digest()
-        known = self._results.get(file)
-        if known is None or known[0] != digest:
-            known = self._results[file] = (digest, _read_file(file, content))
-        return known[1]
+    def pages(self, files: Mapping[str, bytes], pace: Callable[[], None]) -> list[Page]:
+        """Return what some files say, sorted by name."""
+        self._loads += 1
+        found: dict[str, Page] = {}
+        known: dict[bytes, Leaf] | None = None
+        for file in sorted(files):
+            self._used[file] = self._loads
+            page = self._page(file, files[file])
+            if page is None:
+                if known is None:
+                    known = self._known(files)
+                page = read_page(file, files[file], known, self._bonds, pace)
+                self._pages[file] = [page, *self._pages.get(file, ())][:_VERSIONS]
+            found[file] = page
+        self._forget()
+        return list(found.values())
 
-    def forget_others(self, files: Mapping[str, bytes]) -> None:
-        """Forget the files that are no longer there."""
-        self._results = {file: kept for file, kept in self._results.items() if file in files}
+    def group(self, kind: str, pages: Sequence[Page]) -> Group:
+        """Return the documents of one kind."""
+        parts = tuple(page.by_kind[kind] for page in pages if kind in page.by_kind)
+        groups = self._groups.setdefault(kind, [])
+        for group in groups:
+            if group.parts == parts:
+                return group
+        groups.insert(0, Group(parts))
+        del groups[_VERSIONS:]
+        return groups[0]
+
+    def revision(self, loaded: Loaded) -> str:
+        """Return the revision of a set."""
+        return self._reviser.revision(loaded)
+
+    def slim(self) -> None:
+        """Forget what nobody needs between two loads."""
+        for pages in self._pages.values():
+            for page in pages:
+                page.slim()
+
+    def _page(self, file: str, content: bytes) -> Page | None:
+        """Return what was read of the same bytes, and hold on to the newer copy of them."""
+        for page in self._pages.get(file, ()):
+            if page.content is content or page.content == content:
+                page.content = content
+                return page
+        return None
+
+    def _known(self, files: Mapping[str, bytes]) -> dict[bytes, Leaf]:
+        """Return the documents of files that changed or are gone, by text: they may stand elsewhere now."""
+        known: dict[bytes, Leaf] = {}
+        for file, pages in self._pages.items():
+            if file not in files or self._page(file, files[file]) is None:
+                for page in pages:
+                    known.update(page.parts())
+        return known
+
+    def _forget(self) -> None:
+        for file in [file for file, load in self._used.items() if load < self._loads - _LOADS]:
+            del self._used[file]
+            self._pages.pop(file, None)
 
 
 def load(files: Mapping[str, bytes], cache: Cache | None = None) -> Loaded:
@@ -85,7 +133,10 @@ def load(files: Mapping[str, bytes], cache: Cache | None = None) -> Loaded:
 
 
 def load_lenient(
-    files: Mapping[str, bytes], cache: Cache | None = None, home: Home = Home.POLICIES
+    files: Mapping[str, bytes],
+    cache: Cache | None = None,
+    home: Home = Home.POLICIES,
+    pace: Callable[[], None] = lambda: None,
 ) -> tuple[Loaded, list[PolicyError]]:
     """Read a policy set, and return what could be read together with every fault.
 
@@ -94,14 +145,14 @@ def load_lenient(
     one for every rule that names it.
     """
     cache = cache or Cache()
-    results = [cache.read(file, files[file]) for file in sorted(files)]
-    cache.forget_others(files)
-    faults = [fault for result in results for fault in result.faults]
-    documents = tuple(document for result in results for document in result.documents)
-    faults.extend(islice(misplaced(documents, home), MAX_FAULTS_BETWEEN))
-    whole = all(result.whole for result in results)
-    loaded = _sorted(documents, whole=whole)
-    if not faults and not documents:
+    pages = cache.pages(files, pace)
+    faults = [fault for page in pages for fault in page.faults]
+    whole = all(page.whole for page in pages)
+    loaded = _loaded(cache, pages)
+    faults.extend(islice(misplaced(loaded, home), MAX_FAULTS_BETWEEN))
+    warnings = tuple(islice(warnings_about(loaded, whole=whole), MAX_FAULTS_BETWEEN))
+    loaded = replace(loaded, revision=cache.revision(loaded), warnings=warnings)
+    if not faults and not any(page.leaves for page in pages):
         faults.append(PolicyError(Place("policies"), "no documents in the set: write at least one policy"))
     if whole:
         faults.extend(_bounded(faults_between(loaded)))
@@ -116,75 +167,8 @@ def _bounded(faults: Iterator[PolicyError]) -> list[PolicyError]:
     return found
 
 
-def _sorted(documents: tuple[AnyDocument, ...], *, whole: bool) -> Loaded:
-    # Named by file and position too, so that of two equal names it is always the same one that is at fault.
-    ordered = sorted(documents, key=lambda one: (one.kind, one.name, one.file, one.position))
-    kinds: dict[str, list[AnyDocument]] = {field: [] for field in _FIELD_OF_KIND.values()}
-    for document in ordered:
-        kinds[_FIELD_OF_KIND[document.kind]].append(document)
-    by_kind = cast("dict[str, Any]", {field: tuple(found) for field, found in kinds.items()})
-    warnings = tuple(islice(warnings_about(Loaded(**by_kind), whole=whole), MAX_FAULTS_BETWEEN))
-    return Loaded(**by_kind, revision=revision_of(documents), warnings=warnings)
-
-
-def _read_file(file: str, content: bytes) -> _FileResult:
-    source, trees, faults, *_ = parse(content, file)
-    documents: list[AnyDocument] = []
-    found = list(faults)
-    whole = not faults
-    for tree in trees:
-        try:
-            document = _document(source, tree)
-            documents.append(document)
-            found.extend(_faults(source, tree, flaws_in(document.name, document.spec)))
-        except _Faulty as faulty:
-            found.extend(faulty.faults)
-            whole = False
-        if len(found) > MAX_FAULTS:
-            found[MAX_FAULTS:] = [PolicyError(Place(file), "the file has more faults: mend these first")]
-            whole = False
-            break
-    if not trees and not found:
-        found.append(PolicyError(Place(file), "no document in this file: write one, or delete the file"))
-    return _FileResult(tuple(documents), tuple(found), whole)
-
-
-class _Faulty(Exception):
-    def __init__(self, faults: list[PolicyError]) -> None:
-        super().__init__()
-        self.faults = faults
-
-
-def _faults(source: Source, tree: Tree, flaws: Iterator[Flaw]) -> list[PolicyError]:
-    return [
-        PolicyError(source.place(tree.position, flaw.path, key=flaw.at_key), flaw.what, newer=flaw.newer)
-        for flaw in flaws
-    ]
-
-
-def _document(source: Source, tree: Tree) -> AnyDocument:
-    newer = newer_flaw(tree.data)
-    if newer is not None:
-        raise _Faulty(_faults(source, tree, iter([newer])))
-    kind = tree.data.get("kind") if isinstance(tree.data, dict) else None
-    reader = READERS.get(kind) if isinstance(kind, str) else None
-    if reader is None or not isinstance(kind, str):
-        raise _Faulty(_faults(source, tree, iter([_kind_flaw(tree.data, kind)])))
-    # What is validated is what the revision covers: the canonical bytes, not the data they came from.
-    canonical = canonical_json(tree.data)
-    try:
-        written = reader.validate_json(canonical)
-    except ValidationError as error:
-        raise _Faulty(_faults(source, tree, flaws_of(error, kind))) from None
-    return Document(kind, written.metadata.name, written.spec, source, tree.position, canonical)
-
-
-def _kind_flaw(data: Data, kind: object) -> Flaw:
-    if not isinstance(data, dict):
-        return Flaw((), "a document is a mapping: write `apiVersion`, `kind`, `metadata` and `spec`")
-    known = ", ".join(f"`{name}`" for name in sorted(KINDS))
-    if kind is None:
-        return Flaw((), f"`kind` is missing: write one of {known}")
-    guess = difflib.get_close_matches(str(kind), KINDS, n=1)
-    mend = f"did you mean `{guess[0]}`?" if guess else f"write one of {known}"
-    return Flaw(("kind",), f"there is no kind `{shown(kind)}`: {mend}")
+def _loaded(cache: Cache, pages: Sequence[Page]) -> Loaded:
+    by_kind: dict[str, Any] = {
+        field: Documents(kind, cache.group(kind, pages), pages) for kind, field in _FIELD_OF_KIND.items()
+    }
+    return Loaded(**by_kind)

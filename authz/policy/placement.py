@@ -6,11 +6,11 @@ write policies must not widen his own scope.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import Enum
 
 from authz.model.errors import PolicyError
-from authz.policy.loaded import AnyDocument
+from authz.policy.loaded import Loaded
 
 
 class Home(Enum):
@@ -21,12 +21,12 @@ class Home(Enum):
     OVERRIDES = "overrides"
 
 
-def misplaced(documents: Iterable[AnyDocument], home: Home) -> Iterator[PolicyError]:
+def misplaced(loaded: Loaded, home: Home) -> Iterator[PolicyError]:
     """Yield a fault for each document that stands in a directory of another kind."""
-    for document in documents:
-        what = _fault(document.kind, home)
+    for documents in loaded.kinds():
+        what = _fault(documents.kind, home)
         if what:
-            yield document.fault(what, "kind")
+            yield from (document.fault(what, "kind") for document in documents)
 
 
 def _fault(kind: str, home: Home) -> str:

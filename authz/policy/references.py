@@ -14,21 +14,13 @@ from authz.policy.kind_identity import ApiKeySpec, CustomerSpec
 from authz.policy.kind_limit import LimitSpec
 from authz.policy.kind_policy import PolicySpec
 from authz.policy.kind_test import PolicyTestSpec
-from authz.policy.loaded import Document, Loaded
+from authz.policy.leaf import Ties
+from authz.policy.loaded import Document, Documents, Loaded
 from authz.policy.shape import Model
 from authz.policy.source import Path
 from authz.policy.texts import plain_header
 
 MAX_GUESSED = 200  # names to look for a near miss in: it takes 10 us each
-
-# Source: RFC 9110, section 9.3, RFC 5789, and WebDAV: RFC 3253, 3648, 3744, 4791, 4918, 5323.
-_COMMON_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_WEBDAV_METHODS = (
-    *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK"),
-    *("ACL", "BASELINE-CONTROL", "CHECKIN", "CHECKOUT", "LABEL", "MERGE", "MKACTIVITY", "MKCALENDAR"),
-    *("MKWORKSPACE", "ORDERPATCH", "REPORT", "SEARCH", "UNCHECKOUT", "UPDATE", "VERSION-CONTROL"),
-)
-_KNOWN_METHODS = frozenset((*_COMMON_METHODS, *_WEBDAV_METHODS))
 
 Faults = Iterator[PolicyError]
 _Spec = TypeVar("_Spec", bound=Model)
@@ -36,9 +28,11 @@ _Spec = TypeVar("_Spec", bound=Model)
 
 def faults_between(loaded: Loaded) -> Faults:
     """Yield everything on which the documents of a set disagree."""
-    for kind in (loaded.policies, loaded.providers, loaded.keys, loaded.limits, loaded.sites, loaded.tests):
-        yield from _twice(kind, lambda document: document.name, ("metadata", "name"), "name")
-    yield from _twice(loaded.keys, lambda document: document.spec.id, ("spec", "id"), "key id")
+    for kind in loaded.kinds():
+        if kind.group.repeats and kind.kind not in ("Customer", "Scope"):  # theirs are looked at elsewhere
+            yield from _twice(kind, lambda document: document.name, ("metadata", "name"), "name")
+    if len({leaf.id for leaf in loaded.keys.leaves}) < len(loaded.keys):
+        yield from _twice(loaded.keys, lambda document: document.spec.id, ("spec", "id"), "key id")
     limits = {document.name: document.spec for document in loaded.limits}
     yield from _policies(loaded, limits)
     yield from _keys(loaded, limits)
@@ -62,28 +56,14 @@ def warnings_about(loaded: Loaded, *, whole: bool = True) -> Faults:
             if place.kind is PlaceKind.QUERY:
                 what = f"a key in the query (`{place.name}`) ends up in logs and histories: prefer a header"
                 yield provider.fault(what, "spec", "apiKey", "in", index, code="key-in-query")
-    for policy in loaded.policies:
-        yield from _unusual_methods(policy)
+    yield from loaded.policies.warnings()
     yield from left_unguarded(loaded)
     if whole:
         yield from _unused_limits(loaded)
 
 
-def _unusual_methods(policy: Document[PolicySpec]) -> Faults:
-    for index, rule in enumerate(policy.spec.rules):
-        for item, method in enumerate(rule.methods or ()):
-            if method not in _KNOWN_METHODS:
-                # difflib's own 0.6 is too generous: `PURGE` is no misspelled `MERGE`, but `GTE` is a `GET`.
-                guess = difflib.get_close_matches(method, _COMMON_METHODS + _WEBDAV_METHODS, 1, cutoff=0.65)
-                mend = (
-                    f"did you mean `{guess[0]}`?" if guess else "see that it is spelled as requests have it"
-                )
-                what = f"unusual method `{method}`: {mend}"
-                yield policy.fault(what, "spec", "rules", index, "methods", item, code="unusual-method")
-
-
 def _unused_limits(loaded: Loaded) -> Faults:
-    used = {name for policy in loaded.policies for rule in policy.spec.rules for name in rule.limits or ()}
+    used = frozenset().union(*(ties.limits for ties in loaded.policies.group.ties))
     for limit in loaded.limits:
         if limit.name not in used:
             what = f"no rule uses the limit `{limit.name}`: name it in `limits` of a rule, or remove it"
@@ -91,7 +71,7 @@ def _unused_limits(loaded: Loaded) -> Faults:
 
 
 def _twice(
-    documents: tuple[Document[_Spec], ...], key: Callable[[Document[_Spec]], object], path: Path, what: str
+    documents: Documents[_Spec], key: Callable[[Document[_Spec]], object], path: Path, what: str
 ) -> Faults:
     first: dict[object, Document[_Spec]] = {}
     for document in documents:
@@ -114,7 +94,12 @@ def _unknown(what: str, name: str, known: Collection[str]) -> str:
 def _policies(loaded: Loaded, limits: Mapping[str, LimitSpec]) -> Faults:
     providers = {document.name for document in loaded.providers}
     taken = _credential_headers(loaded)
-    for policy in loaded.policies:
+
+    def odd(ties: Ties) -> bool:
+        headers = any(plain_header(name) in taken for name, _ in ties.headers)
+        return headers or not (ties.providers <= providers and ties.limits <= limits.keys())
+
+    for policy in loaded.policies.tied(odd):
         yield from _rules(policy, providers, limits)
         headers = policy.spec.on_allow.headers if policy.spec.on_allow else {}
         for header in headers:
@@ -149,7 +134,9 @@ def _credential_headers(loaded: Loaded) -> dict[str, str]:
 
 def _keys(loaded: Loaded, limits: Mapping[str, LimitSpec]) -> Faults:
     providers = {document.name: document.spec for document in loaded.providers}
-    for key in loaded.keys:
+    takers = {name for name, spec in providers.items() if spec.api_key is not None}
+    ours = {name for name, spec in limits.items() if _is_per(spec, "identity.key_id")}
+    for key in loaded.keys.tied(lambda ties: not (ties.providers <= takers and ties.limits <= ours)):
         provider = providers.get(key.spec.provider)
         if provider is None:
             yield key.fault(_unknown("identity provider", key.spec.provider, providers), "spec", "provider")
@@ -161,7 +148,13 @@ def _keys(loaded: Loaded, limits: Mapping[str, LimitSpec]) -> Faults:
 
 def _customers(loaded: Loaded, limits: Mapping[str, LimitSpec]) -> Faults:
     spaces = loaded.namespaces
-    for customer in loaded.customers:
+    ours = {name for name, spec in limits.items() if _is_per(spec, "identity.customer")}
+
+    def odd(ties: Ties) -> bool:
+        known = ties.customer in spaces or (ties.customer == "" and len(spaces) == 1)
+        return not (known and ties.limits <= ours)
+
+    for customer in loaded.customers.tied(odd):
         space = customer.spec.customers
         if space is None and len(spaces) != 1:
             known = ", ".join(f"`{name}`" for name in sorted(spaces)) or "no identity provider"
@@ -170,9 +163,13 @@ def _customers(loaded: Loaded, limits: Mapping[str, LimitSpec]) -> Faults:
         elif space is not None and space not in spaces:
             yield customer.fault(_unknown("name space of customers", space, spaces), "spec", "customers")
         yield from _overrides(customer, limits, "identity.customer")
-    yield from _twice(
-        loaded.customers, lambda one: (loaded.customer_namespace(one), one.name), ("metadata", "name"), "name"
-    )
+    if loaded.customers.group.repeats:
+        yield from _twice(
+            loaded.customers,
+            lambda one: (loaded.customer_namespace(one), one.name),
+            ("metadata", "name"),
+            "name",
+        )
 
 
 def _overrides(
@@ -204,9 +201,11 @@ def _sites(loaded: Loaded) -> Faults:
 
 
 def _tests(loaded: Loaded, limits: Mapping[str, LimitSpec]) -> Faults:
-    keys = {document.name for document in loaded.keys}
+    if not loaded.tests:
+        return
+    keys = {leaf.name for leaf in loaded.keys.leaves}
     providers = {document.name for document in loaded.providers}
-    rules = {policy.name: {rule.name for rule in policy.spec.rules} for policy in loaded.policies}
+    rules = {leaf.name: leaf.ties.rules for leaf in loaded.policies.leaves}
     for test in loaded.tests:
         for index, case in enumerate(test.spec.cases):
             at = ("spec", "cases", index)
@@ -219,7 +218,10 @@ def _tests(loaded: Loaded, limits: Mapping[str, LimitSpec]) -> Faults:
 
 
 def _expectations(
-    test: Document[PolicyTestSpec], index: int, rules: Mapping[str, set[str]], limits: Mapping[str, LimitSpec]
+    test: Document[PolicyTestSpec],
+    index: int,
+    rules: Mapping[str, Collection[str]],
+    limits: Mapping[str, LimitSpec],
 ) -> Faults:
     expect = test.spec.cases[index].expect
     at = ("spec", "cases", index, "expect")

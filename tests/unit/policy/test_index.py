@@ -67,7 +67,7 @@ def naive(placed: Placed, asked: Request) -> Found:
 def build(placed: Placed) -> Index:
     index = Index()
     for number, (hosts, paths) in enumerate(placed):
-        made = rule(f"r{number}", order=number)
+        made = rule(f"r{number}")
         for host in hosts:
             index.add(made, host, paths)
             index.name_providers(host, [f"provider-of-r{number}"])

@@ -101,11 +101,11 @@ def test_caches_change_nothing() -> None:
 
 def test_warnings_of_documents_and_of_conditions_are_told() -> None:
     deny = POLICY.replace(
-        "effect: allow, identity: [partner-keys]", "effect: deny, when: 'params.x == \"1\"'"
+        "effect: allow, identity: [partner-keys]", "effect: deny, when: 'request.query.x == [\"1\"]'"
     )
     discouraged = load(PROVIDER, deny.replace("\n  onAllow: {headers: {x_auth_key: identity.key_id}}", ""))
     words = " ".join(warning.what for warning in discouraged.warnings)
-    assert "params['x']" in words
+    assert "request.query['x']" in words
     assert "query" in words
 
 
