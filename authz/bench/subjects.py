@@ -77,7 +77,16 @@ def start_sidecar(directory: Path, policies: PolicySet, stack: ExitStack) -> Ser
     """Start the whole sidecar, with records to a file."""
     socket, records, port = directory / "authz.sock", directory / "records.jsonl", free_port()
     command = [program("authz"), "serve", "--policies", str(policies.directory)]
-    command += ["--listen", f"unix:{socket}", "--ops", f"127.0.0.1:{port}", "--debug", "off"]
+    command += [
+        "--listen",
+        f"unix:{socket}",
+        "--ops",
+        f"127.0.0.1:{port}",
+        "--debug",
+        "off",
+        "--state",
+        "off",
+    ]
     env = {"API_KEY_SALT": documents.PEPPER, "AUTHZ_RECORD_SINK": f"file:{records}", "LOG_LEVEL": "warning"}
     began = time.monotonic()
     child = stack.enter_context(

@@ -148,6 +148,7 @@ def envoy_choices(scene: Scene, upstream_port: int) -> EnvoyChoices:
 def _serve_arguments(scene: Scene, ops_port: int) -> Sequence[str]:
     arguments = ["--listen", f"unix:{socket_path(scene)}", "--ops", f"{_LOOPBACK}:{ops_port}"]
     arguments += ["--debug", f"unix:{scene.directory / 'debug.sock'}"]
+    arguments += ["--state", str(scene.directory / "state")]
     for directory in scene.policies:
         arguments += ["--policies", str(directory)]
     for host in scene.hosts:

@@ -82,8 +82,26 @@ METRICS: Mapping[str, Shape] = {
     "authz_reloads_total": Shape(
         "counter",
         ("result",),
-        "Changes of the policy set: `accepted`, `rejected`, or `unchanged`, where files were touched and say"
-        " what they said.",
+        "Changes of the policy set: `accepted`, `rejected`, `needs_newer` where it was rejected for that, or"
+        " `unchanged`, where files were touched and say what they said.",
+    ),
+    "authz_snapshot_age_seconds": Shape(
+        "gauge",
+        (),
+        "For how long the policy set in force has not been what stands in the directories; 0 while it is.",
+        "max",
+    ),
+    "authz_snapshot_stale": Shape(
+        "gauge", (), "1 once that is longer than `max_staleness_s`; see `when_stale`.", "max"
+    ),
+    "authz_snapshot_from_state": Shape(
+        "gauge", (), "Parts of the policy set that are in force as an earlier life kept them.", "max"
+    ),
+    "authz_snapshot_needs_newer": Shape(
+        "gauge", (), "1 while what stands in the directories needs a newer authz than this.", "max"
+    ),
+    "authz_state_writes_total": Shape(
+        "counter", ("result",), "Policy sets kept for the next start: `written`, or `failed`."
     ),
     "authz_reload_duration_seconds": Shape(
         "gauge", (), "How long the last try to load a changed set took, reading included.", "max"
@@ -154,6 +172,16 @@ class SnapshotFacts(NamedTuple):
     keys_disabled: int = 0
 
 
+class AgeFacts(NamedTuple):
+    """What metrics say of how the set in force stands to what stands in the directories."""
+
+    age_s: float = 0.0
+    stale: bool = False
+    from_state: int = 0  # parts
+    needs_newer: bool = False
+    kept: Mapping[str, int] = {}  # result -> count
+
+
 class LoadFacts(NamedTuple):
     """What metrics say of loading."""
 
@@ -200,6 +228,7 @@ class Facts:
     snapshot: Callable[[], SnapshotFacts | None] = lambda: None
     reloads: Callable[[], Mapping[str, int]] = dict
     loading: Callable[[], LoadFacts | None] = lambda: None
+    age: Callable[[], AgeFacts | None] = lambda: None
     records: Callable[[], Sequence[RecordFacts]] = tuple
     buckets: Callable[[], Mapping[str, int]] = dict
     stores: Callable[[], Mapping[str, bool]] = dict
@@ -339,6 +368,7 @@ def _fetched(facts: Facts) -> dict[str, list[Sample]]:
         "authz_build_info": [((facts.version, platform.python_version()), 1.0)],
         **_of_guard(facts.guard()),
         **_of_snapshot(facts.snapshot()),
+        **_of_age(facts.age()),
         **_of_loading(facts.loading()),
         **_of_tls(facts.tls()),
         **_of_records(facts.records()),
@@ -361,6 +391,18 @@ def _of_snapshot(snapshot: SnapshotFacts | None) -> dict[str, list[Sample]]:
         "authz_snapshot_loaded_timestamp_seconds": [((), snapshot.loaded_s)] if snapshot else [],
         "authz_key_next_expiry_timestamp_seconds": [((), expiry)] if expiry is not None else [],
         "authz_keys_disabled": [((), snapshot.keys_disabled)] if snapshot else [],
+    }
+
+
+def _of_age(age: AgeFacts | None) -> dict[str, list[Sample]]:
+    if age is None:
+        return {}
+    return {
+        "authz_snapshot_age_seconds": [((), age.age_s)],
+        "authz_snapshot_stale": [((), float(age.stale))],
+        "authz_snapshot_from_state": [((), age.from_state)],
+        "authz_snapshot_needs_newer": [((), float(age.needs_newer))],
+        "authz_state_writes_total": [((result,), count) for result, count in age.kept.items()],
     }
 
 

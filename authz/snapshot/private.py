@@ -136,14 +136,15 @@ def private(directory: Path, *, make: bool = False) -> Iterator[Private]:
         StateUnusable: it is missing, not a directory, somebody else's, or open to others.
     """
     try:
-        if make:
-            _make(directory)
+        made = make and _make(directory)
         fd = os.open(directory, _DIRECTORY)
     except OSError as error:
         link = directory.is_symlink()
         what = "a link: name the directory that it leads to" if link else f"{why(error)}: {_MEND}"
         raise StateUnusable(f"{directory}: {what}") from None
     try:
+        if made:  # whatever the umask says; while a socket is made it is narrower
+            os.fchmod(fd, 0o700)
         _check_ours(os.fstat(fd), str(directory), "name one of your own")
         yield Private(fd, str(directory))
     finally:
@@ -153,13 +154,16 @@ def private(directory: Path, *, make: bool = False) -> Iterator[Private]:
 _MEND = "name a directory that can be made and written with `--state`, or `--state off`"
 
 
-def _make(directory: Path) -> None:
-    """Make a directory of mode 0700, whatever the umask says; those above it as the umask says."""
-    if directory.is_dir() or directory.is_symlink():
-        return
+def _make(directory: Path) -> bool:
+    """Make a directory for us alone, and those above it as the umask says; return whether it was missing."""
+    if os.path.lexists(directory):
+        return False
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
+    try:
         directory.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _read(fd: int, size: int) -> bytes:

@@ -30,6 +30,7 @@ class Readiness(NamedTuple):
     why: str = ""  # one line; "" where ready
     rate_limits: bool = True  # False: RATE_LIMIT_ENABLED switched them off
     workers: Mapping[str, str] = {}  # worker -> its revision, or what is the matter with it
+    about: Mapping[str, str] = {}  # field of the body -> what else there is to know about the policy set
 
 
 def problem(status: HTTPStatus, detail: str = "") -> Response:
@@ -57,6 +58,7 @@ def ready(state: Callable[[], Readiness]) -> Route:
         body |= {name: text for name, text in (("revision", now.revision), ("why", now.why)) if text}
         if not now.rate_limits:
             body["rate_limits"] = "off"
+        body |= now.about
         if now.workers:
             body["workers"] = dict(now.workers)
         status = HTTPStatus.OK if now.ready else HTTPStatus.SERVICE_UNAVAILABLE

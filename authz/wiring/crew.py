@@ -64,7 +64,8 @@ class Crew:
         states = {str(member.index): member.state for member in self.members}
         revisions, why = self._standing()
         revision = next(iter(revisions)) if len(revisions) == 1 else ""
-        return Readiness(not why, revision, why, limits, states)
+        about = {name: text for _, said in reversed(self._up()) for name, text in said.about.items()}
+        return Readiness(not why, revision, why, limits, states, about)
 
     def page(self) -> bytes:
         """See `Answers.page`."""

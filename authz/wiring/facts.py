@@ -36,6 +36,7 @@ class Known:
             snapshot=self._snapshot,
             reloads=lambda: dict(self.loader.results),
             loading=self.reloading.facts,
+            age=self.loader.facts,
             records=lambda: [RecordFacts(self.queue.sink_name, self.queue.counts())],
             buckets=lambda: {"memory": len(limiter)} if limiter is not None else {},
             guard=self._guard,

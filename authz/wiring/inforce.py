@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from typing import NamedTuple
 
 from authz.config.log import get_logger
 from authz.config.rooms import SnapshotSettings
@@ -20,20 +19,6 @@ _LOOKS = 3  # that may be missed before what is in force counts as unknown
 _SLACK_US = 10_000_000  # and for how long one may take: loading the largest set on a busy machine
 
 _log = get_logger("wiring")
-
-
-class Standing(NamedTuple):
-    """How the set in force stands to the directories.
-
-    Args:
-        age_s: for how long it has not been what stands there; 0 while it is.
-        stale: whether that is longer than it may be.
-        why: why checks should not come here, or are not judged; "" where they should and are.
-    """
-
-    age_s: float
-    stale: bool
-    why: str
 
 
 class InForce:
@@ -106,11 +91,17 @@ class InForce:
             self.snapshot = self._refusing(self._problem()) if self._denies else self._good
         self._tell(stale=stale)
 
-    def standing(self) -> Standing:
-        """Return how the set in force stands to the directories, as it is now."""
-        age_s = self.age_us() / 1e6
-        stands_aside = self._stale and self._settings.when_stale != "serve"
-        return Standing(age_s, self._stale, self._problem() if stands_aside else self.snapshot.problem)
+    @property
+    def stale(self) -> bool:
+        """Whether the set in force has been another one than it should be for longer than it may be."""
+        return self._stale
+
+    @property
+    def ailment(self) -> str:
+        """Why checks should not come here, or are not judged; "" where they should and are."""
+        if self._stale and self._settings.when_stale != "serve":
+            return self._problem()
+        return self.snapshot.problem
 
     @property
     def _denies(self) -> bool:

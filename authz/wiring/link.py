@@ -52,6 +52,7 @@ class Report(Struct, frozen=True, omit_defaults=True):
         cannot: why it ends: an address that it cannot use; nothing follows.
         answers: number of the question that this answers; 0 for none.
         line: the record that was looked for.
+        about: see `Readiness`.
     """
 
     beat: bool = False
@@ -63,6 +64,7 @@ class Report(Struct, frozen=True, omit_defaults=True):
     cannot: str = ""
     answers: int = 0
     line: str = ""
+    about: dict[str, str] = {}
 
 
 encode = msgspec.json.Encoder().encode

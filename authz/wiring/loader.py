@@ -11,7 +11,7 @@ from authz.config.settings import Settings
 from authz.identity.keyring import Peppers
 from authz.model.errors import Place, PolicyError
 from authz.model.site import Listener
-from authz.policy.newer import need_newer
+from authz.record.metrics import AgeFacts
 from authz.request.host import served_hosts
 from authz.snapshot.assembly import Assembly, Gate, Outcome, no_gate
 from authz.snapshot.build import Builder, Built, Surroundings
@@ -70,6 +70,21 @@ class Loader:
     def current(self) -> Snapshot:
         """Return the snapshot in force."""
         return self.in_force.snapshot
+
+    def about(self) -> dict[str, str]:
+        """Return what there is to know about the set in force, as fields of `/ready`."""
+        told = {
+            "rejected": self._rejections.problem,
+            "from_state": ", ".join(sorted(self.past.resumed)),
+            "stale": f"for {self.in_force.age_us() // 1_000_000} s" if self.in_force.stale else "",
+        }
+        return {name: text for name, text in told.items() if text}
+
+    def facts(self) -> AgeFacts:
+        """Return what metrics say of how the set in force stands to the directories."""
+        age_s, past = self.in_force.age_us() / 1e6, self.past
+        newer = self._rejections.newer
+        return AgeFacts(age_s, self.in_force.stale, len(past.resumed), newer, past.results)
 
     def running_us(self) -> int:
         """Return for how long loading has been going on; 0 where it is not."""
@@ -149,9 +164,9 @@ class Loader:
         self.in_force.put(snapshot)
 
     def _refused(self, rejected: Faults) -> None:
-        newer = any(need_newer(faults) for faults in rejected.values())
-        self.results["needs_newer" if newer else "rejected"] += 1
-        self.in_force.differ(self._rejections.tell(rejected))
+        problem = self._rejections.tell(rejected)
+        self.results["needs_newer" if self._rejections.newer else "rejected"] += 1
+        self.in_force.differ(problem)
 
     def _crashed(self, rejected: Faults) -> None:
         """Go on with what is in force, or begin with what was kept, unless that crashes, too."""

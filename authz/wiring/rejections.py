@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from authz.config.log import get_logger
+from authz.model.errors import PolicyError
+from authz.policy.newer import need_newer
 from authz.snapshot.parts import Faults
 
 _SHOWN = 20  # faults in one line
+_UPGRADE = "upgrade this sidecar first; what was last good stays in force"
 
 _log = get_logger("wiring")
 
@@ -17,6 +20,7 @@ class Rejections:
 
     def __init__(self) -> None:
         self._said: dict[str, str] = {}  # part -> problem
+        self.newer = False  # whether a newer version of this program may well take it
 
     @property
     def standing(self) -> bool:
@@ -30,26 +34,38 @@ class Rejections:
             if self._said.get(part) == problem:
                 continue
             faults = rejected[part]
+            newer = need_newer(faults)
             _log.error(
-                "policy set rejected",
+                "policy set rejected: it needs a newer authz" if newer else "policy set rejected",
                 part=part,
-                faults=[str(fault) for fault in faults[:_SHOWN]],
+                faults=[str(fault) for fault in _sorted(faults)[:_SHOWN]],
                 count=len(faults),
-                mend="run `authz policy validate` on the same directories",
+                mend=_UPGRADE if newer else "run `authz policy validate` on the same directories",
             )
         self._over(self._said.keys() - problems.keys())
         self._said = problems
-        return next(iter(problems.values()), "")
+        self.newer = any(map(need_newer, rejected.values()))
+        return self.problem
+
+    @property
+    def problem(self) -> str:
+        """What is refused, in one line; "" where nothing is."""
+        return next(iter(self._said.values()), "")
 
     def ended(self) -> None:
         """Note that nothing is refused any more."""
         self._over(self._said.keys())
-        self._said = {}
+        self._said, self.newer = {}, False
 
     def _over(self, parts: Iterable[str]) -> None:
         for part in sorted(parts):
             _log.info("policy set is good again", part=part)
 
 
-def _problem(faults: tuple[Exception, ...]) -> str:
-    return str(faults[0]) + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
+def _sorted(faults: Sequence[PolicyError]) -> list[PolicyError]:
+    """Put first what says that nothing is wrong but our age: it mends the rest, too, perhaps."""
+    return sorted(faults, key=lambda fault: not fault.newer)
+
+
+def _problem(faults: Sequence[PolicyError]) -> str:
+    return str(_sorted(faults)[0]) + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")

@@ -134,9 +134,10 @@ class Reporter:
         return msgspec.structs.replace(report, answers=question.number, line=(line or b"").decode())
 
     def _report(self, served: Served, *, beat: bool, count: bool) -> Report:
-        ready, revision, why, *_ = served.readiness()
+        said = served.readiness()
         changes = self._changes.since(served.numbers()) if count else []
-        return Report(beat, served.listening and not served.draining, ready, revision, why, changes)
+        listening = served.listening and not served.draining
+        return Report(beat, listening, said.ready, said.revision, said.why, changes, about=dict(said.about))
 
     def _send(self, report: Report) -> None:
         with self._lock:

@@ -296,6 +296,7 @@ def serving(c: Canaries, environ: Mapping[str, str], *, sabotaged: bool = False)
         ops, listen = free_port(), f"unix:{directory}/a.sock"
         words = ["serve", "--policies", f"{directory}/policies", "--listen", listen]
         words += ["--ops", f"127.0.0.1:{ops}", "--debug", f"unix:{directory}/d.sock"]
+        words += ["--state", f"{directory}/state"]
         start = (
             [sys.executable, "-m", "tests.security.sabotaged"]
             if sabotaged

@@ -45,6 +45,7 @@ class Supervised:
             "ops": self.ops,
             "debug": self.debug,
             "workers": 2,
+            "state": "off",
         }
         environ = {
             "API_KEY_SALT": PEPPER.decode(),

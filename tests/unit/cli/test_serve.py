@@ -57,6 +57,8 @@ class Process:
             self.ops,
             "--debug",
             "off",
+            "--state",
+            f"{folder}/state",
         ]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AUTHZ_")}
         self._log = (folder / "log").open("w")
@@ -167,6 +169,8 @@ def test_a_busy_port_and_a_busy_socket_are_3_and_one_line(tmp_path: Path) -> Non
                 address,
                 *other,
                 "--debug",
+                "off",
+                "--state",
                 "off",
             ]
             done = run(*words, cwd=tmp_path)

@@ -48,8 +48,10 @@ def test_what_was_written_is_read_and_nobody_else_may_look(home: Path) -> None:
     assert [path.name for path in home.iterdir()] == ["a.set"]
 
 
-def test_a_missing_directory_is_made_for_us_alone_whatever_the_umask(tmp_path: Path) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o077, 0o177])
+def test_a_missing_directory_is_made_for_us_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    (tmp_path / "x").mkdir()
+    before = os.umask(umask)
     try:
         write(tmp_path / "x" / "home", b"one")
     finally:

@@ -60,7 +60,7 @@ def test_workers_that_differ_for_longer_are_not_ready_and_say_what_each_has(crew
     crew.members[0] = Worker(0, serving("b"))  # type: ignore[call-overload] # as seen
     crew.look(0.0, 9.0)
     crew.look(0.0, 1.0)
-    ready, revision, why, _, workers = crew.readiness()
+    ready, revision, why, _, workers, _ = crew.readiness()
     assert (ready, revision) == (False, "")
     assert why == "workers have different policy sets: a, b"
     assert workers == {"0": "b", "1": "a"}

@@ -41,6 +41,7 @@ class Running:
             "listen": [self.listen],
             "ops": self.ops,
             "debug": f"unix:{directory}/d.sock",
+            "state": f"{directory}/state",
         }
         environ = {"API_KEY_SALT": PEPPER.decode(), "AUTHZ_RECORD_SINK": f"file:{self.records}", **environ}
         self.sidecar = Sidecar(settings_of(flags, environ))
@@ -210,7 +211,13 @@ def test_ports_that_the_kernel_chooses_are_apart() -> None:
 
 def test_a_worker_that_comes_back_takes_no_call_before_it_has_a_set(tmp_path: Path, policies: Path) -> None:
     write(policies, "kind: Policy")
-    flags = {"policies": [policies], "listen": [f"unix:{tmp_path}/a.sock"], "ops": "off", "debug": "off"}
+    flags = {
+        "policies": [policies],
+        "listen": [f"unix:{tmp_path}/a.sock"],
+        "ops": "off",
+        "debug": "off",
+        "state": "off",
+    }
     sidecar = Sidecar(settings_of(flags, {"AUTHZ_RECORD_SINK": "off"}), Share(1, 2, life=1))
     thread = threading.Thread(target=sidecar.run)
     thread.start()

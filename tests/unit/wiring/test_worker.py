@@ -214,7 +214,7 @@ class Serving:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AUTHZ_")}
         with self.log.open("w") as log, (folder / "records").open("w") as records:
             self.process = subprocess.Popen(
-                [str(AUTHZ), "serve", "--workers", str(workers), "--debug", "off", *words],
+                [str(AUTHZ), "serve", "--workers", str(workers), "--debug", "off", "--state", "off", *words],
                 env={**clean, "API_KEY_SALT": PEPPER.decode(), **environ},
                 stdout=records,
                 stderr=log,
@@ -335,7 +335,7 @@ def test_an_address_that_cannot_be_had_is_3_and_one_line_for_all_workers(tmp_pat
         "--ops",
         f"127.0.0.1:{free_port()}",
     ]
-    done = run("serve", "--workers", "2", "--debug", "off", *words, cwd=tmp_path)
+    done = run("serve", "--workers", "2", "--debug", "off", "--state", "off", *words, cwd=tmp_path)
     assert done.returncode == 3
     last = done.stderr.splitlines()[-1]
     assert last.startswith("authz: ")
