@@ -1,4 +1,7 @@
-"""`python -m tests.soak [--seconds N]`: ends with 1 where something must not be as it was. See run.py."""
+"""`python -m tests.soak [--seconds N]`: ends with 1 where something must not be as it was.
+
+First sets that change all the time (swaps.py), then everything at once (run.py).
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.soak.run import Plan, soak
+from tests.soak.swaps import Swapping, swap_soak
 
 
 def main() -> int:
@@ -18,15 +23,32 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=usual.seconds)
     parser.add_argument("--callers", type=int, default=usual.callers)
     parser.add_argument("--kill-every", type=float, default=usual.kill_every_s)
+    parser.add_argument("--swap-seconds", type=float, default=Swapping().seconds)
+    parser.add_argument("--swaps-only", action="store_true")
     chosen = parser.parse_args()
-    plan = Plan(chosen.seconds, chosen.callers, chosen.kill_every)
     directory = Path(tempfile.mkdtemp(prefix="authz-soak-"))
-    found = soak(plan, directory)
-    faults = found.faults(plan)
-    sys.stdout.write("\n".join([*found.lines(), *(f"FAULT: {fault}" for fault in faults), ""]))
+    faults = _swaps(chosen.swap_seconds, directory)
+    if not chosen.swaps_only:
+        faults += _everything(Plan(chosen.seconds, chosen.callers, chosen.kill_every), directory)
     if not faults:
         shutil.rmtree(directory, ignore_errors=True)
     return 1 if faults else 0
+
+
+def _swaps(seconds: float, directory: Path) -> list[str]:
+    found = swap_soak(Swapping(seconds), directory)
+    return _told(found.lines(), found.faults())
+
+
+def _everything(plan: Plan, directory: Path) -> list[str]:
+    found = soak(plan, directory)
+    return _told(found.lines(), found.faults(plan))
+
+
+def _told(lines: Iterable[str], faults: list[str]) -> list[str]:
+    sys.stdout.write("\n".join([*lines, *(f"FAULT: {fault}" for fault in faults), ""]))
+    sys.stdout.flush()
+    return faults
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 
 from tests.soak.gauges import Sample, slope, trend
 from tests.soak.run import Found, Plan, soak
+from tests.soak.swaps import Answer, Swapped, Swapping, swap_soak
 
 
 @pytest.mark.e2e
@@ -17,6 +18,27 @@ def test_ten_seconds_of_everything_at_once(tmp_path: Path) -> None:
     assert found.faults(plan) == [], "\n".join(found.lines())
     assert found.kills > 0
     assert found.renewals > 0
+
+
+@pytest.mark.e2e
+def test_sets_that_change_in_every_style_under_load(tmp_path: Path) -> None:
+    """No request without an answer, no decision that mixes revisions, the last one wins."""
+    found = swap_soak(Swapping(seconds=8), tmp_path)
+    assert found.faults() == [], "\n".join(found.lines())
+    assert found.broken > 0
+    assert found.rejected_lines <= found.broken
+
+
+def test_what_a_swap_must_not_do_is_a_fault() -> None:
+    good = Swapped(answers=[Answer("/open", 200, "1", "a", "")])
+    good.swaps["in place"] = 1
+    assert good.faults() == []
+    good.answers += [Answer("/open", 403, "", "b", "forbidden"), Answer("/shut", 503, "", "c", "")]
+    good.lost.append("/open: nothing")
+    good.late.append("in place: 2, but 1")
+    good.mixed.append("1 and 2")
+    assert len(good.faults()) == 5
+    assert Swapped().faults() == ["nothing was asked or swapped"]
 
 
 def test_a_slope_is_that_of_the_second_half() -> None:
