@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from authz.identity.apikey import prefix_of
@@ -40,13 +40,22 @@ class Surroundings:
         return prefix_of(self.brand, self.env).encode()
 
 
+def _no_scope(_: str) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A snapshot, and what is worth telling about it."""
+    """A snapshot, and what is worth telling about it.
+
+    Args:
+        scope_of: name of a file -> the scope that its documents belong to, "" for the platform.
+    """
 
     snapshot: Snapshot
     loaded: Loaded
     warnings: tuple[PolicyError, ...]
+    scope_of: Callable[[str], str] = _no_scope
 
 
 class Builder:

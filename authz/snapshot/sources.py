@@ -45,6 +45,7 @@ class Source:
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.directories = tuple(directories)
+        self._roots = tuple(str(directory) for directory in self.directories)
         self._may_be_empty = may_be_empty
         self._wall_ns = wall_ns
         self._kept: dict[str, tuple[Entry, bytes]] = {}  # shown -> what is sure to be read again alike
@@ -72,12 +73,12 @@ class Source:
             found = self.seen
         else:
             place = Place(str(self.directories[0]))
-            return Files({}, (PolicyError(place, "the files change while they are read: try again"),))
+            fault = PolicyError(place, "the files change while they are read: try again")
+            return Files({}, (fault,), self._roots)
         if not contents and not faults and not self._may_be_empty:
             names = " ".join(str(directory) for directory in self.directories)
             faults = [PolicyError(Place(names), "no documents here: write at least one `.yaml` file")]
-        roots = tuple(str(directory) for directory in self.directories)
-        return Files(contents, tuple(faults), roots, self.seen.links)
+        return Files(contents, tuple(faults), self._roots, self.seen.links)
 
     def _contents(self, found: Look) -> tuple[dict[str, bytes], list[PolicyError]]:
         contents: dict[str, bytes] = {}
