@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authz.model.errors import PolicyError
+from authz.policy.host import parse_host
+from authz.policy.host_map import HostMap
 from authz.rehearsal import gate as module
 from authz.rehearsal.gate import FAULTS_MAX, Gate, Pacing
 from authz.rehearsal.run import Test
 from authz.snapshot.build import Built, Surroundings
-from authz.snapshot.parts import PLATFORM
-from tests.support.policies import PROVIDER, MadeKey, load
+from authz.snapshot.overrides import OverridesBuilder
+from authz.snapshot.parts import PLATFORM, Files
+from tests.support.policies import PROVIDER, MadeKey, documents, load
 from tests.support.rehearsals import SET, asked, cases
 
 ALL = frozenset((PLATFORM,))
@@ -92,6 +96,22 @@ def test_tests_that_take_for_ever_are_a_fault_and_not_for_ever(monkeypatch: pyte
     assert gate.asked == 3
     assert str(fault).startswith("4.yaml:10:7: the tests have taken 3 s of the processor, and this one")
     assert gate._passed is None
+
+
+def test_neither_a_closed_host_nor_an_override_keeps_a_set_from_changing() -> None:
+    closed: HostMap[str] = HostMap()
+    closed.add(parse_host("*"), "scope")
+    brake = OverridesBuilder().build(
+        Files(
+            documents(
+                "kind: Policy\nmetadata: {name: b}\nspec: {hosts: ['*'], rules: [{name: r, effect: deny}]}"
+            )
+        )
+    )
+    reason = cases(f"{asked()}, expect: {{outcome: deny, reason: credential_missing}}")
+    one = built(*SET, reason)
+    snapshot = replace(one.snapshot, closed=closed, overrides=brake.asked)
+    assert Gate()(replace(one, snapshot=snapshot), ALL) == []
 
 
 HOSTS = ("a.example.com", "b.example.com")
