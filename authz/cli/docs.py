@@ -9,13 +9,15 @@ from typing import Annotated
 import msgspec
 import typer
 
-from authz.cli import conditions
+from authz.cli import conditions, explain_page
+from authz.cli.explain_page import examples, recorded
 from authz.config.settings import KEYS
 from authz.config.sources import Key
 from authz.model.meaning import DETAILS, REASONS
 from authz.model.reason import Reason, coarse_of, code_of, status_of
 from authz.record import entry
 from authz.record.metrics import METRICS
+from authz.rehearsal import explanation
 
 _GENERATED = "<!-- Written by `authz docs` from {source}. Change it there. -->"
 
@@ -40,6 +42,7 @@ def pages() -> Mapping[str, str]:
         "docs/reasons.md": _reasons(),
         "docs/conditions.md": _conditions(),
         "docs/records.md": _records(),
+        "docs/explain.md": _explain(),
     }
 
 
@@ -195,11 +198,55 @@ def _records() -> str:
     )
 
 
+def _explain() -> str:
+    shown = "\n\n".join(f"```sh\n{command}\n```\n\n```text\n{text}\n```" for command, text in examples())
+    line, command, text = recorded()
+    return _page(
+        "Why a request is allowed or refused",
+        "authz/cli/explain_page.py` and `authz/rehearsal/explanation.py",
+        explain_page.INTRODUCTION,
+        "## An example",
+        f"With this set in `policies/`:\n\n```yaml\n{explain_page.SET}```",
+        shown,
+        "## Reading it",
+        explain_page.READING,
+        explain_page.COVERED,
+        "## Describing the request",
+        _table(("flag", "says"), explain_page.FLAGS),
+        explain_page.DESCRIBED,
+        "## From a record",
+        explain_page.RECORDED,
+        f"```json\n{line}```\n\n```sh\n{command}\n```\n\n```text\n{text}\n```",
+        "## JSON",
+        "`--output json` prints one object. A field that does not apply is absent, never null.",
+        _fields(explanation.Explanation),
+        *(part for name, struct in _PARTS for part in (f"## {name}", _fields(struct))),
+    )
+
+
+_PARTS = (
+    ("`answer`", explanation.AnswerPart),
+    ("`request`", explanation.RequestPart),
+    ("`site`", explanation.SitePart),
+    ("Each of `readings`", explanation.ReadingPart),
+    ("Each of `candidates` and `overrides`", explanation.RulePart),
+    ("Each of `fits`", explanation.FitPart),
+    ("`when`", explanation.WhenPart),
+    ("Each of `near`", explanation.MissPart),
+    ("`identity`", explanation.IdentityPart),
+    ("Each of `looked`", explanation.LookPart),
+    ("Each of `limits`", explanation.LimitPart),
+    ("`upstream`", explanation.UpstreamPart),
+    ("Each of `shadow`", explanation.ShadowPart),
+)
+
+
 # What the encoder is handed as ready JSON has no type of its own there.
 _READY_JSON = {"allowed_by": "list of text", "identity": "object", "shadow": "list of objects"}
 _TYPES = {
     msgspec.inspect.StrType: "text",
     msgspec.inspect.IntType: "number",
+    msgspec.inspect.FloatType: "number",
     msgspec.inspect.BoolType: "true or absent",
     msgspec.inspect.ListType: "list of objects",
     msgspec.inspect.VarTupleType: "list of text",
@@ -222,4 +269,17 @@ def _field(field: msgspec.inspect.Field) -> tuple[str, str, str]:
         meaning = str((kind.extra_json_schema or {}).get("description", ""))
         kind = kind.type
     name = field.name
-    return f"`{name}`", _READY_JSON.get(name) or _TYPES[type(kind)], meaning
+    if field.required and isinstance(kind, msgspec.inspect.BoolType):
+        return f"`{name}`", "true or false", meaning
+    return f"`{name}`", _READY_JSON.get(name) or _type(kind), meaning
+
+
+def _type(kind: msgspec.inspect.Type) -> str:
+    if isinstance(kind, msgspec.inspect.VarTupleType) and isinstance(
+        kind.item_type, msgspec.inspect.StructType
+    ):
+        return "list of objects"
+    if isinstance(kind, msgspec.inspect.UnionType) and kind.includes_none:
+        (kind,) = (one for one in kind.types if not isinstance(one, msgspec.inspect.NoneType))
+        return "true or false" if isinstance(kind, msgspec.inspect.BoolType) else _TYPES[type(kind)]
+    return _TYPES[type(kind)]

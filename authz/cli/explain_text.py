@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 
-import typer
-
+from authz.cli.colour import coloured
 from authz.rehearsal.explanation import (
     Explanation,
     FitPart,
@@ -27,15 +25,6 @@ _LABEL = 11  # columns of the words before values
 Paint = Callable[[str, str], str]  # text, colour -> text
 
 
-def coloured(text: str, colour: str) -> str:
-    """Colour a text, unless its reader asks for none; where no terminal is, `typer.echo` takes it off again.
-
-    Source: no-color.org, and the terminal type `dumb`, which knows no colours.
-    """
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return text if plain else typer.style(text, fg=colour)
-
-
 def lines(explained: Explanation, paint: Paint = coloured) -> Iterator[str]:
     """Yield an explanation line by line, none longer than 100 columns but for words that are."""
     yield from _head(explained, paint)
@@ -45,8 +34,6 @@ def lines(explained: Explanation, paint: Paint = coloured) -> Iterator[str]:
         yield from _section("  Site", _site(explained.site))
     if explained.site is not None and explained.site.guard:
         yield from _section("2 Guard", [_field("faults", f"{explained.site.guard}; not counted here")])
-    if explained.overrides:
-        yield from _section("  Overrides", _rules(explained.overrides, paint))
     today = explained.set_revision if explained.set_revision != explained.revision else ""
     for reading in explained.readings:
         yield from _reading(
@@ -147,7 +134,7 @@ def _site(site: SitePart) -> Iterator[str]:
     )
     if site.keeps:
         yield _field("keeps", f"{', '.join(site.keeps)}: a path that has them is read in two ways")
-    yield _field("reasons", site.reasons)
+    yield _field("reasons", f"{site.reasons}: how much the client is told")
 
 
 def _reading(reading: ReadingPart, paint: Paint, today: str, unasked: bool) -> Iterator[str]:
@@ -169,6 +156,13 @@ def _reading(reading: ReadingPart, paint: Paint, today: str, unasked: bool) -> I
         yield from _section(
             f"4 Identity: {reading.identity.standing.replace('_', ' ')}", _identity(reading.identity)
         )
+    if reading.overrides:
+        yield from _section("  Overrides, asked before everything below", [])
+        yield from _rules(reading.overrides, paint)
+        if any(rule.says in ("holds", "condition_failed") for rule in reading.overrides):
+            yield from _wrapped(
+                "That is the end: the rules below were not asked, this is what they say.", "  "
+            )
     if denies:
         yield from _section("5 Deny rules", [])
         yield from _rules(denies, paint)

@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import msgspec
 import typer
@@ -17,14 +17,17 @@ import typer
 from authz.cli.explain_record import from_debug, from_file
 from authz.cli.explain_text import lines
 from authz.config.settings import load
-from authz.model.errors import ConfigError, SnapshotRejected
+from authz.model.errors import ConfigError
+from authz.policy.loaded import Loaded
 from authz.record.entry import Record
 from authz.rehearsal.explain import explain
 from authz.rehearsal.explanation import Explanation
 from authz.rehearsal.recorded import explain_record, read_record
 from authz.rehearsal.scene import Cast, Scene, identity_from_json, message_from_json, message_of
+from authz.snapshot.assembly import Assembly
 from authz.snapshot.build import Builder, Built
-from authz.snapshot.sources import read
+from authz.snapshot.overrides import OverridesBuilder
+from authz.snapshot.sources import Directories, Sources
 from authz.wiring.loader import surroundings
 
 _DECISION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -87,6 +90,15 @@ def command(
     debug: Annotated[
         str, _option("--debug", "unix:PATH", "Or the address `--debug` of the sidecar that made it.")
     ] = "",
+    scopes: Annotated[
+        list[Path] | None, _option("--scopes", "DIR", "As of `serve`; repeat for more.")
+    ] = None,
+    overrides: Annotated[
+        list[Path] | None, _option("--overrides", "DIR", "As of `serve`; repeat for more.")
+    ] = None,
+    config: Annotated[
+        Path | None, _option("--config", "FILE", "Settings file. Default: authz.toml, if there.")
+    ] = None,
     output: Annotated[
         Output, typer.Option("--output", help="Text for people, JSON for machines.")
     ] = Output.TEXT,
@@ -95,9 +107,10 @@ def command(
 
     Exit codes: 0 explained, whatever the answer; 1 the set is invalid, or there is no such decision; 2 usage.
     """
+    named = Directories(directories or (), scopes or (), overrides or ())
     try:
         if decision:
-            built = _built(directories, trusted_hops) if directories else None
+            built = _read(named, trusted_hops, config).built if directories else None
             explained = explain_record(_record(decision, records, debug), built)
         else:
             now_us = _moment(at) if at else time.time_ns() // 1000
@@ -106,7 +119,8 @@ def command(
             scene = Scene(host, path, method, scheme, given, address, principal, upgrade)
             message = message_from_json(_text_of(request)) if request else message_of(scene, now_us)
             cast = Cast(key, identity_from_json(identity) if identity else None)
-            explained = explain(_built(directories or [], trusted_hops), message, cast, now_us)
+            policies = _read(named, trusted_hops, config)
+            explained = explain(policies.built, message, cast, now_us, policies.overrides)
     except ConfigError as error:
         _usage(str(error))
     _print(explained, output)
@@ -143,14 +157,26 @@ def _print(explained: Explanation, output: Output) -> None:
         typer.echo(line)
 
 
-def _built(directories: list[Path], trusted_hops: int | None) -> Built:
-    around = surroundings(load({"trusted_hops": trusted_hops}, os.environb), "explain")
-    try:
-        return Builder(around).build(read(directories), 0)
-    except SnapshotRejected as rejected:
-        for fault in rejected.faults:
+class _Set(NamedTuple):
+    """A whole policy set, and the documents of its overrides."""
+
+    built: Built
+    overrides: Loaded
+
+
+def _read(named: Directories, trusted_hops: int | None, config: Path | None) -> _Set:
+    """Read and build a set as `serve` would at its first start; exit 1 where any part of it has faults."""
+    around = surroundings(load({"trusted_hops": trusted_hops}, os.environb, config), "explain")
+    reading = Sources(named).read()
+    outcome = Assembly(Builder(around)).offer(reading, 0)
+    faults = [fault for part in outcome.rejected.values() for fault in part]
+    if faults or outcome.built is None:
+        for fault in sorted(faults, key=lambda fault: (fault.place, fault.what)):
             typer.echo(str(fault), err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(1)
+    files = reading.overrides
+    loaded = OverridesBuilder().build(files).loaded if files is not None else Loaded()
+    return _Set(outcome.built, loaded)
 
 
 def _headers(given: list[str]) -> list[tuple[str, str]]:

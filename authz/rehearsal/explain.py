@@ -22,6 +22,7 @@ from authz.model.meaning import DETAILS, REASONS
 from authz.model.reason import Detail, Reason, coarse_of
 from authz.model.request import Request
 from authz.policy.evaluate import evaluate
+from authz.policy.loaded import Loaded
 from authz.rehearsal.asked import request_part, sent_headers, site_part
 from authz.rehearsal.explanation import (
     VERSION,
@@ -34,7 +35,7 @@ from authz.rehearsal.explanation import (
 )
 from authz.rehearsal.grants import failed_headers, limits_of, upstream_of
 from authz.rehearsal.identities import identified, named_providers
-from authz.rehearsal.rules import Judged, granting, judged, near_misses, sources
+from authz.rehearsal.rules import Judged, granting, judged, near_misses, overriding, sources
 from authz.rehearsal.scene import Cast, Staged, play, stage
 from authz.rehearsal.veil import Veil
 from authz.rehearsal.why import why
@@ -45,13 +46,17 @@ from authz.snapshot.build import Built
 from authz.snapshot.snapshot import Snapshot
 
 GRANTED = "granted"
+NO_OVERRIDES = Loaded()
 
 
-def explain(built: Built, message: Any, cast: Cast, now_us: int) -> Explanation:
+def explain(
+    built: Built, message: Any, cast: Cast, now_us: int, overrides: Loaded = NO_OVERRIDES
+) -> Explanation:
     """Explain what would come of a request.
 
     Args:
         built: the policy set.
+        overrides: the documents of its overrides, which are no part of `built.loaded`.
         message: a CheckRequest; it gets the credential of who is played.
         now_us: when it is judged, microseconds since 1970.
 
@@ -60,7 +65,7 @@ def explain(built: Built, message: Any, cast: Cast, now_us: int) -> Explanation:
     """
     staged = stage(built, message, cast, now_us)
     veil = _veil(staged)
-    return veil.over(_Steps(built, staged, cast, veil, now_us).explanation())
+    return veil.over(_Steps(built, staged, cast, veil, now_us, overrides).explanation())
 
 
 def _veil(staged: Staged) -> Veil:
@@ -83,7 +88,9 @@ class _Reading:
 class _Steps:
     """The work of one explanation."""
 
-    def __init__(self, built: Built, staged: Staged, cast: Cast, veil: Veil, now_us: int) -> None:
+    def __init__(
+        self, built: Built, staged: Staged, cast: Cast, veil: Veil, now_us: int, overrides: Loaded
+    ) -> None:
         self._built = built
         self._snapshot: Snapshot = staged.snapshot
         self._http = CheckRequest.FromString(staged.payload).attributes.request.http
@@ -92,6 +99,7 @@ class _Steps:
         self._now_us = now_us
         self._check = play(staged, now_us)
         self._known = sources(built.loaded)
+        self._overrides = sources(overrides)
 
     def explanation(self) -> Explanation:
         check, snapshot = self._check, self._snapshot
@@ -120,8 +128,8 @@ class _Steps:
     def _readings(self) -> list[_Reading]:
         """Judge each reading as `check.py` does: first the structural one, the other if it is granted."""
         request = self._check.request
-        if not isinstance(request, Request):
-            return []
+        if not isinstance(request, Request) or self._check.view is None:
+            return []  # unread, or the host's scope was never good: nobody was asked
         if not request.structural:
             return [self._reading(request, "")]
         path = request.structural
@@ -134,7 +142,9 @@ class _Steps:
         candidates = snapshot.index.candidates(snapshot.index.view(request.host), request)
         plan = snapshot.access(named_providers(candidates)).plan
         caller = resolve(request, plan, snapshot.keyring, self._now_us)
-        verdict = evaluate(candidates, request, caller)
+        brake = snapshot.overrides
+        refusal = brake.refusal(request, caller.identity) if brake is not None else None
+        verdict = refusal or evaluate(candidates, request, caller)
         near, omitted = near_misses(request, candidates, self._known)
         prefix = snapshot.fixed.token_prefix.decode()
         who = identified(caller, request, candidates, plan, self._built.loaded, prefix, _played(self._cast))
@@ -142,6 +152,7 @@ class _Steps:
         part = ReadingPart(
             path=request.path,
             name=name,
+            overrides=overriding(brake, request, caller, self._overrides, self._veil.cover) if brake else (),
             candidates=tuple(one.part for one in rules),
             near=near,
             near_omitted=omitted,
@@ -156,6 +167,8 @@ class _Steps:
         if not readings or not isinstance(request, Request):
             return (), ()
         last = readings[-1]
+        if isinstance(last.verdict, Deny) and last.verdict.override:
+            return (), ()
         reading, identity = last.request, last.caller.identity
         granted = granting(last.judged)
         return limits_of(granted, reading, identity), tuple(failed_headers(granted, reading, identity))

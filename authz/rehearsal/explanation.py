@@ -103,6 +103,9 @@ class ReadingPart(Struct, omit_defaults=True, frozen=True):
 
     path: Annotated[str, Meta(description="the canonical path")]
     name: Annotated[str, Meta(description="`structural` or `data`, where there are two")] = ""
+    overrides: Annotated[
+        tuple[RulePart, ...], Meta(description="rules of the overrides that speak about it; asked first")
+    ] = ()
     candidates: Annotated[
         tuple[RulePart, ...], Meta(description="rules whose host, method and path match")
     ] = ()
@@ -187,7 +190,7 @@ class SitePart(Struct, omit_defaults=True, frozen=True):
     guard: Annotated[
         str, Meta(description="how many faults a client network may send; never counted here")
     ] = ""
-    reasons: Annotated[str, Meta(description="`coarse` or `full`: what the client is told")] = "coarse"
+    reasons: Annotated[str, Meta(description="`coarse` or `full`: what the client is told")] = ""
 
 
 class AnswerPart(Struct, omit_defaults=True, frozen=True):
@@ -220,11 +223,12 @@ class Explanation(Struct, omit_defaults=True, frozen=True):
     set_revision: Annotated[str, Meta(description="of a record: revision of the set that was given")] = ""
     request: Annotated[RequestPart | None, Meta(description="the request")] = None
     site: Annotated[SitePart | None, Meta(description="the Site in force")] = None
-    overrides: Annotated[tuple[RulePart, ...], Meta(description="deny rules of `--overrides`")] = ()
     readings: Annotated[
         tuple[ReadingPart, ...], Meta(description="what was judged, one after the other")
     ] = ()
-    limits: Annotated[tuple[LimitPart, ...], Meta(description="buckets that are drawn from; never here")] = ()
+    limits: Annotated[
+        tuple[LimitPart, ...], Meta(description="buckets that would be drawn from; nothing is")
+    ] = ()
     headers_failed: Annotated[
         tuple[str, ...], Meta(description="headers of `onAllow` whose value refuses the request, in words")
     ] = ()

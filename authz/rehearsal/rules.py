@@ -15,6 +15,7 @@ from authz.policy.host import parse_host
 from authz.policy.kind_policy import PolicySpec
 from authz.policy.kind_policy import Rule as Written
 from authz.policy.loaded import Document, Loaded
+from authz.policy.overrides import Overrides
 from authz.policy.path import PathPattern, parse_path
 from authz.policy.rule import Candidate, Rule
 from authz.policy.vocabulary import Facts
@@ -96,6 +97,20 @@ def judged(
     over = bad and not any(one.part.says == HOLDS for one in allowing)
     denying = [_judge(one, request, caller, known[one.rule.name], cover, asked=not over) for one in denies]
     return [*denying, *allowing]
+
+
+def overriding(
+    overrides: Overrides,
+    request: Request,
+    caller: Caller,
+    known: Mapping[RuleName, Source],
+    cover: Cover,
+) -> tuple[RulePart, ...]:
+    """Return what each override says that speaks about a request; they are asked whoever the caller is."""
+    found = overrides.index.candidates(overrides.index.view(request.host), request)
+    return tuple(
+        _judge(one, request, caller, known[one.rule.name], cover, asked=True).part for one in _ordered(found)
+    )
 
 
 def granting(judged_: Sequence[Judged]) -> list[Candidate]:

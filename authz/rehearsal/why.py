@@ -30,6 +30,8 @@ def _sentences(explained: Explanation, loaded: Loaded) -> Iterator[str]:
             yield from _allowed(reading)
         case Reason.BAD_REQUEST:
             yield _bad_request(explained)
+        case Reason.NOT_READY:
+            yield "A scope that speaks about this host has never been good: nothing of it can be judged."
         case Reason.NO_MATCHING_POLICY if reading is not None:
             yield from _unmatched(explained, reading, loaded)
         case Reason.CREDENTIAL_MISSING | Reason.CREDENTIAL_INVALID | Reason.CREDENTIAL_AMBIGUOUS if reading:
@@ -165,21 +167,24 @@ def _unfit(fit: FitPart) -> str:
 
 def _refused_by(explained: Explanation, reading: ReadingPart) -> Iterator[str]:
     answer = explained.answer
-    for rule in reading.candidates:
-        if rule.effect != "deny" or (rule.policy, rule.rule) != (answer.policy, answer.rule):
-            continue
-        if rule.says == "condition_failed" and rule.when is not None:
-            yield (
-                f"The condition of deny rule {_name(rule)} failed, and a deny rule that fails denies:"
-                f" {rule.when.failure}{_where(rule)}."
-            )
-        elif rule.says == "holds":
-            yield f"Deny rule {_name(rule)} holds{_condition(rule)}{_where(rule)}."
+    kind = "override" if answer.override else "deny rule"
+    for rule in reading.overrides if answer.override else reading.candidates:
+        if rule.effect == "deny" and (rule.policy, rule.rule) == (answer.policy, answer.rule):
+            yield from _denied_by(rule, kind)
     for failed in explained.headers_failed:
         yield f"A header for the application cannot be set: {failed}."
     for limit in explained.limits:
         if limit.failure:
             yield f"Limit {limit.name} cannot be asked: {limit.failure}."
+
+
+def _denied_by(rule: RulePart, kind: str) -> Iterator[str]:
+    name = f"{kind} {_name(rule)}"
+    if rule.says == "holds":
+        yield f"{name[0].upper()}{name[1:]} holds{_condition(rule)}{_where(rule)}."
+    elif rule.says == "condition_failed" and rule.when is not None:
+        failure = f"{rule.when.failure}{_where(rule)}"
+        yield f"The condition of {name} failed, and whatever denies does so if it fails: {failure}."
 
 
 def _condition(rule: RulePart) -> str:
