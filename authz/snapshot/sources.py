@@ -54,7 +54,7 @@ class Source:
     def moved(self) -> bool:
         """Whether anything was touched since the last reading, as far as the files' marks say."""
         now = look(self.directories)
-        return (now.entries, now.faults) != (self.seen.entries, self.seen.faults)
+        return _marks(now) != _marks(self.seen)
 
     def read(self, *, every: bool = False) -> Files:
         """Read what can be read, with every fault.
@@ -100,6 +100,11 @@ class Source:
     def _content(self, entry: Entry) -> bytes:
         known, content = self._kept.get(entry.shown, (None, b""))
         return content if known == entry else _read_one(Path(entry.real))
+
+
+def _marks(one: Look) -> tuple[list[Entry], list[str], Mapping[str, str]]:
+    # Faults are exceptions, which equal nothing but themselves.
+    return one.entries, list(map(str, one.faults)), one.links
 
 
 class Directories(NamedTuple):

@@ -97,7 +97,7 @@ class Watch:
                 self._notify = self._make(sorted(watched.directories))
             if old is not None:
                 old.close()
-        return self.told
+        return renew and self.told
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until something may have changed and is complete; False where nothing did in time."""
@@ -153,10 +153,10 @@ class Watch:
         return set(self._relevant(found))
 
     def _relevant(self, told: Told) -> Iterable[tuple[int, str]]:
-        directories, names, _ = self._watched
+        directories, names, holding = self._watched
         for kind, path in told:
             directory, _, name = path.rpartition("/")
-            if path in names or path in directories or (directory in directories and name[:1] != "."):
+            if path in names or path in directories or (directory in holding and name[:1] != "."):
                 yield kind, path
 
     def _swapped(self, told: Told) -> bool:

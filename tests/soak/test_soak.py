@@ -26,7 +26,9 @@ def test_sets_that_change_in_every_style_under_load(tmp_path: Path) -> None:
     found = swap_soak(Swapping(seconds=8), tmp_path)
     assert found.faults() == [], "\n".join(found.lines())
     assert found.broken > 0
-    assert found.rejected_lines <= found.broken
+    # A directory that is made anew is not there for a moment, which a slow machine sees.
+    moments = found.swaps["recreate"] + found.swaps["directory"]
+    assert 0 < found.rejected_lines <= found.broken + moments
 
 
 def test_what_a_swap_must_not_do_is_a_fault() -> None:

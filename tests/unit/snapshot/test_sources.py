@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from authz.model.errors import SnapshotRejected
 from authz.policy.yaml import MAX_FILE_BYTES
 from authz.snapshot import scan, sources
-from authz.snapshot.sources import read
+from authz.snapshot.sources import Directories, Source, Sources, read
 
 
 @pytest.fixture
@@ -225,3 +226,81 @@ def test_a_set_that_never_stands_still_is_refused(root: Path, monkeypatch: pytes
 
     monkeypatch.setattr(sources, "_read_one", growing)
     assert refused(root) == ["set:1:1: the files change while they are read: try again"]
+
+
+DAY_NS = 86_400 * 10**9
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that were really read."""
+    real, seen = sources._read_one, list[str]()
+
+    def noting(path: Path) -> bytes:
+        seen.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(sources, "_read_one", noting)
+    return seen
+
+
+def later() -> int:
+    return time.time_ns() + DAY_NS
+
+
+def test_a_file_that_nobody_touched_is_read_once(root: Path, reads: list[str]) -> None:
+    (root / "a.yaml").write_bytes(b"a")
+    (root / "b.yaml").write_bytes(b"b")
+    source = Source([root], wall_ns=later)
+    assert source.read().contents == {"set/a.yaml": b"a", "set/b.yaml": b"b"}
+    (root / "b.yaml").write_bytes(b"c")
+    assert source.read().contents == {"set/a.yaml": b"a", "set/b.yaml": b"c"}
+    assert reads == ["a.yaml", "b.yaml", "b.yaml"]
+
+
+def test_a_file_that_changed_just_now_is_read_again_whatever_its_marks_say(
+    root: Path, reads: list[str]
+) -> None:
+    (root / "a.yaml").write_bytes(b"a")
+    source = Source([root])
+    source.read()
+    source.read()
+    assert reads == ["a.yaml", "a.yaml"]
+
+
+def test_every_file_is_read_where_no_marks_are_trusted(root: Path, reads: list[str]) -> None:
+    (root / "a.yaml").write_bytes(b"a")
+    source = Source([root], wall_ns=later)
+    source.read()
+    assert source.read(every=True).contents == {"set/a.yaml": b"a"}
+    assert reads == ["a.yaml", "a.yaml"]
+
+
+def test_a_source_knows_whether_anything_moved_since(root: Path) -> None:
+    (root / "a.yml").write_bytes(b"a")
+    source = Source([root])
+    assert source.moved()
+    source.read()
+    assert not source.moved()
+    (root / "a.yaml").write_bytes(b"a")
+    source.read()
+    assert not source.moved()
+    (root / "a.yaml").unlink()
+    assert source.moved()
+
+
+def test_only_overrides_may_be_empty(root: Path) -> None:
+    for name in ("scopes", "overrides"):
+        Path(name).mkdir()
+    (root / "a.yaml").write_bytes(b"a")
+    sources_of_all = Sources(Directories([root], [Path("scopes")], [Path("overrides")]))
+    reading = sources_of_all.read()
+    assert reading.policies.contents == {"set/a.yaml": b"a"}
+    assert reading.scopes is not None
+    assert [str(fault) for fault in reading.scopes.faults] == [
+        "scopes:1:1: no documents here: write at least one `.yaml` file"
+    ]
+    assert reading.overrides is not None
+    assert reading.overrides[:2] == ({}, ())
+    assert {Path(path).name for path in sources_of_all.watched().holding} == {"set", "scopes", "overrides"}
+    assert Sources(Directories([root])).read()[1:] == (None, None)
