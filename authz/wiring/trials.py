@@ -9,7 +9,7 @@ from authz.config.rooms import SnapshotSettings
 from authz.model.errors import PolicyError
 from authz.rehearsal.gate import Gate as TestGate
 from authz.rehearsal.gate import Pacing
-from authz.snapshot.assembly import no_gate, tests_of, tests_of
+from authz.snapshot.assembly import no_gate, tests_of
 from authz.snapshot.build import Built
 from authz.snapshot.trial import Gate
 
