@@ -53,7 +53,7 @@ def ext_authz(choices: EnvoyChoices) -> m.ExtAuthz:
             envoy_grpc=m.GrpcServiceEnvoyGrpc(cluster_name=AUTHZ),
             # Said aloud: integrations differ from 200 ms to ten minutes, and a slow answer holds a request.
             timeout=timedelta(milliseconds=choices.timeout_ms),
-            retry_policy=_retry_policy(choices.timeout_ms),
+            retry_policy=_retry_policy(choices.timeout_ms, len(choices.authz)),
         ),
         # The only version that the sidecar speaks; without it Envoy asks for the one that no longer exists.
         transport_api_version=m.ApiVersion.V3,
@@ -77,7 +77,7 @@ def ext_authz(choices: EnvoyChoices) -> m.ExtAuthz:
     )
 
 
-def _retry_policy(timeout_ms: int) -> m.RetryPolicy:
+def _retry_policy(timeout_ms: int, sockets: int) -> m.RetryPolicy:
     """Ask once more where the connection broke, never where an answer came; all within the timeout.
 
     All checks of an Envoy thread share one connection, and a server of HTTP/2 ends it where clients hang up
@@ -92,7 +92,18 @@ def _retry_policy(timeout_ms: int) -> m.RetryPolicy:
         # `unavailable` and `cancelled` are what a call gets from our libraries that reaches a sidecar in the
         # moment in which it stops to listen. They are never answers of ours, so Envoy may ask another one.
         retry_on="reset,connect-failure,refused-stream,unavailable,cancelled",
-        num_retries=_RETRIES,
+        # Enough for all sockets but one to be dead at once, since each is tried before any is tried again.
+        # Plain turns are shared by all requests, so one may meet the same dead worker every time while others
+        # meet the living; ejecting it takes a moment, and longer where Envoy's main thread must wait.
+        num_retries=max(_RETRIES, sockets - 1),
+        retry_host_predicate=[
+            m.RetryPolicyRetryHostPredicate(
+                name="envoy.retry_host_predicates.previous_hosts",
+                typed_config=m.Packed.pack(m.PreviousHostsPredicate()),
+            )
+        ],
+        # So many turns reach every socket; where all were tried, the last one is asked again.
+        host_selection_retry_max_attempts=sockets,
         retry_back_off=m.BackoffStrategy(
             base_interval=timedelta(milliseconds=1), max_interval=timedelta(milliseconds=timeout_ms)
         ),

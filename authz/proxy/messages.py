@@ -38,6 +38,7 @@ with warnings.catch_warnings():
         HttpProtocolOptionsHeadersWithUnderscoresAction,
         Pipe,
         RetryPolicy,
+        RetryPolicyRetryHostPredicate,
         SocketAddress,
         SubstitutionFormatString,
         TransportSocket,
@@ -67,6 +68,7 @@ with warnings.catch_warnings():
         HttpConnectionManagerUpgradeConfig,
         HttpFilter,
     )
+    from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import PreviousHostsPredicate
     from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import (
         CertificateValidationContext,
         CommonTlsContext,
@@ -136,8 +138,10 @@ __all__ = [
     "OutlierDetection",
     "Packed",
     "Pipe",
+    "PreviousHostsPredicate",
     "RegexMatcher",
     "RetryPolicy",
+    "RetryPolicyRetryHostPredicate",
     "Route",
     "RouteAction",
     "RouteConfiguration",

@@ -59,7 +59,8 @@ def test_a_stopped_sidecar_is_503_after_the_timeout_and_never_a_yes() -> None:
 
 def test_a_check_that_takes_longer_is_waited_for_and_asked_once() -> None:
     """Envoy would ask again after 10 ms if the pause between its tries said so: judged and charged twice."""
-    with live(_KEY) as app:
+    patient = {"envoy": lambda choices: replace(choices, timeout_ms=20_000)}
+    with live(_KEY, **patient) as app:
         assert app.send("GET", "/public/a")[0].status == 200
         statuses: list[int] = []
         data = request_bytes("GET", "/public/slow", [("host", "app.test")])
@@ -70,7 +71,7 @@ def test_a_check_that_takes_longer_is_waited_for_and_asked_once() -> None:
         ]
         for caller in callers:
             caller.start()
-        time.sleep(0.2)  # much longer than 10 ms, and much less than the timeout
+        time.sleep(0.2)  # much longer than 10 ms, and much less than the timeout on the busiest machine
         app.stage.sidecar.send(signal.SIGCONT)
         for caller in callers:
             caller.join()
@@ -90,7 +91,7 @@ def many_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("many_files")
 def test_more_checks_than_a_sidecar_can_hold_are_refused_by_envoy_at_once() -> None:
-    patient = {"envoy": lambda choices: replace(choices, timeout_ms=20_000)}
+    patient = {"envoy": lambda choices: replace(choices, timeout_ms=60_000)}
     data = request_bytes("GET", "/public/a", [("host", "app.test")])
     with live(_KEY, **patient) as app, ExitStack() as stack:
         assert app.send("GET", "/public/a")[0].status == 200
@@ -99,11 +100,11 @@ def test_more_checks_than_a_sidecar_can_hold_are_refused_by_envoy_at_once() -> N
         for caller in callers:
             stack.enter_context(caller)
             caller.sendall(data)
-        assert eventually(lambda: len(_answering(callers)) == 76, 10)
+        assert eventually(lambda: len(_answering(callers)) == 76)
         refused = [caller.recv(12) for caller in _answering(callers)]
         app.stage.sidecar.send(signal.SIGCONT)
         assert refused == [b"HTTP/1.1 503"] * 76
-        assert eventually(lambda: len(_answering(callers)) == len(callers), 20)
+        assert eventually(lambda: len(_answering(callers)) == len(callers))
 
 
 def _answering(callers: list[socket.socket]) -> list[socket.socket]:
@@ -119,7 +120,7 @@ def test_a_sidecar_that_comes_back_is_found_again() -> None:
         app.stage.sidecar.stop()
         assert app.send("GET", "/public/a")[0].status == 503
         with start_sidecar(app.stage.scene, app.stage.ops_port):
-            assert eventually(lambda: app.send("GET", "/public/a")[0].status == 200, 10)
+            assert eventually(lambda: app.send("GET", "/public/a")[0].status == 200)
 
 
 def test_a_sidecar_that_is_asked_to_leave_answers_what_it_was_asked() -> None:
@@ -197,3 +198,22 @@ def test_of_two_sockets_a_dead_one_costs_no_request() -> None:
     with live(_KEY, envoy=with_a_dead_one) as app:
         statuses = Counter(app.send("GET", "/public/a")[0].status for _ in range(100))
         assert statuses == {200: 100}
+
+
+def test_of_eight_sockets_seven_dead_ones_cost_no_request_though_none_is_ejected() -> None:
+    """Requests share the turns, so without care one meets the same dead socket again and again."""
+
+    def with_dead_ones(choices: EnvoyChoices) -> EnvoyChoices:
+        dead = [UnixAddress(Path(f"/nonexistent/authz-{index}.sock")) for index in range(7)]
+        return replace(choices, authz=(*choices.authz, *dead), timeout_ms=20_000)
+
+    def without_ejection(config: str) -> str:
+        ours, none = (f"enforcing_consecutive_local_origin_failure: {percent}" for percent in (100, 0))
+        assert ours in config
+        return config.replace(ours, none)
+
+    with live(_KEY, envoy=with_dead_ones, edit=without_ejection) as app:
+        data = request_bytes("GET", "/public/a", [("host", "app.test")])
+        with ThreadPoolExecutor(8) as callers:
+            asked = callers.map(lambda _: send_raw(app.stage.port, data).status, range(400))
+            assert Counter(asked) == {200: 400}

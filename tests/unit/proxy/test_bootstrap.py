@@ -129,8 +129,18 @@ def test_a_check_is_asked_again_where_the_connection_broke_and_never_where_an_an
         "cancelled",
     }
     assert policy["num_retries"] == 3
+    (predicate,) = policy["retry_host_predicate"]
+    assert predicate["name"] == "envoy.retry_host_predicates.previous_hosts"
+    assert int(policy["host_selection_retry_max_attempts"]) == 1
     # Envoy takes the longest pause between two tries for the longest that one try may take.
     assert policy["retry_back_off"]["max_interval"] == _ext_authz(PLAIN)["grpc_service"]["timeout"]
+
+
+def test_every_socket_is_asked_before_a_check_is_given_up() -> None:
+    sockets = tuple(UnixAddress(Path(f"/run/authz/authz-{index}.sock")) for index in range(9))
+    policy = _ext_authz(replace(PLAIN, authz=sockets))["grpc_service"]["retry_policy"]
+    assert policy["num_retries"] == 8
+    assert int(policy["host_selection_retry_max_attempts"]) == 9
 
 
 def test_a_body_goes_along_whole_and_as_bytes_or_not_at_all() -> None:
