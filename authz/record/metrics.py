@@ -88,7 +88,8 @@ METRICS: Mapping[str, Shape] = {
     "authz_snapshot_age_seconds": Shape(
         "gauge",
         (),
-        "For how long the policy set in force has not been what stands in the directories; 0 while it is.",
+        "For how long the policy set in force has not been what stands in the directories; 0 while it is."
+        " Parts of scopes do not count.",
         "max",
     ),
     "authz_snapshot_stale": Shape(
@@ -99,6 +100,13 @@ METRICS: Mapping[str, Shape] = {
     ),
     "authz_snapshot_needs_newer": Shape(
         "gauge", (), "1 while what stands in the directories needs a newer authz than this.", "max"
+    ),
+    "authz_snapshot_part_rejected": Shape(
+        "gauge",
+        ("part",),
+        "1 while a part of the set is not in force as it stands in the directories: `platform`, `scopes`,"
+        " `overrides`, or `scope:` and the name of a scope.",
+        "max",
     ),
     "authz_state_writes_total": Shape(
         "counter", ("result",), "Policy sets kept for the next start: `written`, or `failed`."
@@ -180,6 +188,7 @@ class AgeFacts(NamedTuple):
     from_state: int = 0  # parts
     needs_newer: bool = False
     kept: Mapping[str, int] = {}  # result -> count
+    parts: Mapping[str, bool] = {}  # part -> whether it is refused as it stands in the directories
 
 
 class LoadFacts(NamedTuple):
@@ -403,6 +412,7 @@ def _of_age(age: AgeFacts | None) -> dict[str, list[Sample]]:
         "authz_snapshot_from_state": [((), age.from_state)],
         "authz_snapshot_needs_newer": [((), float(age.needs_newer))],
         "authz_state_writes_total": [((result,), count) for result, count in age.kept.items()],
+        "authz_snapshot_part_rejected": [((part,), float(refused)) for part, refused in age.parts.items()],
     }
 
 

@@ -9,6 +9,7 @@ A part that is not read any more (no file, an unmounted directory) is broken: em
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from authz.model.errors import Place, PolicyError, SnapshotRejected
@@ -151,7 +152,7 @@ class Assembly:
             return self._offer_waiting(reading.policies, tuple(faulty.faults), loaded_at_us)
         parts, rejected = self._readable(reading.policies, scopes)
         wanted = Wanted(scopes, reading.scopes, parts, reading.policies.roots)
-        trial = Trial(self._whole, self._gate, self._main, wanted, loaded_at_us)
+        trial = Trial(self._whole, self._ask, self._main, wanted, loaded_at_us)
         found = trial.run()
         if found.main is None and SCOPES in found.rejected:
             return rejected | self._offer_waiting(reading.policies, found.rejected[SCOPES], loaded_at_us)
@@ -174,9 +175,15 @@ class Assembly:
             what = "waits for the Scope documents, which are not in force as they stand: mend these first"
             rejected[PLATFORM] = (PolicyError(Place(_names(policies)), what),)
         wanted = Wanted(active.scopes, active.parts.get(SCOPES), parts, policies.roots)
-        found = Trial(self._whole, self._gate, active, wanted, loaded_at_us).run()
+        found = Trial(self._whole, self._ask, active, wanted, loaded_at_us).run()
         self._main = found.main or active
         return {SCOPES: faults, **rejected, **found.rejected}
+
+    def _ask(self, built: Built, changed: frozenset[str]) -> Sequence[PolicyError]:
+        """Ask the gate about a set without overrides, under the revision that it would have with them."""
+        overrides = self._overrides or BuiltOverrides()
+        revision = self._whole.with_overrides(built, overrides).snapshot.revision
+        return self._gate(replace(built, snapshot=replace(built.snapshot, revision=revision)), changed)
 
     def _readable(self, policies: Files, scopes: Scopes) -> tuple[dict[str, Files], _Rejected]:
         """Return the parts of the policies that can be tried, and why others cannot."""

@@ -13,7 +13,7 @@ from authz.model.errors import Place, PolicyError
 from authz.model.site import Listener
 from authz.record.metrics import AgeFacts
 from authz.request.host import served_hosts
-from authz.snapshot.assembly import Assembly, Gate, Outcome, no_gate
+from authz.snapshot.assembly import Assembly, Outcome, no_gate
 from authz.snapshot.build import Builder, Built, Surroundings
 from authz.snapshot.memory import tidy
 from authz.snapshot.parts import PLATFORM, Faults, Files, Parts, Reading
@@ -21,9 +21,11 @@ from authz.snapshot.scan import Watched
 from authz.snapshot.snapshot import Snapshot, not_ready
 from authz.snapshot.sources import Directories, Sources
 from authz.snapshot.state import State
+from authz.snapshot.trial import Gate
 from authz.wiring.clock import SystemClock
 from authz.wiring.crashes import place_of
 from authz.wiring.inforce import InForce
+from authz.wiring.interrupt import Interrupted
 from authz.wiring.past import Past
 from authz.wiring.rejections import Rejections
 
@@ -84,7 +86,9 @@ class Loader:
         """Return what metrics say of how the set in force stands to the directories."""
         age_s, past = self.in_force.age_us() / 1e6, self.past
         newer = self._rejections.newer
-        return AgeFacts(age_s, self.in_force.stale, len(past.resumed), newer, past.results)
+        refused = self._rejections.parts
+        parts = {part: part in refused for part in (*self._active, *refused)}
+        return AgeFacts(age_s, self.in_force.stale, len(past.resumed), newer, past.results, parts)
 
     def running_us(self) -> int:
         """Return for how long loading has been going on; 0 where it is not."""
@@ -116,6 +120,8 @@ class Loader:
         self._began_us = began_us = self._clock.ticks_us()
         try:
             new = self._load(seen, every=every)
+        except Interrupted:
+            raise
         except BaseException as error:  # noqa: BLE001 - SECURITY: no set, however odd, ends what is served
             self._last = None  # tried again at the next look
             what = f"loading crashed ({type(error).__name__} at {place_of(error)}): please report it"
@@ -152,6 +158,7 @@ class Loader:
             self._refused(outcome.rejected)
         else:
             self._rejections.ended()
+        if not self._rejections.concern_all:
             self.in_force.agree()
         self._active = outcome.active
         self._note(outcome.rejected)
@@ -166,12 +173,15 @@ class Loader:
     def _refused(self, rejected: Faults) -> None:
         problem = self._rejections.tell(rejected)
         self.results["needs_newer" if self._rejections.newer else "rejected"] += 1
-        self.in_force.differ(problem)
+        if self._rejections.concern_all:
+            self.in_force.differ(problem)
 
     def _crashed(self, rejected: Faults) -> None:
         """Go on with what is in force, or begin with what was kept, unless that crashes, too."""
         try:
             self._resume(rejected)
+        except Interrupted:
+            raise
         except BaseException as error:  # noqa: BLE001 - SECURITY: as in `load`
             self.past.refuse(f"loading it crashed ({type(error).__name__} at {place_of(error)}): remove it")
         self._refused(rejected)
@@ -195,8 +205,9 @@ class Loader:
 
     def _unchanged(self) -> None:
         """Note that what was read last is still what stands there."""
-        if not self._rejections.standing:
+        if not self._rejections.concern_all:
             self.in_force.agree()
+        if not self._rejections.standing:
             self._note({})
 
     def _note(self, rejected: Faults) -> None:
@@ -273,4 +284,5 @@ def _same(one: Files | None, other: Files | None) -> bool:
     if one is None or other is None:
         return one is other
     # Faults are exceptions, which equal nothing but themselves.
-    return one.contents == other.contents and list(map(str, one.faults)) == list(map(str, other.faults))
+    alike = list(map(str, one.faults)) == list(map(str, other.faults))
+    return alike and one.contents == other.contents and one.links.keys() == other.links.keys()

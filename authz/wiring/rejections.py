@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from authz.config.log import get_logger
 from authz.model.errors import PolicyError
 from authz.policy.newer import need_newer
-from authz.snapshot.parts import Faults
+from authz.snapshot.parts import Faults, scope_of_part
 
 _SHOWN = 20  # faults in one line
 _UPGRADE = "upgrade this sidecar first; what was last good stays in force"
@@ -26,6 +26,19 @@ class Rejections:
     def standing(self) -> bool:
         """Whether what stands in the directories is not in force, wholly or in part."""
         return bool(self._said)
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The parts that are refused."""
+        return frozenset(self._said)
+
+    @property
+    def concern_all(self) -> bool:
+        """Whether a part is refused that every host depends on: any but that of a scope.
+
+        SECURITY: else a team that leaves its part broken could have everybody's set called stale.
+        """
+        return any(not scope_of_part(part) for part in self._said)
 
     def tell(self, rejected: Faults) -> str:
         """Take what is refused now, log what is new of it, and return it in one line."""
