@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Thread
 
 from authz.config.log import get_logger
@@ -11,6 +12,7 @@ from authz.config.rooms import SnapshotSettings
 from authz.record.metrics import LoadFacts
 from authz.snapshot.scan import Watched
 from authz.snapshot.watch import Watch
+from authz.wiring.interrupt import Interrupted, interrupt
 from authz.wiring.loader import Loader
 from authz.wiring.mounts import Mounts
 
@@ -18,7 +20,8 @@ SLOW_S = 10.0  # a load that goes on for longer is told of
 _EVERY = 6  # of so many looks one reads every file, whatever its marks say: it costs 20 us a file
 _RETRY_S = 1.0  # between looks while there is nothing to serve
 _AGAIN_MAX = 5  # looks in a row because what is watched moved: a link may be swapped all the time
-_CLOSE_S = 1.0
+_CLOSE_S = 0.1  # for whoever is only waiting
+_GIVE_UP_S = 3.0
 
 _log = get_logger("wiring")
 
@@ -55,11 +58,14 @@ class Reloading:
         self._thread.start()
 
     def close(self) -> None:
-        """Load no more. A load that is under way is left to itself after a moment."""
+        """Load no more; a load that is under way is given up."""
         self._ended.set()
         self.loaded.set()
-        if self._thread.ident is not None:
-            self._thread.join(_CLOSE_S)
+        if self._thread.ident is None:
+            return
+        self._thread.join(_CLOSE_S)
+        if not interrupt(self._thread, _GIVE_UP_S):
+            _log.warning("a load does not end: it is left behind")
 
     def look(self) -> None:
         """Say so where a load does not end: nobody waits for it. Some other thread calls it now and then."""
@@ -69,6 +75,10 @@ class Reloading:
         self._slow = running_s >= SLOW_S
 
     def _run(self) -> None:
+        with suppress(Interrupted):
+            self._follow()
+
+    def _follow(self) -> None:
         next_poll_s = 0.0
         try:
             while not self._ended.is_set():
