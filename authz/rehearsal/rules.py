@@ -269,10 +269,13 @@ def _miss(name: RuleName, source: Source, request: Request) -> MissPart:
     return MissPart(name.policy, name.rule, rule.effect, tuple(because), "; ".join(wants), source.place)
 
 
-def _distance(rule: Written, because: Sequence[str], request: Request) -> tuple[int, bool, int]:
-    """Fewer differences are nearer, another path is farther, one that begins alike for longer is nearer."""
+def _distance(rule: Written, because: Sequence[str], request: Request) -> tuple[int, bool, bool, int]:
+    """Fewer differences are nearer; another path is farther, and the less so the longer it begins alike.
+
+    Deny rules come last: who is near something looks for what would allow it.
+    """
     alike = max((_alike(path, request.segments) for path in written_paths(rule)), default=0)
-    return len(because), "path" in because, -alike
+    return len(because), "path" in because, rule.effect == "deny", -alike
 
 
 def _alike(path: str, segments: tuple[str, ...]) -> int:
