@@ -104,7 +104,9 @@ def _in_one_go(file: str, content: bytes, bonds: Bonds) -> Page:
     parsed = parse(content, file)
     leaves, faults, whole = _documents(parsed, bonds, 0)
     if len(faults) > MAX_FAULTS:
-        faults[MAX_FAULTS:] = [PolicyError(Place(file), "the file has more faults: mend these first")]
+        # At the last place, since faults are sorted: the first one told must be one that can be mended.
+        what = "the file has more faults: mend these first"
+        faults[MAX_FAULTS:] = [PolicyError(faults[MAX_FAULTS - 1].place, what)]
         whole = False
     if not parsed.trees and not faults:
         faults.append(_nothing(file))

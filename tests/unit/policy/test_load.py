@@ -178,7 +178,8 @@ def test_a_flood_of_faults_is_cut_off() -> None:
     rules = ", ".join(f"{{name: r{n}, effect: allow}}" for n in range(200))
     told = faults(document("Policy", "p", f"{{hosts: [a], rules: [{rules}]}}"))
     assert len(told) == 51
-    assert told[0] == "f.yaml:1:1: the file has more faults: mend these first"
+    assert "`identity`" in told[0], "the first one that is told can be mended"
+    assert told[-1].endswith(": the file has more faults: mend these first")
     dangling = [policy(f"effect: allow, identity: [p{n}]", name=f"p{n}") for n in range(600)]
     told = faults(*dangling)
     assert len(told) == 501
