@@ -7,13 +7,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+import authz.wiring.sidecar
 from authz.config.settings import load as settings_of
 from authz.model.errors import ConfigError
 from authz.proxy.process import free_port
+from authz.snapshot.build import Builder, Built
 from authz.wiring.shares import Share
 from authz.wiring.sidecar import Sidecar
 from authz.wiring.supported import require_supported
@@ -230,3 +233,58 @@ def test_a_worker_that_comes_back_takes_no_call_before_it_has_a_set(tmp_path: Pa
     assert sidecar.readiness().why == "draining"
     assert sidecar.find("x") is None
     assert sidecar.numbers()["authz_reloads_total"]
+
+
+def hanging(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Have every load hang; return what is set when one does, and what lets them go on."""
+    entered, released = threading.Event(), threading.Event()
+    real = Builder.build
+
+    def build(builder: Builder, *given: Any) -> Built:
+        entered.set()
+        while not released.wait(0.01):
+            pass
+        return real(builder, *given)
+
+    monkeypatch.setattr(Builder, "build", build)
+    return entered, released
+
+
+def test_a_stop_while_the_first_set_loads_ends_at_once_and_nobody_was_listening(
+    tmp_path: Path, policies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, _ = hanging(monkeypatch)
+    made = Running(tmp_path, policies, {})
+    made.start()
+    assert entered.wait(20)
+    made.stop()
+    assert not made.sidecar.listening
+    assert not (tmp_path / "a.sock").exists()
+    assert not made.ready.is_set()
+
+
+def test_a_first_set_that_does_not_end_loading_is_waited_for_in_the_open(
+    tmp_path: Path, policies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authz.wiring.sidecar, "_FIRST_LOAD_S", 0.1)
+    _, released = hanging(monkeypatch)
+    with running(tmp_path, policies) as made:
+        assert eventually(lambda: made.sidecar.listening, 20)
+        assert made.ask() == [503]
+        assert made.get("/ready")[0] == 503
+        assert "authz_reload_running_seconds 0.0" not in made.get("/metrics")[1]
+        released.set()
+        assert made.ready.wait(20)
+        assert made.ask() == [200]
+
+
+def test_a_set_that_hangs_while_serving_stops_nobody_and_a_stop_gives_it_up(
+    tmp_path: Path, policies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path, policies) as made:
+        assert made.ready.wait(20)
+        entered, _ = hanging(monkeypatch)
+        write(policies, PROVIDER, POLICY.replace("1/h", "9/h"), KEY.document)
+        assert entered.wait(20)
+        assert made.ask() == [200]
+        assert made.get("/ready")[0] == 200
