@@ -11,20 +11,20 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from authz.cli import policy_explain, policy_test
-from authz.model.errors import Place, PolicyError
-from authz.policy.compile import compile_set
-from authz.policy.condition import Compiler
+from authz.cli import policy_diff, policy_explain, policy_test
+from authz.cli.policyset import PartFault, PolicySet, read_set
+from authz.model.errors import PolicyError
 from authz.policy.document import json_schema
 from authz.policy.host import parse_host
 from authz.policy.lint import lint
-from authz.policy.load import load_lenient
 from authz.policy.loaded import Loaded
-from authz.snapshot.sources import read_lenient
+from authz.snapshot.parts import PLATFORM
+from authz.snapshot.sources import Directories
 
 app = typer.Typer(no_args_is_help=True, help="Check policy files and write their schema.")
 app.command("test")(policy_test.command)
 app.command("explain")(policy_explain.command)
+app.command("diff")(policy_diff.command)
 
 _Directories = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Directories of policy files.")]
 
@@ -45,27 +45,22 @@ def _group() -> None:
 
 
 class _Verdict(NamedTuple):
-    loaded: Loaded
-    faults: list[PolicyError]
+    found: PolicySet
     warnings: list[PolicyError]
 
-
-def _judge(directories: list[Path], served: Sequence[str]) -> _Verdict:
-    """Read and check a policy set as `serve` would, but go on past the first room that finds faults."""
-    files, faults = read_lenient(directories)
-    if faults and not files:
-        return _Verdict(Loaded(), faults, [])
-    loaded, more = load_lenient(files)
-    compiler = Compiler()
-    compiled = compile_set(loaded, compiler)
-    faulty = sorted([*faults, *more, *compiled.faults], key=_by_place)
-    if faulty:
-        return _Verdict(loaded, faulty, sorted([*loaded.warnings, *compiled.warnings], key=_by_place))
-    return _Verdict(loaded, [], lint(loaded, compiler, served))
+    @property
+    def faults(self) -> list[PartFault]:
+        return self.found.faults
 
 
-def _by_place(fault: PolicyError) -> tuple[Place, str]:
-    return fault.place, fault.what
+def _judge(named: Directories, served: Sequence[str]) -> _Verdict:
+    found = read_set(named)
+    if found.built is None:
+        return _Verdict(found, found.warnings)
+    warnings = lint(found.loaded, found.compiler, served)
+    if found.overrides.policies:
+        warnings += lint(found.overrides, found.compiler, served, overrides=True)
+    return _Verdict(found, warnings)
 
 
 @app.command()
@@ -78,13 +73,22 @@ def validate(
         list[str] | None,
         typer.Option(metavar="NAME", help="Hosts that `serve --hosts` will name; repeat. Default: any."),
     ] = None,
+    scopes: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Directories of Scope documents, as for `serve`; repeat."),
+    ] = None,
+    overrides: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Directories of overrides, as for `serve`; repeat."),
+    ] = None,
     output: _Output = Output.TEXT,
 ) -> None:
     """Check that a policy set could be served; exit 1 and say why if it could not.
 
     Warnings say what deserves a look and leave the exit code alone, unless `--strict` is given.
     """
-    verdict = _judge(directories, _patterns(hosts or []))
+    named = Directories(directories, scopes or (), overrides or ())
+    verdict = _judge(named, _patterns(hosts or []))
     if output is Output.JSON:
         typer.echo(json.dumps(_as_json(verdict), ensure_ascii=False))
     else:
@@ -112,11 +116,14 @@ def _print(verdict: _Verdict) -> None:
         told = f"{warning.place}: {_coloured('warning:', 'yellow')} {warning.what} [{warning.code}]"
         typer.echo(told, err=True)
     for fault in verdict.faults:
-        typer.echo(f"{fault.place}: {_coloured(fault.what, 'red')}", err=True)
+        place, what = fault.fault.place, fault.fault.what
+        part = f" [{fault.part}]" if fault.part != PLATFORM else ""
+        typer.echo(f"{place}: {_coloured(what, 'red')}{part}", err=True)
     if not verdict.faults:
-        loaded = verdict.loaded
+        loaded = verdict.found.loaded
         shadow = f", {_in_shadow(loaded)} of them in shadow" if _in_shadow(loaded) else ""
-        typer.echo(f"{_summary(_counts(loaded))}{shadow}, revision {loaded.revision}")
+        counts = _counts(verdict.found)
+        typer.echo(f"{_summary(counts)}{shadow}, revision {loaded.revision}")
 
 
 def _coloured(text: str, colour: str) -> str:
@@ -128,7 +135,8 @@ def _coloured(text: str, colour: str) -> str:
     return text if plain else typer.style(text, fg=colour)
 
 
-def _counts(loaded: Loaded) -> dict[str, int]:
+def _counts(found: PolicySet) -> dict[str, int]:
+    loaded = found.loaded
     return {
         "policies": len(loaded.policies),
         "sites": len(loaded.sites),
@@ -137,6 +145,8 @@ def _counts(loaded: Loaded) -> dict[str, int]:
         "customers": len(loaded.customers),
         "limits": len(loaded.limits),
         "tests": len(loaded.tests),
+        "scopes": len(loaded.scopes),
+        "overrides": len(found.overrides.policies),
     }
 
 
@@ -159,17 +169,20 @@ _SINGULAR = {
     "customers": "customer",
     "limits": "limit",
     "tests": "test",
+    "scopes": "scope",
+    "overrides": "override",
 }
 
 
 def _as_json(verdict: _Verdict) -> dict[str, Any]:
-    known = {} if verdict.faults else {"revision": verdict.loaded.revision}
+    loaded = verdict.found.loaded
+    known = {} if verdict.faults else {"revision": loaded.revision}
     return {
         "valid": not verdict.faults,
         **known,
-        "documents": _counts(verdict.loaded),
-        "in_shadow": _in_shadow(verdict.loaded),
-        "errors": [_row(fault) for fault in verdict.faults],
+        "documents": _counts(verdict.found),
+        "in_shadow": _in_shadow(loaded),
+        "errors": [{"part": fault.part, **_row(fault.fault)} for fault in verdict.faults],
         "warnings": [{"code": warning.code, **_row(warning)} for warning in verdict.warnings],
     }
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from authz.cli.policy import app
 from authz.policy.document import json_schema
 from tests.support.documents import PER_KEY, PROVIDER, document, join, key, policy
+from tests.support.parts import opening, scope
 
 ALLOW = "effect: allow, identity: [keys]"
 
@@ -133,6 +134,7 @@ def test_machines_get_json() -> None:
     assert "revision" not in told
     assert told["errors"] == [
         {
+            "part": "platform",
             "file": "set/a.yaml",
             "line": 4,
             "column": 65,
@@ -149,3 +151,23 @@ def test_the_schema_is_written_for_editors() -> None:
     result = CliRunner().invoke(app, ["schema"])
     assert result.exit_code == 0
     assert json.loads(result.stdout) == json_schema()
+
+
+def test_each_fault_of_a_set_in_parts_says_in_which_part_it_is(tmp_path: Path) -> None:
+    team, scopes, overrides = tmp_path / "set/teams/a", tmp_path / "scopes", tmp_path / "overrides"
+    for directory in (team, scopes, overrides):
+        directory.mkdir(parents=True)
+    (tmp_path / "set/base.yaml").write_text(opening("base"))
+    (team / "a.yaml").write_text(opening("a", "b.example.com"))
+    (scopes / "a.yaml").write_text(scope("a"))
+    (overrides / "stop.yaml").write_text(opening("stop", rule="effect: deny"))
+    flags = ["--scopes", str(scopes), "--overrides", str(overrides)]
+    result = CliRunner().invoke(app, ["validate", str(tmp_path / "set"), *flags])
+    assert result.exit_code == 1
+    assert "`b.example.com` is not among the hosts of the scope `a`" in result.stderr
+    assert result.stderr.rstrip().endswith("[scope:a]")
+    (team / "a.yaml").write_text(opening("a"))
+    result = CliRunner().invoke(app, ["validate", str(tmp_path / "set"), *flags, "--output", "json"])
+    told = json.loads(result.stdout)
+    assert (told["valid"], told["errors"]) == (True, [])
+    assert (told["documents"]["scopes"], told["documents"]["overrides"]) == (1, 1)
