@@ -161,9 +161,9 @@ class Keyring:
         usable = (peppers or Peppers()).by_fingerprint()
         self._peppers: Mapping[str, HMAC] = {name: keyed(pepper) for name, pepper in usable.items()}
         self._keys = _by_id(keys)
-        self.disabled: tuple[str, ...] = tuple(
-            sorted(key.id for key in self._keys.values() if not self._usable(key))
-        )
+        # Nearly every key has the current pepper: looked at by one comparison each.
+        odd = [key for key in self._keys.values() if key.secrets[0].pepper not in self._peppers]
+        self.disabled: tuple[str, ...] = tuple(sorted(key.id for key in odd if not self._usable(key)))
         """Ids of the keys that cannot be verified, because no pepper of theirs is here; to be logged."""
         self._unusable = frozenset(self.disabled)
 
@@ -247,9 +247,9 @@ def _is_over(secret: KeySecret, now_us: int) -> bool:
 
 
 def _by_id(keys: Iterable[Key]) -> dict[str, Key]:
-    known: dict[str, Key] = {}
-    for key in keys:
-        if key.id in known:
-            raise ConfigError(f"key id `{key.id}`: two keys have it; ids are never reused, create a new key")
-        known[key.id] = key
+    listed = tuple(keys)
+    known = {key.id: key for key in listed}
+    if len(known) < len(listed):
+        twice = next(key.id for key in listed if known[key.id] is not key)
+        raise ConfigError(f"key id `{twice}`: two keys have it; ids are never reused, create a new key")
     return known

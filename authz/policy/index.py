@@ -1,16 +1,19 @@
 """From a request to the few rules that may speak about it, whatever the number of policies.
 
-Hosts first: every pattern has a trie of path segments; a host finds the tries of all patterns that match
-it by one look-up for itself and one for each suffix. What a host's policies have in common (the providers
-whose credentials the upstream must not see) is worked out at load, per set of patterns.
+Hosts first: every pattern has a trie of path segments; a host finds the tries of all patterns that match it
+by one look-up for itself and one for each suffix. What a host's policies have in common (the providers whose
+credentials the upstream must not see) is worked out when a host is first asked for, per set of patterns.
+
+An index is changed by drafting its successor: it shares with it whatever no change touches, and is itself not
+touched, since it is still being asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from authz.model.request import Request
 from authz.policy.host import HostPattern
@@ -30,26 +33,71 @@ class _Entry(NamedTuple):
 
 
 class _Node:
-    """One segment deep in a trie of path patterns."""
+    """One segment deep in a trie of path patterns.
 
-    __slots__ = ("below", "ends", "literals", "wildcard")
+    INVARIANT: only the index that made a node changes it, and only before it is sealed.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("below", "ends", "literals", "owner", "wildcard")
+
+    def __init__(self, owner: object) -> None:
+        self.owner = owner
         self.literals: dict[str, _Node] = {}
         self.wildcard: _Node | None = None
         self.ends: list[_Entry] = []  # patterns that end here
         self.below: list[_Entry] = []  # patterns that end here in `**`
 
-    def grow(self, pattern: PathPattern) -> _Node:
-        """Return the node where a pattern ends."""
+    def owned(self, owner: object) -> _Node:
+        """Return the node, or a copy that its new owner may change."""
+        if self.owner is owner:
+            return self
+        copy = _Node(owner)
+        copy.literals = self.literals.copy()
+        copy.wildcard = self.wildcard
+        copy.ends = self.ends.copy()
+        copy.below = self.below.copy()
+        return copy
+
+    def child(self, segment: str | None) -> _Node:
+        """Return the node of the next segment, made or copied so that the owner of this one may change it."""
+        known = self.wildcard if segment is None else self.literals.get(segment)
+        child = _Node(self.owner) if known is None else known.owned(self.owner)
+        if segment is None:
+            self.wildcard = child
+        else:
+            self.literals[segment] = child
+        return child
+
+    def cut(self, segment: str | None) -> None:
+        """Forget the node of the next segment."""
+        if segment is None:
+            self.wildcard = None
+        else:
+            del self.literals[segment]
+
+    @property
+    def empty(self) -> bool:
+        """Whether no pattern leads here or further."""
+        return not (self.literals or self.wildcard or self.ends or self.below)
+
+    def leaf(self, pattern: PathPattern) -> list[_Entry]:
+        """Return the entries of a pattern, to be added to."""
         node = self
         for segment in pattern.segments:
-            if segment is None:
-                node.wildcard = node.wildcard or _Node()
-                node = node.wildcard
-            else:
-                node = node.literals.setdefault(segment, _Node())
-        return node
+            node = node.child(segment)
+        return node.below if pattern.rest else node.ends
+
+    def prune(self, pattern: PathPattern, rules: Set[Rule]) -> None:
+        """Take the entries of some rules away from a pattern, and the nodes that then lead nowhere."""
+        way = [self]
+        for segment in pattern.segments:
+            way.append(way[-1].child(segment))
+        entries = way[-1].below if pattern.rest else way[-1].ends
+        entries[:] = [entry for entry in entries if entry.rule not in rules]
+        for segment in reversed(pattern.segments):
+            if not way.pop().empty:
+                return
+            way[-1].cut(segment)
 
     def walk(self, segments: tuple[str, ...]) -> list[_Entry]:
         """Return the entries of every pattern that matches; the patterns bound the steps."""
@@ -87,62 +135,85 @@ class HostView:
     providers: frozenset[str]
 
 
-@dataclass(slots=True)
 class _HostNode:
-    """One host pattern: its policies' paths and providers."""
+    """One host pattern: its policies' paths, and how many of them name each provider."""
 
-    trie: _Node = field(default_factory=_Node)
-    providers: set[str] = field(default_factory=set)
+    __slots__ = ("owner", "providers", "trie")
+
+    def __init__(self, owner: object, trie: _Node, providers: dict[str, int]) -> None:
+        self.owner = owner
+        self.trie = trie
+        self.providers = providers
+
+
+_Kind = Literal["exact", "suffix", "capture", "any"]
 
 
 class Index:
-    """Every rule of a policy set, by host and path. Built once, then only read."""
+    """Every rule of a policy set, by host and path. Drafted, sealed, then only read.
 
-    def __init__(self) -> None:
-        self._nodes: dict[tuple[str, str], _HostNode] = {}  # (kind, host) -> node
-        self._exact: dict[str, HostView] = {}
-        self._suffixes: dict[str, tuple[HostView, HostView]] = {}  # one label more, several more
+    Args:
+        before: the index that it shall be the successor of.
+    """
+
+    def __init__(self, before: Index | None = None) -> None:
+        self._owner = object()  # not the index itself: its nodes outlive it in its successors
+        kinds: tuple[_Kind, ...] = ("exact", "suffix", "capture", "any")
+        self._nodes: dict[_Kind, dict[str, _HostNode]] = {
+            kind: before._nodes[kind].copy() if before is not None else {}  # noqa: SLF001 - one of ours
+            for kind in kinds
+        }
+        # Made when a host is first asked for: by as many as documents name. None: not asked for yet.
+        self._exact: dict[str, HostView | None] = {}
+        self._suffixes: dict[str, tuple[HostView, HostView] | None] = {}  # one label more, several more
         self._any = HostView((), frozenset())
 
     def add(self, rule: Rule, host: HostPattern, paths: Iterable[PathPattern]) -> None:
         """Place a rule under one of its hosts."""
-        node = self._node(host)
+        trie = self._node(host).trie
         for pattern in paths:
             asked = rule.params and (pattern.captures or host.capture)
             plain = None if asked else Candidate(rule, _NOTHING)
-            entry = _Entry(rule, plain, pattern.captures, host.capture)
-            leaf = node.trie.grow(pattern)
-            (leaf.below if pattern.rest else leaf.ends).append(entry)
+            trie.leaf(pattern).append(_Entry(rule, plain, pattern.captures, host.capture))
 
-    def name_providers(self, host: HostPattern, providers: Iterable[str]) -> None:
-        """Note that an enforcing policy of a host names these providers."""
-        self._node(host).providers.update(providers)
+    def remove(self, rules: Set[Rule], host: HostPattern, pattern: PathPattern) -> None:
+        """Take some rules away from one pattern under which they were placed."""
+        node = self._node(host)
+        node.trie.prune(pattern, rules)
+        if node.trie.empty:
+            del self._nodes[host.kind][host.host]
+
+    def name_providers(self, host: HostPattern, providers: Iterable[str], count: int = 1) -> None:
+        """Note that `count` more enforcing policies of a host name these providers; it may be negative."""
+        if host.host not in self._nodes[host.kind] and count < 0:
+            return  # its last rule is gone already
+        named = self._node(host).providers
+        for name in providers:
+            named[name] = named.get(name, 0) + count
+            if named[name] == 0:
+                del named[name]
 
     def seal(self) -> None:
-        """Work out the view of every host and suffix that is named; call once, after the last `add`."""
-        suffixes = {host for kind, host in self._nodes if kind in ("suffix", "capture")}
-        self._any = self._view("", suffixes)
-        for kind, host in self._nodes:
-            if kind == "exact":
-                self._exact[host] = self._view(host, suffixes)
-        for suffix in suffixes:
-            # Labels that no pattern spells: they stand for "one label more" and "several more".
-            self._suffixes[suffix] = (
-                self._view("?." + suffix, suffixes),
-                self._view("?.?." + suffix, suffixes),
-            )
+        """Call once, after the last change."""
+        suffixes = self._nodes["suffix"].keys() | self._nodes["capture"].keys()
+        self._suffixes = dict.fromkeys(suffixes)
+        self._exact = dict.fromkeys(self._nodes["exact"])
+        self._any = self._view("")
 
     def view(self, host: str) -> HostView:
         """Return what policies say about a canonical host."""
         exact = self._exact.get(host)
         if exact is not None:
             return exact
+        if host in self._exact:
+            exact = self._exact[host] = self._view(host)
+            return exact
         if self._suffixes:
             _, _, rest = host.partition(".")
             single = True
             while rest:
-                views = self._suffixes.get(rest)
-                if views is not None:
+                if rest in self._suffixes:
+                    views = self._suffixes[rest] or self._below(rest)
                     return views[0] if single else views[1]
                 _, _, rest = rest.partition(".")
                 single = False
@@ -158,17 +229,31 @@ class Index:
         return found
 
     def _node(self, host: HostPattern) -> _HostNode:
-        return self._nodes.setdefault((host.kind, host.host), _HostNode())
+        """Return the node of a host, made or copied so that it may be changed."""
+        nodes = self._nodes[host.kind]
+        node = nodes.get(host.host)
+        if node is None:
+            node = nodes[host.host] = _HostNode(self._owner, _Node(self._owner), {})
+        elif node.owner is not self._owner:
+            node = nodes[host.host] = _HostNode(
+                self._owner, node.trie.owned(self._owner), node.providers.copy()
+            )
+        return node
 
-    def _view(self, host: str, suffixes: set[str]) -> HostView:
-        nodes = [self._nodes.get(("any", "")), self._nodes.get(("exact", host))]
+    def _below(self, suffix: str) -> tuple[HostView, HostView]:
+        # Labels that no pattern spells: they stand for "one label more" and "several more".
+        views = self._suffixes[suffix] = (self._view("?." + suffix), self._view("?.?." + suffix))
+        return views
+
+    def _view(self, host: str) -> HostView:
+        nodes = [self._nodes["any"].get(""), self._nodes["exact"].get(host)]
         _, _, rest = host.partition(".")
         single = True
         while rest:
-            if rest in suffixes:
-                nodes.append(self._nodes.get(("suffix", rest)))
+            if rest in self._suffixes:
+                nodes.append(self._nodes["suffix"].get(rest))
                 if single:
-                    nodes.append(self._nodes.get(("capture", rest)))
+                    nodes.append(self._nodes["capture"].get(rest))
             _, _, rest = rest.partition(".")
             single = False
         return _merge([node for node in nodes if node is not None])

@@ -95,6 +95,11 @@ class Document(Generic[_Spec]):
         return self.page.position(self.number)
 
     @property
+    def line(self) -> int:
+        """Return how many lines of the file stand before the text that it was read with."""
+        return self.page.line(self.number)
+
+    @property
     def data(self) -> Data:
         """Return what was written, as plain data (made anew: keep it if you need it twice)."""
         return json.loads(self.canonical)  # type: ignore[no-any-return]  # canonical JSON of Data is Data

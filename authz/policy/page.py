@@ -73,6 +73,10 @@ class Page:
         """Return the position of a leaf among all documents of the file, empty ones too."""
         return self._positions[number]
 
+    def line(self, number: int) -> int:
+        """Return how many lines stand before the part of the file that a leaf was read from."""
+        return self._lines[number]
+
     def text(self, number: int) -> bytes:
         """Return the part of the file that a leaf was read from."""
         return self.content[self._starts[number] : self._ends[number]]

@@ -76,11 +76,6 @@ class Shadow:
     memos: Memos = field(default_factory=Memos)
     spends: Memo[tuple[Identity, LimitRule], Spend | Detail] = field(default_factory=Memo)
 
-    def seal(self) -> None:
-        """Call once, after the last rule is placed."""
-        self.policies.seal()
-        self.limited.seal()
-
     def review(self, judged: Judged) -> Review:
         """Ask everybody in shadow; spends nothing."""
         review = Review()

@@ -23,14 +23,14 @@ from typing import TypeVar
 from authz.policy.host import HostPattern, parse_host
 from authz.policy.kind_policy import PolicySpec
 from authz.policy.kind_test import TestCase
-from authz.policy.loaded import AnyDocument, Document, Loaded
+from authz.policy.loaded import AnyDocument, Document, Documents, Loaded
 from authz.policy.shape import Model
 from authz.request.host import canonical_host
 
 # Host patterns of changed policies to compare each case with: more cost as much as asking the cases.
 PATTERNS_MAX = 64
 
-_Spec = TypeVar("_Spec", bound=Model, covariant=True)
+_Spec = TypeVar("_Spec", bound=Model)
 
 
 class Affected:
@@ -77,17 +77,18 @@ def _others_changed(before: Loaded, now: Loaded) -> bool:
     return next(changes, None) is not None
 
 
-def _changed(
-    before: tuple[Document[_Spec], ...], now: tuple[Document[_Spec], ...]
-) -> Iterator[Document[_Spec]]:
+def _changed(before: Documents[_Spec], now: Documents[_Spec]) -> Iterator[Document[_Spec]]:
     """Yield every document that only one of two sets has; one that was changed is two.
 
-    What counts is what is written, not where: canonical JSON holds kind and name as well.
+    What counts is what is written, not where: a row holds kind and name as well. A document that did not change
+    stays the same leaf, so of 10,000 few rows are compared.
     """
-    old = {document.canonical: document for document in before}
-    new = {document.canonical: document for document in now}
-    for text in old.keys() ^ new.keys():
-        yield old[text] if text in old else new[text]
+    if before.group is not now.group:
+        old, new = set(before.leaves), set(now.leaves)
+        gone, come = old - new, new - old
+        rows = {leaf.row for leaf in gone} ^ {leaf.row for leaf in come}
+        yield from before.of({leaf for leaf in gone if leaf.row in rows})
+        yield from now.of({leaf for leaf in come if leaf.row in rows})
 
 
 def _hosts(policies: Iterable[Document[PolicySpec]]) -> Iterator[HostPattern]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from authz.identity.apikey import prefix_of
-from authz.identity.keyring import Keyring, Peppers
+from authz.identity.keyring import Key, Keyring, Peppers
 from authz.model.errors import PolicyError, SnapshotRejected
 from authz.model.identity import Provider
 from authz.model.site import Listener, ReadingRules
-from authz.policy.compile import compile_set
-from authz.policy.condition import Compiler
+from authz.policy.compile import Ruleset, compile_set
 from authz.policy.load import Cache, load_lenient
 from authz.policy.loaded import Loaded
 from authz.policy.texts import plain_header
+from authz.policy.workshop import Workshop
 from authz.record.entry import FixedFields
 from authz.record.redact import recordable
-from authz.snapshot.keys import keys, providers
+from authz.snapshot.keys import Keysmith, providers
+from authz.snapshot.pace import hurry
 from authz.snapshot.snapshot import Snapshot
 
 
@@ -59,61 +61,87 @@ class Built:
 
 
 class Builder:
-    """Builds one set after the other, and only what is new of each."""
-
-    def __init__(self, surroundings: Surroundings) -> None:
-        self.surroundings = surroundings
-        self._cache = Cache()
-        self._compiler = Compiler()
-
-    def build(self, files: Mapping[str, bytes], loaded_at_us: int) -> Built:
-        """See `build`."""
-        return build(files, self.surroundings, loaded_at_us, self._cache, self._compiler)
-
-
-def build(
-    files: Mapping[str, bytes],
-    surroundings: Surroundings,
-    loaded_at_us: int,
-    cache: Cache | None = None,
-    compiler: Compiler | None = None,
-) -> Built:
-    """Build a snapshot from the bytes of files.
+    """Builds one set after the other, and only what is new of each. What it has built stays as it is.
 
     Args:
-        files: name -> content, from `sources.read`.
-        loaded_at_us: wall clock, microseconds since 1970.
-
-    Raises:
-        SnapshotRejected: with every fault of the set.
+        pace: called between two steps, so that others have their turn.
     """
-    loaded, faults = load_lenient(files, cache)
-    rules = compile_set(loaded, compiler, surroundings.processes)
-    if faults or rules.faults:
-        raise SnapshotRejected(faults + rules.faults)
-    known = providers(loaded)
-    ring = tuple(keys(loaded, known, surroundings.processes))
-    snapshot = Snapshot(
-        ready=True,
-        revision=loaded.revision,
-        source_revision=surroundings.source_revision,
-        loaded_at_us=loaded_at_us,
-        index=rules.index,
-        shadow=rules.shadow,
-        sites=rules.sites,
-        providers=known,
-        keyring=Keyring(ring, surroundings.peppers, surroundings.brand, surroundings.env),
-        reading=ReadingRules(
-            rules.sites.of,
-            frozenset(map(plain_header, rules.settable)),
-            surroundings.listener,
-            time="request.time" in rules.names,
-            body="request.body" in rules.names,
-        ),
-        fixed=_fixed(loaded, known, surroundings),
-        expiries_us=tuple(sorted(key.expires_at_us for key in ring if key.expires_at_us is not None)),
-    )
-    return Built(snapshot, loaded, (*loaded.warnings, *rules.warnings))
+
+    def __init__(self, surroundings: Surroundings, pace: Callable[[], None] = hurry) -> None:
+        self.surroundings = surroundings
+        self.pace = pace
+        self._cache = Cache()
+        self._workshop = Workshop(processes=surroundings.processes)
+        self._smith = Keysmith(surroundings.processes)
+        self._rules: Ruleset | None = None
+        self._ring = _Ring((), Keyring(), ())
+
+    def build(self, files: Mapping[str, bytes], loaded_at_us: int) -> Built:
+        """Build a snapshot from the bytes of files.
+
+        Args:
+            files: name -> content, from `sources.read`.
+            loaded_at_us: wall clock, microseconds since 1970.
+
+        Raises:
+            SnapshotRejected: with every fault of the set.
+        """
+        try:
+            return self._build(files, loaded_at_us)
+        finally:
+            self._cache.slim()
+
+    def _build(self, files: Mapping[str, bytes], loaded_at_us: int) -> Built:
+        loaded, faults = load_lenient(files, self._cache, pace=self.pace)
+        rules = compile_set(loaded, workshop=self._workshop, before=self._rules, pace=self.pace)
+        self._rules = rules
+        if faults or rules.faults:
+            raise SnapshotRejected(faults + rules.faults)
+        around = self.surroundings
+        known = providers(loaded)
+        ring = self._keyring(self._smith.keys(loaded, known, self.pace))
+        snapshot = Snapshot(
+            ready=True,
+            revision=loaded.revision,
+            source_revision=around.source_revision,
+            loaded_at_us=loaded_at_us,
+            index=rules.index,
+            shadow=rules.shadow,
+            sites=rules.sites,
+            providers=known,
+            keyring=ring.keyring,
+            reading=ReadingRules(
+                rules.sites.of,
+                frozenset(map(plain_header, rules.settable)),
+                around.listener,
+                time="request.time" in rules.names,
+                body="request.body" in rules.names,
+            ),
+            fixed=_fixed(loaded, known, around),
+            expiries_us=ring.expiries_us,
+        )
+        return Built(snapshot, loaded, (*loaded.warnings, *rules.warnings))
+
+    def _keyring(self, keys: tuple[Key, ...]) -> _Ring:
+        if keys is not self._ring.keys:
+            around = self.surroundings
+            keyring = Keyring(keys, around.peppers, around.brand, around.env)
+            expiries = sorted([key.expires_at_us for key in keys if key.expires_at_us is not None])
+            self._ring = _Ring(keys, keyring, tuple(expiries))
+        return self._ring
+
+
+class _Ring(NamedTuple):
+    """What follows from the keys of a set."""
+
+    keys: tuple[Key, ...]
+    keyring: Keyring
+    expiries_us: tuple[int, ...]
+
+
+def build(files: Mapping[str, bytes], surroundings: Surroundings, loaded_at_us: int) -> Built:
+    """Build one snapshot by itself; see `Builder.build`."""
+    return Builder(surroundings).build(files, loaded_at_us)
 
 
 def _fixed(loaded: Loaded, known: Mapping[str, Provider], surroundings: Surroundings) -> FixedFields:

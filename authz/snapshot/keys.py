@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from sys import intern
 from types import MappingProxyType
@@ -12,14 +13,19 @@ from typing import NamedTuple
 from authz.identity.keyring import Key, KeySecret
 from authz.model.identity import Identity, IdentityKind, Provider
 from authz.model.limit import Rate
-from authz.policy.compile import network
 from authz.policy.kind_identity import ApiKeySpec, CustomerSpec
-from authz.policy.loaded import Document, Loaded, namespace_of
+from authz.policy.leaf import Ties
+from authz.policy.loaded import Document, Group, Loaded, namespace_of
 from authz.policy.shape import RateSpec
+from authz.policy.workshop import network
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_RATES: Mapping[str, Rate] = MappingProxyType({})
 _NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
+
+
+# Sets of labels that are shared among keys. Past this many they are collected anew: nothing depends on it.
+_SHARED_MAX = 4096
 
 
 class _Customer(NamedTuple):
@@ -33,6 +39,14 @@ class _Customer(NamedTuple):
 _NO_CUSTOMER = _Customer(True, MappingProxyType({}), _NO_RATES)  # noqa: FBT003 - a field of a tuple
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ground:
+    """What a key is made from besides its own document; a key is made anew only where this changes."""
+
+    namespace: str
+    customer: _Customer
+
+
 def providers(loaded: Loaded) -> dict[str, Provider]:
     """Return every provider by name."""
     return {
@@ -41,37 +55,86 @@ def providers(loaded: Loaded) -> dict[str, Provider]:
     }
 
 
-def keys(loaded: Loaded, known: Mapping[str, Provider], processes: int = 1) -> Iterator[Key]:
-    """Yield every API key of a set; equal scopes and labels are shared, as most keys have the same.
+def keys(loaded: Loaded, known: Mapping[str, Provider], processes: int = 1) -> tuple[Key, ...]:
+    """Return every API key of a set."""
+    return Keysmith(processes).keys(loaded, known)
+
+
+class Keysmith:
+    """Makes the keys of one set after the other, and only those that are new.
 
     Args:
         processes: so many keep buckets of their own: overrides of limits are this one's share.
     """
-    customers = {
-        (loaded.customer_namespace(document), document.name): _customer(document, processes)
-        for document in loaded.customers
-    }
-    shared: dict[object, Mapping[str, str]] = {}
-    for document in loaded.keys:
-        namespace = known[document.spec.provider].namespace
-        customer = customers.get((namespace, document.spec.customer), _NO_CUSTOMER)
-        labels = {**customer.labels, **document.spec.labels}
-        own = shared.setdefault(tuple(sorted(labels.items())), MappingProxyType(labels))
-        yield _key(document, namespace, customer, own, processes)
 
+    def __init__(self, processes: int = 1) -> None:
+        self._processes = processes
+        self._shared: dict[object, Mapping[str, str]] = {}
+        self._grounds: dict[tuple[str, str], _Ground] = {}  # (name space, customer) -> as it was last
+        self._groups: tuple[Group, ...] = ()
+        self._keys: tuple[Key, ...] = ()
 
-def _customer(document: Document[CustomerSpec], processes: int) -> _Customer:
-    return _Customer(document.spec.enabled, document.spec.labels, _rates(document.spec.limits, processes))
+    def keys(
+        self, loaded: Loaded, known: Mapping[str, Provider], pace: Callable[[], None] = lambda: None
+    ) -> tuple[Key, ...]:
+        """Return every API key of a set that has no faults; equal scopes and labels are shared."""
+        groups = (loaded.keys.group, loaded.customers.group, loaded.providers.group)
+        if groups != self._groups:
+            self._keys = tuple(self._made(loaded, known, pace))
+            self._groups = groups
+        return self._keys
+
+    def _made(self, loaded: Loaded, known: Mapping[str, Provider], pace: Callable[[], None]) -> list[Key]:
+        grounds = self._grounded(loaded, known)
+        stale = [leaf for leaf in loaded.keys.leaves if leaf.maker is not grounds[leaf.ties]]
+        for document in loaded.keys.of(stale):
+            leaf, ground = document.leaf, grounds[document.ties]
+            leaf.made, leaf.maker = self._key(document.spec, ground), ground
+            pace()
+        return [leaf.made for leaf in loaded.keys.leaves]  # type: ignore[misc]  # whose maker is a ground
+
+    def _grounded(self, loaded: Loaded, known: Mapping[str, Provider]) -> dict[Ties, _Ground]:
+        """Return what each kind of key is made from."""
+        customers = {
+            (loaded.customer_namespace(document), document.name): self._customer(document)
+            for document in loaded.customers
+        }
+        grounds: dict[Ties, _Ground] = {}
+        kept: dict[tuple[str, str], _Ground] = {}
+        for ties in loaded.keys.group.ties:
+            (provider,) = ties.providers
+            of = (known[provider].namespace, ties.customer)
+            customer = customers.get(of, _NO_CUSTOMER)
+            ground = kept.get(of) or self._grounds.get(of)
+            if ground is None or ground.customer is not customer:
+                ground = _Ground(intern(of[0]), customer)
+            grounds[ties] = kept[of] = ground
+        self._grounds = kept
+        return grounds
+
+    def _customer(self, document: Document[CustomerSpec]) -> _Customer:
+        leaf = document.leaf
+        if leaf.maker is not self:
+            spec = document.spec
+            leaf.made = _Customer(spec.enabled, spec.labels, _rates(spec.limits, self._processes))
+            leaf.maker = self
+        return leaf.made  # type: ignore[return-value]  # made here
+
+    def _key(self, spec: ApiKeySpec, ground: _Ground) -> Key:
+        labels = {**ground.customer.labels, **spec.labels}
+        if len(self._shared) >= _SHARED_MAX:
+            self._shared.clear()
+        own = self._shared.setdefault(tuple(sorted(labels.items())), MappingProxyType(labels))
+        return _key(spec, ground.namespace, ground.customer, own, self._processes)
 
 
 def _key(
-    document: Document[ApiKeySpec],
+    spec: ApiKeySpec,
     namespace: str,
     customer: _Customer,
     labels: Mapping[str, str],
     processes: int,
 ) -> Key:
-    spec = document.spec
     own = _rates(spec.limits, processes)
     key_id = intern(spec.id)
     identity = Identity(
@@ -80,7 +143,7 @@ def _key(
         subject=key_id,
         key_id=key_id,
         customer=intern(spec.customer),
-        namespace=intern(namespace),
+        namespace=namespace,
         scopes=tuple(map(intern, spec.scopes or ())),
         labels=labels,
         claims=_NO_CLAIMS,

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from authz.policy import agreement
 from authz.policy.agreement import disagreements
 from authz.policy.host import parse_host
-from authz.policy.kind_policy import PolicySpec
-from authz.policy.loaded import Document
+from authz.policy.leaf import Ties
 from tests.support.documents import document, loaded
 from tests.support.hosts import HOST_PATTERNS, host_matches
 
@@ -101,10 +100,10 @@ def test_ten_times_the_policies_cost_about_ten_times_as_much() -> None:
     asked = 0
 
     class Counted(agreement._Hosts):
-        def owner(self, document: Document[PolicySpec]) -> str:
+        def owner(self, ties: Ties) -> str:
             nonlocal asked
             asked += 1
-            return super().owner(document)
+            return super().owner(ties)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(agreement, "_Hosts", Counted)

@@ -8,10 +8,8 @@ from authz.identity.keyring import Peppers
 from authz.model.errors import SnapshotRejected
 from authz.model.limit import Rate
 from authz.model.site import Listener
-from authz.policy.condition import Compiler
-from authz.policy.load import Cache
 from authz.policy.load import load as load_set
-from authz.snapshot.build import Surroundings, build
+from authz.snapshot.build import Builder, Surroundings, build
 from authz.snapshot.keys import keys
 from tests.support.policies import PEPPER, PROVIDER, MadeKey, documents, load
 from tests.support.requests import request
@@ -92,10 +90,10 @@ def test_the_revision_follows_from_the_documents_alone() -> None:
     assert load(PROVIDER, POLICY).snapshot.revision != first
 
 
-def test_caches_change_nothing() -> None:
-    cache, compiler = Cache(), Compiler()
+def test_building_again_changes_nothing() -> None:
+    builder = Builder(Surroundings())
     files = documents(PROVIDER, POLICY, KEY.document)
-    revisions = {build(files, Surroundings(), 0, cache, compiler).snapshot.revision for _ in range(2)}
+    revisions = {builder.build(files, 0).snapshot.revision for _ in range(2)}
     assert revisions == {build(files, Surroundings(), 0).snapshot.revision}
 
 
