@@ -6,11 +6,16 @@ Asked of documents and never of requests: by warnings, and by whoever compares t
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from authz.policy.host import HostPattern
-from authz.policy.path import PathPattern
+from authz.policy.kind_policy import Rule
+from authz.policy.path import PathPattern, parse_path
+
+_Pattern = TypeVar("_Pattern")
+_EVERY_PATH = (PathPattern((), (), rest=True),)
 
 
 def host_covers(wide: HostPattern, narrow: HostPattern) -> bool:
@@ -52,6 +57,81 @@ def peer_covers(wide: str, narrow: str) -> bool:
         return wide == narrow
     rest = narrow.removeprefix(wide[:-1])
     return rest != narrow and bool(rest) and "/" not in rest
+
+
+def path_meets(one: PathPattern, other: PathPattern) -> bool:
+    """Whether some path is of both patterns."""
+    short, long = sorted((one, other), key=lambda pattern: len(pattern.segments))
+    if len(short.segments) < len(long.segments) and not short.rest:
+        return False
+    pairs = zip(short.segments, long.segments, strict=False)
+    return all(own is None or its is None or own == its for own, its in pairs)
+
+
+def reach_covers(
+    wide_hosts: Sequence[HostPattern], wide: Rule, hosts: Sequence[HostPattern], narrow: Rule
+) -> bool:
+    """Whether a rule speaks about every request that another one speaks about, whoever sends it."""
+    return (
+        _each_covered(wide_hosts, hosts, host_covers)
+        and _each_covered(paths_of(wide), paths_of(narrow), path_covers)
+        and _methods_covered(wide, narrow)
+        and (wide.grpc is None or narrow.grpc is not None)
+        and _listed(wide.peers, narrow.peers, peer_covers)
+        and _listed(wide.addresses, narrow.addresses, network_covers)
+    )
+
+
+def reach_meets(hosts: Sequence[HostPattern], one: Rule, others: Sequence[HostPattern], other: Rule) -> bool:
+    """Whether two rules may speak about one request."""
+    mine, its = methods_of(one), methods_of(other)
+    if mine is not None and its is not None and not {*mine} & {*its}:
+        return False
+    if not any(path_meets(a, b) for a in paths_of(one) for b in paths_of(other)):
+        return False
+    there = HostSet()
+    there.add(others)
+    return any(map(there.meets, hosts))
+
+
+def identities_cover(wide: Rule, narrow: Rule) -> bool:
+    """Whether a rule names everybody whom another one names."""
+    everybody = wide.identity is None or "anyone" in wide.identity
+    return everybody or {*(narrow.identity or ())} <= {*(wide.identity or ())} - {"anyone"}
+
+
+def methods_of(rule: Rule) -> Sequence[str] | None:
+    """Return the methods of a rule; None: every method."""
+    return ("POST",) if rule.grpc is not None else rule.methods
+
+
+def paths_of(rule: Rule) -> Sequence[PathPattern]:
+    """Return the path patterns of a rule, those of gRPC calls included."""
+    if rule.grpc is not None:
+        return [
+            PathPattern((match.service, method), (), rest=False)
+            for match in rule.grpc
+            for method in match.methods or (None,)
+        ]
+    return list(map(parse_path, rule.paths)) if rule.paths is not None else _EVERY_PATH
+
+
+def _each_covered(
+    wide: Sequence[_Pattern], narrow: Sequence[_Pattern], covers: Callable[[_Pattern, _Pattern], bool]
+) -> bool:
+    return all(any(covers(one, other) for one in wide) for other in narrow)
+
+
+def _listed(
+    wide: Sequence[str] | None, narrow: Sequence[str] | None, covers: Callable[[str, str], bool]
+) -> bool:
+    """Whether a list that narrows a rule holds all that another one does; None does not narrow."""
+    return wide is None or (narrow is not None and _each_covered(wide, narrow, covers))
+
+
+def _methods_covered(wide: Rule, narrow: Rule) -> bool:
+    asked = methods_of(narrow)
+    return wide.methods is None or (asked is not None and {*asked} <= {*wide.methods})
 
 
 def suffixes(host: str) -> Iterator[str]:

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from authz.model.errors import PolicyError
-from authz.policy.cover import (
-    HostSet,
-    covering_keys,
-    host_covers,
-    network_covers,
-    path_covers,
-    peer_covers,
-)
+from authz.policy.cover import HostSet, covering_keys, identities_cover, network_covers, reach_covers
 from authz.policy.host import HostPattern, parse_host
 from authz.policy.kind_policy import PolicySpec, Rule
 from authz.policy.loaded import Document, Loaded, canonical_json
-from authz.policy.path import PathPattern, parse_path
-
-_Pattern = TypeVar("_Pattern")
-
-_EVERY_PATH = (PathPattern((), (), rest=True),)
 
 # Source: IANA's registries of special-purpose addresses: no packet comes from one of these.
 _NOBODYS = tuple(map(ipaddress.ip_network, ("0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "::/128", "ff00::/8")))
@@ -123,48 +111,10 @@ def _outvoted_by(place: _Place, outvoting: dict[tuple[str, str], list[_Place]]) 
 def _outvotes(deny: _Place, allow: _Place) -> bool:
     wide, narrow = deny.rule, allow.rule
     return (
-        _each_covered(deny.hosts, allow.hosts, host_covers)
-        and _each_covered(_paths(wide), _paths(narrow), path_covers)
-        and _methods_covered(wide, narrow)
-        and (wide.grpc is None or narrow.grpc is not None)
-        and _identities_covered(wide, narrow)
+        reach_covers(deny.hosts, wide, allow.hosts, narrow)
+        and identities_cover(wide, narrow)
         and (wide.upgrade is None or (narrow.upgrade is not None and {*narrow.upgrade} <= {*wide.upgrade}))
-        and _listed(wide.peers, narrow.peers, peer_covers)
-        and _listed(wide.addresses, narrow.addresses, network_covers)
     )
-
-
-def _each_covered(
-    wide: Sequence[_Pattern], narrow: Sequence[_Pattern], covers: Callable[[_Pattern, _Pattern], bool]
-) -> bool:
-    return all(any(covers(one, other) for one in wide) for other in narrow)
-
-
-def _listed(
-    wide: Sequence[str] | None, narrow: Sequence[str] | None, covers: Callable[[str, str], bool]
-) -> bool:
-    """Whether a list that narrows a rule holds all that another one does; None does not narrow."""
-    return wide is None or (narrow is not None and _each_covered(wide, narrow, covers))
-
-
-def _paths(rule: Rule) -> Sequence[PathPattern]:
-    if rule.grpc is not None:
-        return [
-            PathPattern((match.service, method), (), rest=False)
-            for match in rule.grpc
-            for method in match.methods or (None,)
-        ]
-    return list(map(parse_path, rule.paths)) if rule.paths is not None else _EVERY_PATH
-
-
-def _methods_covered(wide: Rule, narrow: Rule) -> bool:
-    asked = ("POST",) if narrow.grpc is not None else narrow.methods
-    return wide.methods is None or (asked is not None and {*asked} <= {*wide.methods})
-
-
-def _identities_covered(wide: Rule, narrow: Rule) -> bool:
-    everybody = wide.identity is None or "anyone" in wide.identity
-    return everybody or {*(narrow.identity or ())} <= {*(wide.identity or ())} - {"anyone"}
 
 
 def _duplicates(places: list[_Place]) -> Iterator[PolicyError]:
