@@ -125,6 +125,7 @@ def _names(scopes: Sequence[Scope]) -> Iterator[PolicyError]:
                     " them that the other has not"
                 )
                 yield scope.fault(what, "spec", *at)
+                break
 
 
 def _holder(name: str, scope: Scope, prefixes: dict[str, Scope], exact: dict[str, Scope]) -> Scope | None:
