@@ -80,8 +80,8 @@ def _others_changed(before: Loaded, now: Loaded) -> bool:
 def _changed(before: Documents[_Spec], now: Documents[_Spec]) -> Iterator[Document[_Spec]]:
     """Yield every document that only one of two sets has; one that was changed is two.
 
-    What counts is what is written, not where: a row holds kind and name as well. What did not change stays the
-    same leaf, so of 10,000 documents few rows are compared.
+    What counts is what is written, not where: a row holds kind and name as well. What did not change stays
+    the same leaf, so of 10,000 documents few rows are compared.
     """
     if before.group is not now.group:
         old, new = set(before.leaves), set(now.leaves)
