@@ -22,7 +22,9 @@ class TestRequest(Model):
     path: str = Field(description="Path and query, as sent.")
     scheme: str = Field(default="https", description="`http` or `https`.")
     headers: dict[str, str] = Field(default_factory=dict, description="Request headers.")
-    address: str | None = Field(default=None, description="Client address.")
+    address: str | None = Field(
+        default=None, description="Client address; left out: 192.0.2.1, which nobody has."
+    )
     principal: str | None = Field(default=None, description="Workload that Envoy authenticated by mTLS.")
     upgrade: str | None = Field(default=None, description="Protocol that the request asks to switch to.")
 
@@ -63,9 +65,9 @@ class TestExpect(Model):
     policy: Name | None = Field(default=None, description="Policy that decided.")
     rule: Name | None = Field(default=None, description="Rule that decided.")
     headers: dict[str, str] | None = Field(
-        default=None, description="Headers that the upstream gets from onAllow."
+        default=None, description="Headers that the upstream gets from onAllow; the empty text: not set."
     )
-    limits: tuple[Name, ...] | None = Field(default=None, description="Limits that would be spent.")
+    limits: tuple[Name, ...] | None = Field(default=None, description="All limits that would be spent.")
 
 
 @model
