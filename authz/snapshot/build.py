@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -42,6 +42,13 @@ class Surroundings:
         return prefix_of(self.brand, self.env).encode()
 
 
+Faults = Iterable[PolicyError]
+
+
+def _nothing(_: Loaded) -> Faults:
+    return ()
+
+
 def _no_scope(_: str) -> str:
     return ""
 
@@ -76,23 +83,32 @@ class Builder:
         self._rules: Ruleset | None = None
         self._ring = _Ring((), Keyring(), ())
 
-    def build(self, files: Mapping[str, bytes], loaded_at_us: int) -> Built:
+    def build(
+        self, files: Mapping[str, bytes], loaded_at_us: int, beyond: Callable[[Loaded], Faults] = _nothing
+    ) -> Built:
         """Build a snapshot from the bytes of files.
 
         Args:
             files: name -> content, from `sources.read`.
             loaded_at_us: wall clock, microseconds since 1970.
+            beyond: says which documents may not say what they say. With any, nothing else is a fault: what
+                they have in common with others is not the others' doing.
 
         Raises:
             SnapshotRejected: with every fault of the set.
         """
         try:
-            return self._build(files, loaded_at_us)
+            return self._build(files, loaded_at_us, beyond)
         finally:
             self._cache.slim()
 
-    def _build(self, files: Mapping[str, bytes], loaded_at_us: int) -> Built:
+    def _build(
+        self, files: Mapping[str, bytes], loaded_at_us: int, beyond: Callable[[Loaded], Faults]
+    ) -> Built:
         loaded, faults = load_lenient(files, self._cache, pace=self.pace)
+        strangers = list(beyond(loaded))
+        if strangers:
+            raise SnapshotRejected(strangers)
         rules = compile_set(loaded, workshop=self._workshop, before=self._rules, pace=self.pace)
         self._rules = rules
         if faults or rules.faults:

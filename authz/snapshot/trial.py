@@ -21,7 +21,9 @@ from authz.snapshot.whole import Scopes, WholeBuilder
 # What is asked before a set comes into force: the set, and which of its parts changed -> why it must not.
 Gate = Callable[[Built, frozenset[str]], Sequence[PolicyError]]
 
-_DROPS = 3  # rounds of leaving out what faults name; what hides behind more is tried part by part
+# Rounds of leaving out what faults name: what goes beyond its bounds, what cannot be read, what does not fit
+# the others, and tests. What hides behind more is tried part by part.
+_DROPS = 5
 _ROUNDS = 2  # over the changed parts one by one: the second finds what waited for another
 
 
@@ -146,6 +148,8 @@ class Trial:
         if self.rescoped and self._active and current is None:
             return None
         parts = dict(current.parts) if current is not None else base
+        if PLATFORM not in parts and PLATFORM not in self.changed:
+            return None
         pending = sorted(self.changed, key=lambda part: (part != PLATFORM, part))
         for _ in range(_ROUNDS):
             for part in list(pending):

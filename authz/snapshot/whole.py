@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
@@ -74,11 +74,12 @@ class WholeBuilder:
         if len(documents) == 1 and not scopes.bounds:
             return self._builder.build(next(iter(documents.values())), loaded_at_us)
         contents = {name: content for files in documents.values() for name, content in files.items()}
-        built = self._builder.build(contents, loaded_at_us)
         scope_of = scopes_of_files(parts).__getitem__
-        faults = list(islice(breaches(built.loaded, scopes.bounds, scope_of), MAX_FAULTS))
-        if faults:
-            raise SnapshotRejected(faults)
+
+        def beyond(loaded: Loaded) -> Iterator[PolicyError]:
+            return islice(breaches(loaded, scopes.bounds, scope_of), MAX_FAULTS)
+
+        built = self._builder.build(contents, loaded_at_us, beyond)
         loaded = replace(built.loaded, scopes=scopes.loaded.scopes)
         loaded = replace(loaded, revision=self._reviser.revision(loaded))
         return _scoped(replace(built, loaded=loaded, scope_of=scope_of), parts, scopes.bounds)

@@ -53,7 +53,7 @@ class Repository:
 
 
 def _files(root: str, contents: Contents, links: Mapping[str, str] | None = None) -> Files:
-    found = {f"{root}/{name}": text.encode() for name, text in contents.items()}
+    found = {f"{root}/{name}": text.encode("utf-8", "surrogateescape") for name, text in contents.items()}
     return Files(found, (), (root,), {root: f"/{root}", **(links or {})})
 
 
