@@ -132,6 +132,8 @@ def message_from_json(text: str) -> Any:
     except json_format.ParseError as error:
         what = " ".join(str(error).split())[:200]
         raise ConfigError(f"not a CheckRequest in JSON: {what}") from None
+    if not message.attributes.request.HasField("http"):
+        raise ConfigError("not a CheckRequest in JSON: there is no `attributes.request.http` in it")
     return message
 
 

@@ -322,3 +322,42 @@ def test_a_fault_quotes_no_character_that_moves_a_terminal(character: str) -> No
     with pytest.raises(ExpressionFault) as raised:
         Compiler().condition(f"size({character}) == 1")
     assert str(raised.value).isprintable()
+
+
+# --- why it says what it says
+
+
+@pytest.mark.parametrize(
+    ("source", "truth", "failure"),
+    [
+        ('request.method == "GET"', Truth.YES, ""),
+        ('request.method == "PUT"', Truth.NO, ""),
+        ('request.headers["gone"] == ""', Truth.FAILED, 'Key not found in map : "gone"'),
+        ("request.size / 0 == 1", Truth.FAILED, "divide by zero"),
+        ('identity.claims["a"]', Truth.FAILED, "its value is of another type than it must be"),
+    ],
+)
+def test_a_condition_tells_why_it_says_what_it_says(source: str, truth: Truth, failure: str) -> None:
+    told = condition(source).inquire(facts(token({"a": "text"})))
+    assert (told.truth, told.failure) == (truth, failure)
+    assert set(told.values) == condition(source).inspection.names
+
+
+def test_a_variable_that_cannot_be_read_is_told_and_has_no_value() -> None:
+    told = condition("request.body.size() == 3 && request.method == 'GET'").inquire(
+        facts(method="GET", body=b"a\0b")
+    )
+    assert told.truth is Truth.YES  # bytes are read whole
+    told = condition('peer.principal == ""').inquire(facts(principal="a\0b"))
+    assert (told.truth, told.failure, told.values) == (
+        Truth.FAILED,
+        "`peer.principal` cannot be read: a text with NUL",
+        {},
+    )
+
+
+def test_an_expression_tells_why_it_fails() -> None:
+    assert COMPILER.text('request.headers["gone"]').failure(facts()) == 'Key not found in map : "gone"'
+    assert COMPILER.number("identity.claims['n']").failure(facts(token({"n": "x"}))) == (
+        "its value is of another type than it must be"
+    )

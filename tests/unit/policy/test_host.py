@@ -3,8 +3,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given
 
 from authz.policy.host import HostPattern, parse_host
+from tests.support.hosts import HOST_PATTERNS, HOSTS, host_matches
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,8 @@ def test_what_is_no_canonical_host_is_refused_with_what_mends_it(text: str, mend
 def test_the_two_wildcards_rank_alike() -> None:
     assert parse_host("*.x.org").rank == parse_host("{n}.x.org").rank
     assert parse_host("*.x.org").rank != parse_host("x.org").rank
+
+
+@given(HOST_PATTERNS, HOSTS)
+def test_a_pattern_matches_what_the_contract_says(pattern: HostPattern, host: str) -> None:
+    assert pattern.matches(host) == (host_matches(pattern, host) is not None)

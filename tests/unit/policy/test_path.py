@@ -76,3 +76,28 @@ def test_a_path_pattern_is_brought_to_the_canonical_form_of_requests(text: str, 
 def test_what_no_request_can_match_is_refused_with_what_mends_it(text: str, mended: str) -> None:
     with pytest.raises(ValueError, match=re.escape(mended)):
         parse_path(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "matches"),
+    [
+        ("/", "/", True),
+        ("/", "/a", False),
+        ("/a", "/a", True),
+        ("/a", "/A", False),
+        ("/a", "/", False),
+        ("/a", "/a/b", False),
+        ("/a/*", "/a/b", True),
+        ("/a/{x}", "/a", False),
+        ("/a/{x}/c", "/a/b/c", True),
+        ("/a/{x}/c", "/a/b/d", False),
+        ("/**", "/", True),
+        ("/a/**", "/a", True),
+        ("/a/**", "/a/b/c", True),
+        ("/a/**", "/b/a", False),
+        ("/*/**", "/", False),
+    ],
+)
+def test_a_pattern_matches_whole_segments(text: str, path: str, matches: bool) -> None:
+    segments = tuple(path[1:].split("/")) if path != "/" else ()
+    assert parse_path(text).matches(segments) is matches
