@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import ssl
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,12 @@ import yaml
 from typer.testing import CliRunner
 
 from authz.cli.main import build
+from authz.policy.kind_test import TestCase
 from authz.proxy.client import Reply, request_bytes
 from authz.proxy.upstream import Seen
+from authz.snapshot.build import Surroundings
+from authz.snapshot.build import build as build_set
+from authz.snapshot.sources import read
 from tests.support.certificates import Authority
 from tests.support.pages import Asked, blocks, conversations
 from tests.support.policies import PEPPER
@@ -39,10 +45,10 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTHZ_STATE", "off")
 
 
-def played(name: str, *serve: str, below: str = "", **changes: Any) -> Any:
+def played(name: str, *serve: str, below: str = "", **changes: Any) -> AbstractContextManager[Live]:
     """Serve an example behind the real Envoy."""
-    policies = (EXAMPLES / name / below,)
-    return live((), policies=policies, pepper=PEPPER.decode(), serve=serve, **changes)
+    changes = {"policies": (EXAMPLES / name / below,), **changes}
+    return live((), pepper=PEPPER.decode(), serve=serve, **changes)
 
 
 def sender(app: Live) -> Send:
@@ -159,8 +165,8 @@ def _commands(name: str) -> Iterator[list[str]]:
         words = line.split()
         if words[:3] == ["authz", "policy", "test"]:
             yield words[1:]
-            options = [number for number, word in enumerate(words) if word.startswith("--")]
-            yield ["policy", "validate", "--strict", *words[3 : min(options, default=len(words))]]
+            end = words.index("--filter") if "--filter" in words else len(words)
+            yield ["policy", "validate", "--strict", *words[3:end]]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -179,3 +185,59 @@ def test_the_tests_of_a_set_with_an_override_pass_without_it(monkeypatch: pytest
     monkeypatch.chdir(ROOT)
     words = ["policy", "test", "policies/examples/emergency-override/policies"]
     assert CliRunner().invoke(build(words), words).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "below"),
+    [
+        ("public-site", ""),
+        ("partner-api", ""),
+        ("multi-tenant", "policies"),
+        ("emergency-override", "policies"),
+    ],
+)
+def test_strangers_get_through_envoy_what_the_tests_of_an_example_say(name: str, below: str) -> None:
+    with played(name, below=below) as app:
+        asked = 0
+        for case in _cases_of_strangers(EXAMPLES / name / below):
+            request, expect = case.request, case.expect
+            headers = [("host", request.host), *request.headers.items()]
+            reply, seen = app.send_bytes(request_bytes(request.method, request.path, headers))
+            assert (reply.status, len(seen)) == (expect.status or 200, expect.outcome == "allow"), case.name
+            for header, value in (expect.headers or {}).items():
+                assert seen[0].values(header) == ([value] if value else []), case.name
+            asked += 1
+        assert asked >= 1
+
+
+def _cases_of_strangers(directory: Path) -> Iterator[TestCase]:
+    """Yield what nobody in particular asks from nowhere in particular: a test can send that."""
+    built = build_set(read([directory]), Surroundings(), 0)
+    for test in built.loaded.tests:
+        for case in test.spec.cases:
+            if not (case.credential or case.identity or case.request.address or case.request.principal):
+                yield case
+
+
+def test_a_change_that_fails_a_test_of_the_set_is_not_served(tmp_path: Path) -> None:
+    directory = tmp_path / "site"
+    shutil.copytree(EXAMPLES / "public-site", directory)
+    policy = directory / "site.yaml"
+    good = policy.read_text()
+    with played("", policies=(directory,)) as app:
+
+        def front(path: str) -> int:
+            return app.send("GET", path, host="www.example.com")[0].status
+
+        def log() -> str:
+            return app.stage.sidecar.plan.log.read_text()
+
+        assert (front("/about"), front("/contact")) == (200, 403)
+        policy.write_text(good.replace("/about,", "/contact,"))
+        assert eventually(
+            lambda: "a bad session does not keep anybody from the public pages` fails" in log(), 20
+        )
+        assert (front("/about"), front("/contact")) == (200, 403)
+        policy.write_text(good.replace("/about,", "/about, /contact,"))
+        assert eventually(lambda: front("/contact") == 200, 20)
+        assert front("/about") == 200

@@ -16,6 +16,7 @@ from authz.config.settings import KEYS
 from authz.identity.apikey import Token, parse_token
 from authz.model.errors import SnapshotRejected
 from authz.policy.kind_test import TestCase
+from authz.rehearsal.run import Stage
 from authz.snapshot.build import Built, Surroundings
 from authz.snapshot.build import build as build_snapshot
 from tests.support.decisions import Judge
@@ -88,6 +89,13 @@ def test_a_case_of_a_page_without_credential_comes_out_as_the_page_says(page: st
     assert answer.reason == (expect.reason or "allowed")
     assert answer.status == (expect.status or 200)
     assert answer.rule == (f"{expect.policy}/{expect.rule}" if expect.rule else "")
+
+
+@pytest.mark.parametrize("page", WITH_DOCUMENTS)
+def test_the_policy_tests_of_a_page_pass(page: str) -> None:
+    built = _built(page)
+    results = Stage(built, lambda: 0).run(built.loaded.tests)
+    assert [str(one) for result in results for one in result.differences] == []
 
 
 def _targets(page: str) -> Iterator[str]:
