@@ -10,9 +10,9 @@ a work tree of git is swapped beside the old one, and neither is part of the oth
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol
@@ -54,7 +54,9 @@ class Stopping(Protocol):
 
 
 def _notify(directories: list[str]) -> Notify:
-    return RustNotify(directories, False, False, 0, False, True)  # noqa: FBT003 - that is its signature
+    # Nor may an error be ignored: it would be that of running out of watches, too.
+    readable = [directory for directory in directories if os.access(directory, os.R_OK)]
+    return RustNotify(readable, False, False, 0, False, False)  # noqa: FBT003 - that is its signature
 
 
 class Watch:
@@ -78,6 +80,7 @@ class Watch:
         self._monotonic_s = monotonic_s
         self._notify: Notify | None = None
         self._watched = Watched({}, frozenset())
+        self._doubted = False  # whether a watch may be of something that is not there any more
         self._checkout = Checkout()
 
     @property
@@ -87,17 +90,28 @@ class Watch:
 
     def arm(self, watched: Watched) -> bool:
         """Watch what the last look depended on; True where that is new, so that a further look is due."""
-        if self.told and watched == self._watched:
+        if self.told and watched == self._watched and not self._doubted:
             return False
-        renew = not self.told or watched.directories != self._watched.directories
-        self._watched = watched
-        if renew:
-            old, self._notify = self._notify, None
-            with suppress(OSError, RuntimeError):  # no watches left, or a directory went away since
-                self._notify = self._make(sorted(watched.directories))
+        renew = not self.told or self._doubted or watched.directories != self._watched.directories
+        self._watched, self._doubted = watched, False
+        return renew and self._renew()
+
+    def _renew(self) -> bool:
+        old, self._notify = self._notify, None
+        try:
+            self._notify = self._make(sorted(self._watched.directories))
+        except FileNotFoundError:
+            pass  # a directory went away since: look again
+        except (OSError, RuntimeError):
+            return False  # no watches left
+        finally:
             if old is not None:
                 old.close()
-        return renew and self.told
+        return True
+
+    def doubt(self) -> None:
+        """Watch anew with the next arming: something changed, and nobody told."""
+        self._doubted = True
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until something may have changed and is complete; False where nothing did in time."""
@@ -156,6 +170,9 @@ class Watch:
         directories, names, holding = self._watched
         for kind, path in told:
             directory, _, name = path.rpartition("/")
+            if path in directories and kind != Change.modified:
+                # A watch ends with its directory. One that is made in its place may get its very inode.
+                self._doubted = True
             if path in names or path in directories or (directory in holding and name[:1] != "."):
                 yield kind, path
 

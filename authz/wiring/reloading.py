@@ -79,39 +79,42 @@ class Reloading:
             self._follow()
 
     def _follow(self) -> None:
-        next_poll_s = 0.0
+        next_look_s = 0.0
         try:
             while not self._ended.is_set():
                 now_s = time.monotonic()
-                if now_s >= next_poll_s:
-                    next_poll_s = now_s + self._poll_s
-                    self._poll()
-                    if not self._loader.snapshot.ready:
-                        next_poll_s = now_s + _RETRY_S
-                elif self._watch.wait(next_poll_s - now_s) and not self._ended.is_set():
-                    self._load(told=True)
+                if now_s >= next_look_s:
+                    calm = self._look_around()
+                    next_look_s = now_s + (self._poll_s if calm else _RETRY_S)
+                elif self._watch.wait(next_look_s - now_s) and not self._load(told=True):
+                    next_look_s = min(next_look_s, now_s + _RETRY_S)
         finally:
             self._watch.close()
 
-    def _poll(self) -> None:
-        """Look whether anything changed of which nobody has told."""
+    def _look_around(self) -> bool:
+        """Look whether anything changed of which nobody has told; False where another look is due soon."""
         first, every = self._looks == 0, self._looks % _EVERY == 0
         self._looks += 1
         if not first and self._loader.moved():
+            self._watch.doubt()
             self._watch.settle()
         elif not every and self._watch.told:
-            return
-        self._load(every=every)
+            return True
+        return self._load(every=every) and self._loader.snapshot.ready
 
-    def _load(self, *, every: bool = False, told: bool = False) -> None:
+    def _load(self, *, every: bool = False, told: bool = False) -> bool:
+        """Load what stands there; False where it moves on too fast to be watched."""
         for _ in range(_AGAIN_MAX):
+            if self._ended.is_set():
+                break
             self._renewed = False
             self._loader.load(self._arm, every=every, told=told)
             self.loaded.set()
             self._after()
-            if not self._renewed or self._ended.is_set():
-                return
+            if not self._renewed:
+                return True
             every = told = False
+        return False
 
     def _arm(self, watched: Watched) -> None:
         """Watch what was read. What changed before that was told by nobody: look again."""

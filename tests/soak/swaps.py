@@ -23,6 +23,7 @@ from tests.support.swaps import HOST, STYLES, Marks, Place, files, revision
 
 _TIMEOUT_S = 20.0
 _SOON_S = 20.0  # until a set must be in force; what is measured is far below
+_MISSED_MS = 4000.0  # a set that took so long was not told of, but found by looking
 _BURST = 3  # so many swaps without waiting, every fifth time
 _BROKEN = (b": [", b"", b"kind: Policy\n", b"\xff\xfe", b"# nothing\n")
 
@@ -66,7 +67,14 @@ class Swapped:
         """Return what must not be; nothing where the soak has passed."""
         odd = [f"{each}" for each in self.answers if each.status not in (_RIGHT[each.path], 503)]
         unexplained = [f"{each}" for each in self.answers if each.status == 503 and not each.reason]
+        missed = [
+            f"{style}: {each:.0f} ms"
+            for style, took in self.took_ms.items()
+            for each in took
+            if each > _MISSED_MS
+        ]
         named = (
+            ("of which nobody told", missed),
             ("without an answer", self.lost),
             ("answered wrongly", odd),
             ("answered by Envoy alone", unexplained),

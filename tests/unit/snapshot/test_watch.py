@@ -29,11 +29,11 @@ class System:
         self.now_s = 100.0
         self.made: list[list[str]] = []
         self.closed = 0
-        self.full = False  # whether there are no watches left
+        self.refusal: OSError | None = None  # why nothing can be watched
 
     def __call__(self, directories: list[str]) -> System:
-        if self.full:
-            raise OSError(28, "No space left on device")
+        if self.refusal is not None:
+            raise self.refusal
         self.made.append(directories)
         return self
 
@@ -149,14 +149,34 @@ def test_the_librarys_patience_ends_by_a_clock_that_nobody_sets() -> None:
 
 def test_without_watches_there_is_waiting_only_and_each_arming_tries_again() -> None:
     system = System()
-    system.full = True
+    system.refusal = OSError(28, "No space left on device")
     made = Watch(5, Event(), system)
     assert not made.arm(WATCHED)
     assert not made.told
     assert not made.wait(0.001)
-    system.full = False
+    system.refusal = None
     assert made.arm(WATCHED)
     assert made.told
+
+
+def test_a_directory_that_went_away_while_it_was_armed_is_looked_for_again() -> None:
+    system = System()
+    system.refusal = FileNotFoundError(2, "No such file or directory")
+    made = Watch(5, Event(), system)
+    assert made.arm(WATCHED)
+    assert not made.told
+    system.refusal = None
+    assert made.arm(WATCHED)
+    assert made.told
+
+
+def test_a_directory_that_is_not_there_stops_nobody_from_being_watched(tmp_path: Path) -> None:
+    made = Watch(5, Event())
+    directories = {str(tmp_path): (1, 1), f"{tmp_path}/gone": (1, 2)}
+    assert made.arm(Watched(directories, frozenset(), frozenset(directories)))
+    (tmp_path / "file.yaml").touch()
+    assert made.wait(20)
+    made.close()
 
 
 def test_only_other_directories_need_new_watches() -> None:
@@ -172,6 +192,32 @@ def test_only_other_directories_need_new_watches() -> None:
     made.close()
     made.close()
     assert system.closed == 2
+
+
+@pytest.mark.parametrize(
+    ("told", "renewed"),
+    [
+        ((DELETED, "/git/one/p"), True),
+        ((ADDED, "/git/one/p"), True),
+        ((DELETED, "/git"), True),
+        ((MODIFIED, "/git/one/p"), False),
+        ((DELETED, "/git/one/p/a.yaml"), False),
+    ],
+)
+def test_a_directory_that_was_made_anew_is_watched_anew_even_where_it_got_the_same_inode(
+    told: tuple[int, str], renewed: bool
+) -> None:
+    made = watching(System({told}))
+    assert made.wait(10)
+    assert made.arm(WATCHED) is renewed
+    assert not made.arm(WATCHED)
+
+
+def test_where_something_changed_and_nobody_told_everything_is_watched_anew() -> None:
+    made = watching(System())
+    made.doubt()
+    assert made.arm(WATCHED)
+    assert not made.arm(WATCHED)
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -117,7 +117,7 @@ def test_now_and_then_every_file_is_read_whatever_its_marks_say(
 
     monkeypatch.setattr(made.loader, "load", noting)
     for _ in range(2 * module._EVERY + 1):
-        made.reloading._poll()
+        made.reloading._look_around()
     made.reloading._watch.close()
     assert seen.count(True) == 3
     assert made.loader.results == {"accepted": 1}
