@@ -15,7 +15,3 @@ class SystemClock:
     def ticks_us(self) -> int:
         """Microseconds of a clock that never goes back."""
         return time.monotonic_ns() // 1000
-
-    def breathe(self) -> None:
-        """Let whoever waits for the interpreter have it: 1 us where nobody does."""
-        time.sleep(0)
