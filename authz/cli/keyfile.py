@@ -19,6 +19,7 @@ import yaml
 from authz.model.errors import ConfigError, SnapshotRejected
 from authz.policy.document import API_VERSION
 from authz.policy.kind_identity import ApiKeySpec
+from authz.policy.layout import formatted
 from authz.policy.loaded import Document
 from authz.policy.reading import read_page
 from authz.policy.shape import written_names
@@ -93,9 +94,9 @@ def checked(data: Data) -> str:
     Raises:
         SnapshotRejected: what is wrong with it.
     """
-    text = written(data)
-    _only_key("ApiKey", text.encode())
-    return text
+    content = written(data).encode()
+    _only_key("ApiKey", content)
+    return formatted(content, "ApiKey").decode()
 
 
 def create(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from authz.cli import policy_diff, policy_explain, policy_test
+from authz.cli import policy_diff, policy_explain, policy_fmt, policy_test
 from authz.cli.policyset import PartFault, PolicySet, read_set
 from authz.model.errors import PolicyError
 from authz.policy.document import json_schema
@@ -25,6 +25,7 @@ app = typer.Typer(no_args_is_help=True, help="Check policy files and write their
 app.command("test")(policy_test.command)
 app.command("explain")(policy_explain.command)
 app.command("diff")(policy_diff.command)
+app.command("fmt")(policy_fmt.command)
 
 _Directories = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Directories of policy files.")]
 

@@ -129,7 +129,7 @@ spec:
     - items:read
     - items:write
   labels:
-    tier: 'no'
+    tier: "no"
   expiresAt: 2026-08-30T12:00:00Z
   addresses:
     - 203.0.113.0/24
