@@ -7,13 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from xml.etree import ElementTree as ET
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from authz.cli import policy_test
 from authz.cli.main import build
 from authz.cli.policy import app
+from authz.config.settings import load
+from authz.snapshot.sources import Directories
 from tests.support.proxy import eventually
 from tests.support.rehearsals import SET, asked, cases
 from tests.support.sets import write
@@ -219,3 +223,35 @@ def test_a_watch_that_is_interrupted_while_all_is_well_ends_with_0(
     child.send_signal(signal.SIGINT)
     assert child.wait(60) == 0
     assert "Traceback" not in out.read_text()
+
+
+def test_what_is_written_beside_the_documents_runs_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    write(Path("set"), *SET, cases(PASSES))
+    named, report = Directories([Path("set")]), Path("set/report.xml")
+    asked_for = policy_test.Asked(named, "", policy_test.Output.JUNIT, report, require_tests=False)
+    tester = policy_test.Tester(asked_for, load({}, {}))
+    runs: list[int] = []
+    once = tester.run
+
+    def run_and_note() -> int:
+        runs.append(once())
+        return runs[-1]
+
+    def play() -> None:
+        try:
+            eventually(lambda: len(runs) == 1, 60)
+            Path("set/notes.txt").write_text("nothing to read")
+            text = Path("set/4.yaml").read_text()
+            Path("set/4.yaml").write_text(text.replace("status: 401", "status: 302"))
+            eventually(lambda: len(runs) == 2, 60)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(tester, "run", run_and_note)
+    player = Thread(target=play)
+    before = signal.getsignal(signal.SIGINT)
+    player.start()
+    assert tester.watch() == 1
+    player.join()
+    assert runs == [0, 1]
+    assert signal.getsignal(signal.SIGINT) is before
