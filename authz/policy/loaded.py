@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
 REVISION_CHARS = 12
+_ROWS = 128  # hashed at a time: meanwhile other threads run
 
 _NAME = attrgetter("name")
 _TIES = attrgetter("ties")
@@ -297,8 +298,12 @@ class Reviser:
         del self._states[alike:]
         state = self._states[-1][1].copy() if self._states else sha256(b"[")
         for group, kind in counted[alike:]:
-            begun = b"," if self._states else b""
-            state.update(begun + b",".join(_rows(group, kind)))
+            comma = b"," if self._states else b""
+            rows = _rows(group, kind)
+            for start in range(0, len(rows), _ROWS):
+                state.update(comma)
+                state.update(b",".join(rows[start : start + _ROWS]))
+                comma = b","
             self._states.append(((group, kind), state.copy()))
         state.update(b"]")
         return state.hexdigest()[:REVISION_CHARS]

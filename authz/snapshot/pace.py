@@ -20,7 +20,7 @@ REST_S = 0.0001
 
 # Where something long does not ask (a large file in the YAML parser, a sort), the interpreter itself makes it
 # let go after this time instead of 5 ms.
-SWITCH_S = 0.0005
+SWITCH_S = 0.00005
 
 
 class Pace:

@@ -15,7 +15,8 @@ from authz.record.metrics import AgeFacts
 from authz.request.host import served_hosts
 from authz.snapshot.assembly import Assembly, Outcome, no_gate
 from authz.snapshot.build import Builder, Built, Surroundings
-from authz.snapshot.memory import tidy
+from authz.snapshot.memory import no_full_collection, tidy, tidy_again
+from authz.snapshot.pace import Pace, yielding
 from authz.snapshot.parts import PLATFORM, Faults, Files, Parts, Reading
 from authz.snapshot.scan import Watched
 from authz.snapshot.snapshot import Snapshot, not_ready
@@ -53,8 +54,9 @@ class Loader:
         self._surroundings = surroundings
         self._sources = Sources(named)
         self._gate = gate
-        self._assembly = Assembly(Builder(surroundings), self._ask)
         self._clock = clock
+        self._assembly = Assembly(Builder(surroundings, self._breathe), self._ask)
+        self._pace = Pace(clock.ticks_us)
         self._rejections = Rejections()
         self._active: Parts = {}
         self._last: Reading | None = None  # what was offered last; None: offer whatever is read
@@ -119,7 +121,8 @@ class Loader:
         """
         self._began_us = began_us = self._clock.ticks_us()
         try:
-            new = self._load(seen, every=every)
+            with yielding(), no_full_collection():
+                new = self._load(seen, every=every)
         except Interrupted:
             raise
         except BaseException as error:  # noqa: BLE001 - SECURITY: no set, however odd, ends what is served
@@ -167,7 +170,10 @@ class Loader:
         self._tell(built)
         snapshot = built.snapshot
         del built  # the documents: more than half of what loading took
-        tidy()
+        if self.in_force.snapshot.ready:
+            tidy_again()
+        else:
+            tidy()
         self.in_force.put(snapshot)
 
     def _refused(self, rejected: Faults) -> None:
@@ -219,6 +225,11 @@ class Loader:
     def _ask(self, built: Built, changed: frozenset[str]) -> Sequence[PolicyError]:
         """Ask the gate, unless this set was in force in an earlier life: a restart must not take it away."""
         return () if self.past.was_active(built.snapshot.revision) else self._gate(built, changed)
+
+    def _breathe(self) -> None:
+        """Let the judging threads have their turn, if there is a set that they judge by."""
+        if self.in_force.snapshot.ready:
+            self._pace()
 
     def _without(self, problem: str) -> Snapshot:
         around = self._surroundings
