@@ -135,7 +135,7 @@ _BOMBS = (
     _holds("1 MB of brackets", "[" * 1_000_000, "nested deeper than"),
     _holds("100,000 documents", "---\na: b\n" * 100_000, "`kind` is missing", placed=False),
     _holds("a million values", "a: [" + "1, " * 340_000 + "1]", "values in one file"),
-    _holds("an endless key", "? " + "x" * 900_000 + "\n: y\n", "", placed=False),
+    _holds("an endless key", "? " + "x" * 900_000 + "\n: y\n", "`kind` is missing", placed=False),
 )
 _SPELLINGS = (
     _holds("not UTF-8", b"a: b\nc: \xff\xfe\n", "not UTF-8"),
