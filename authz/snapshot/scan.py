@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -55,9 +55,13 @@ class Look(NamedTuple):
     links: Mapping[str, str] = MappingProxyType({})  # what was given, and each link: shown -> real path
 
 
-def look(directories: Sequence[Path]) -> Look:
-    """Look at everything below some directories; each file and each directory counts once."""
-    scan = _Scan()
+def look(directories: Sequence[Path], breathe: Callable[[], None] = lambda: None) -> Look:
+    """Look at everything below some directories; each file and each directory counts once.
+
+    Args:
+        breathe: called for each file, so that others may use the interpreter.
+    """
+    scan = _Scan(breathe)
     for directory in directories:
         scan.root(directory)
     scan.outward()
@@ -69,7 +73,8 @@ _Outward = tuple[str, str, os.stat_result, str, int]  # a link: name, real path,
 
 
 class _Scan:
-    def __init__(self) -> None:
+    def __init__(self, breathe: Callable[[], None]) -> None:
+        self._breathe = breathe
         self.entries: list[Entry] = []
         self.faults: list[PolicyError] = []
         self.directories: dict[str, tuple[int, int]] = {}
@@ -137,6 +142,7 @@ class _Scan:
 
     def _entry(self, shown: str, path: str, root: str, depth: int) -> None:
         """Look at one entry; `path` is real but for its last part."""
+        self._breathe()
         try:
             found = os.lstat(path)
             if stat.S_ISLNK(found.st_mode):

@@ -35,6 +35,7 @@ class Source:
         directories: as the operator gave them; their names begin the names of the files.
         may_be_empty: without any file there is nothing, else a fault.
         wall_ns: the clock of file systems.
+        breathe: called for each file, so that others may use the interpreter.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class Source:
         *,
         may_be_empty: bool = False,
         wall_ns: Callable[[], int] = time.time_ns,
+        breathe: Callable[[], None] = lambda: None,
     ) -> None:
+        self._breathe = breathe
         self.directories = tuple(directories)
         self._roots = tuple(str(directory) for directory in self.directories)
         self._may_be_empty = may_be_empty
@@ -53,7 +56,7 @@ class Source:
 
     def moved(self) -> bool:
         """Whether anything was touched since the last reading, as far as the files' marks say."""
-        now = look(self.directories)
+        now = look(self.directories, self._breathe)
         return _marks(now) != _marks(self.seen)
 
     def read(self, *, every: bool = False) -> Files:
@@ -64,10 +67,10 @@ class Source:
         """
         if every:
             self._kept = {}
-        self.seen = found = look(self.directories)
+        self.seen = found = look(self.directories, self._breathe)
         for _ in range(ATTEMPTS):
             contents, faults = self._contents(found)
-            self.seen = look(self.directories)
+            self.seen = look(self.directories, self._breathe)
             if self.seen.entries == found.entries:
                 break
             found = self.seen
@@ -86,6 +89,7 @@ class Source:
         faults = list(found.faults)
         settled_ns = self._wall_ns() - _SETTLED_NS
         for entry in found.entries:
+            self._breathe()
             try:
                 content = self._content(entry)
             except OSError as error:
@@ -116,12 +120,14 @@ class Directories(NamedTuple):
 
 
 class Sources:
-    """Everything that an operator names, read again and again."""
+    """Everything that an operator names, read again and again; `breathe`: see `Source`."""
 
-    def __init__(self, named: Directories) -> None:
-        self._policies = Source(named.policies)
-        self._scopes = Source(named.scopes) if named.scopes else None
-        self._overrides = Source(named.overrides, may_be_empty=True) if named.overrides else None
+    def __init__(self, named: Directories, breathe: Callable[[], None] = lambda: None) -> None:
+        self._policies = Source(named.policies, breathe=breathe)
+        self._scopes = Source(named.scopes, breathe=breathe) if named.scopes else None
+        self._overrides = (
+            Source(named.overrides, may_be_empty=True, breathe=breathe) if named.overrides else None
+        )
         self._all = [one for one in (self._policies, self._scopes, self._overrides) if one is not None]
 
     def moved(self) -> bool:
