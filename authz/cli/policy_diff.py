@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from authz.cli.checkout import lay_out
 from authz.cli.diff_report import as_json, as_markdown, as_text
+from authz.cli.policyset import read_set
 from authz.model.errors import PolicyError
-from authz.policy.compile import compile_set
-from authz.policy.condition import Compiler
-from authz.policy.load import load_lenient
-from authz.policy.loaded import Loaded, revision_of
+from authz.policy.loaded import Loaded
 from authz.rehearsal.difference import Difference, Side, difference
-from authz.snapshot.parts import Files
 from authz.snapshot.sources import Directories, Sources
 
 _DIFFERS, _USAGE, _CANNOT = 1, 2, 3
@@ -72,11 +69,8 @@ def _of_directories(directories: list[Path], scopes: list[Path], overrides: list
     if len(directories) != 2 or len(scopes) > 2 or len(overrides) > 2:
         typer.echo("authz: name two directories, OLD and NEW, or `--git REV DIR...`", err=True)
         raise typer.Exit(_USAGE)
-    compiler = Compiler()
-    sides = [
-        _side(Directories([directories[at]], _at(scopes, at), _at(overrides, at)), compiler) for at in (0, 1)
-    ]
-    return difference(sides[0], sides[1], compiler)
+    old, new = (_side(Directories([directories[at]], _at(scopes, at), _at(overrides, at))) for at in (0, 1))
+    return difference(old, new)
 
 
 def _at(directories: list[Path], number: int) -> Sequence[Path]:
@@ -86,12 +80,11 @@ def _at(directories: list[Path], number: int) -> Sequence[Path]:
 
 def _of_git(revisions: str, named: Directories) -> Difference:
     old, dots, new = revisions.partition("..")
-    compiler = Compiler()
     with TemporaryDirectory(prefix="authz-diff-") as scratch:
-        before = _side(_laid_out(old, named, Path(scratch, "old")), compiler, may_be_empty=True)
+        before = _side(_laid_out(old, named, Path(scratch, "old")), may_be_empty=True)
         then = _laid_out(new or "HEAD", named, Path(scratch, "new")) if dots else named
-        after = _side(then, compiler, may_be_empty=bool(dots))
-    return difference(before, after, compiler)
+        after = _side(then, may_be_empty=bool(dots))
+    return difference(before, after)
 
 
 def _laid_out(revision: str, named: Directories, below: Path) -> Directories:
@@ -102,30 +95,18 @@ def _laid_out(revision: str, named: Directories, below: Path) -> Directories:
     return Directories(laid[:first], laid[first:second], laid[second:])
 
 
-def _side(named: Directories, compiler: Compiler, *, may_be_empty: bool = False) -> Side:
-    """Read and check one set."""
-    reading = Sources(named).read(every=True)
-    platform = [part for part in (reading.policies, reading.scopes) if part is not None]
-    loaded = _loaded(platform, compiler, may_be_empty=may_be_empty)
-    brake = [reading.overrides] if reading.overrides is not None else []
-    overrides = _loaded(brake, compiler, may_be_empty=True)
-    return Side(loaded, overrides, revision_of(loaded, overrides if brake else None))
+def _side(named: Directories, *, may_be_empty: bool = False) -> Side:
+    """Read and check one set; a directory that was not there yet, or no longer is, says nothing."""
+    if may_be_empty and not Sources(named).read(every=True).policies.contents:
+        return Side(Loaded())
+    found = read_set(named)
+    if found.built is None:
+        _stop([fault.fault for fault in found.faults])
+    return Side(found.loaded, found.overrides, found.built.snapshot.revision)
 
 
-def _loaded(parts: Sequence[Files], compiler: Compiler, *, may_be_empty: bool) -> Loaded:
-    contents = {name: content for part in parts for name, content in part.contents.items()}
-    if not contents and may_be_empty:
-        return Loaded()
-    unread = [fault for part in parts for fault in part.faults]
-    loaded, faults = load_lenient(contents)
-    faulty = [*unread, *faults, *compile_set(loaded, compiler).faults]
-    if faulty:
-        _stop(faulty)
-    return loaded
-
-
-def _stop(faults: Sequence[PolicyError]) -> None:
-    for fault in sorted(faults, key=lambda one: (one.place, one.what)):
+def _stop(faults: Sequence[PolicyError]) -> NoReturn:
+    for fault in faults:
         typer.echo(str(fault), err=True)
     typer.echo("authz: a set that is invalid cannot be compared: mend it first", err=True)
     raise typer.Exit(_CANNOT)
