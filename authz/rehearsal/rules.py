@@ -123,9 +123,14 @@ def granting(judged_: Sequence[Judged]) -> list[Candidate]:
 
 
 def _ordered(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return candidates by name; one that matches by several patterns alike stands there once."""
-    once = {(one.rule.name, tuple(sorted(one.params.items()))): one for one in reversed(candidates)}
-    return [once[key] for key in sorted(once)]
+    """Return candidates by name; one that matches by several patterns alike stands there once.
+
+    INVARIANT: the matches of one rule stay in the order of the index: the first that holds names the buckets.
+    """
+    once: dict[tuple[RuleName, tuple[tuple[str, str], ...]], Candidate] = {}
+    for one in candidates:
+        once.setdefault((one.rule.name, tuple(sorted(one.params.items()))), one)
+    return sorted(once.values(), key=lambda one: one.rule.name)
 
 
 def _judge(

@@ -151,9 +151,8 @@ def same_as_served(built: Built, asked: bytes) -> None:
     decision = served.check.decision
     spends = decision.grant.spends if isinstance(decision, Allow) else ()
     if spends:
-        assert [(limit.name, limit.cost) for limit in told.limits] == [
-            (one.limit, one.cost) for one in spends
-        ]
+        buckets = [(one.limit, one.cost, one.bucket[1:]) for one in spends]
+        assert [(limit.name, limit.cost, limit.bucket) for limit in told.limits] == buckets
 
 
 @patient

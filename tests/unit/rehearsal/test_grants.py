@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from authz.model.decision import Allow
 from authz.model.limit import Rate
 from authz.rehearsal.grants import written_rate
+from tests.support.decisions import Judge
 from tests.support.explaining import ask
 from tests.support.policies import PROVIDER, MadeKey, load
 
@@ -64,6 +66,31 @@ def test_a_limit_of_several_rules_is_drawn_from_once() -> None:
         ("tiered", ("p/a", "p/b"), 1.0),
         ("costs", ("p/b", "p/c"), 3.0),
     ]
+
+
+@pytest.mark.parametrize("paths", ['["/{a}/x", "/b/{a}"]', '["/b/{a}", "/{a}/x"]'])
+def test_of_several_matches_of_a_rule_the_one_that_decided_names_bucket_and_header(paths: str) -> None:
+    """Which of them comes first is the index's to say, so it is asked."""
+    built = load(
+        f"""
+kind: Policy
+metadata: {{name: p}}
+spec:
+  hosts: [items.example.com]
+  rules: [{{name: r, effect: allow, identity: [anyone], paths: {paths}, limits: [l]}}]
+  onAllow: {{headers: {{x-a: params.a}}}}
+---
+kind: Limit
+metadata: {{name: l}}
+spec: {{per: [params.a], rate: 1/s}}
+"""
+    )
+    told = ask(built, "/b/x")
+    decision = Judge(built.snapshot).ask("/b/x").check.decision
+    assert isinstance(decision, Allow)
+    assert [limit.bucket for limit in told.limits] == [spend.bucket[1:] for spend in decision.grant.spends]
+    assert told.upstream is not None
+    assert told.upstream.sets == dict(decision.grant.headers)
 
 
 def test_what_costs_more_than_a_bucket_holds_never_passes() -> None:
