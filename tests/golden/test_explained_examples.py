@@ -14,7 +14,7 @@ from authz.rehearsal.scene import message_of, of_case
 from authz.snapshot.build import Built, Surroundings, build
 from authz.snapshot.sources import read
 
-EXAMPLES = Path(__file__).parents[3] / "policies/examples"
+EXAMPLES = Path(__file__).parents[2] / "policies/examples"
 # One directory of documents each; what is laid out with scopes and overrides is read by other tests.
 PLAIN = ("demo", "internal-grpc", "partner-api", "public-site")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
