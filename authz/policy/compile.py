@@ -85,8 +85,10 @@ class _Set:
         loaded, workshop = self._loaded, self._workshop
         limits: list[MadeLimit] = self._made(loaded.limits, workshop.limit)
         cuts = self._cuts({limit.rule.name: limit for limit in limits})
+        self._pace()
         sites: list[Site] = self._made(loaded.sites, workshop.site)
         indexes = self._indexes(cuts, before.indexes if before is not None else _Indexes())
+        self._pace()
         result = Ruleset(index=indexes.enforced, indexes=indexes)
         for document, site in zip(loaded.sites, sites, strict=True):
             for host in document.spec.hosts:
@@ -98,6 +100,7 @@ class _Set:
         result.settable = frozenset(name for one in ties if not one.shadow for name, _ in one.headers)
         self._find(result, loaded.limits, [limit.findings for limit in limits])
         self._find(result, loaded.policies, [cut.findings for cut in cuts])
+        self._pace()
         result.faults += disagreements(loaded.policies)
         return result
 
@@ -123,6 +126,7 @@ class _Set:
             document.leaf.made = make(document)
             document.leaf.maker = workshop
             self._pace()
+        self._pace()
         return [leaf.made for leaf in documents.leaves]
 
     def _indexes(self, cuts: list[Cut], before: _Indexes) -> _Indexes:
@@ -131,6 +135,7 @@ class _Set:
         gone = before.placings.keys() - placings.keys()
         if 2 * len(gone) > len(before.placings):
             before, gone = _Indexes(), set()
+        self._pace()
         come = placings.keys() - before.placings.keys()
         change = _Change(before, self._pace)
         change.take({cut: before.placings[cut] for cut in gone})

@@ -148,10 +148,12 @@ def load_lenient(
     pages = cache.pages(files, pace)
     faults = [fault for page in pages for fault in page.faults]
     whole = all(page.whole for page in pages)
-    loaded = _loaded(cache, pages)
+    loaded = _loaded(cache, pages, pace)
     faults.extend(islice(misplaced(loaded, home), MAX_FAULTS_BETWEEN))
     warnings = tuple(islice(warnings_about(loaded, whole=whole), MAX_FAULTS_BETWEEN))
+    pace()
     loaded = replace(loaded, revision=cache.revision(loaded), warnings=warnings)
+    pace()
     if not faults and not any(page.leaves for page in pages):
         faults.append(PolicyError(Place("policies"), "no documents in the set: write at least one policy"))
     if whole:
@@ -167,8 +169,9 @@ def _bounded(faults: Iterator[PolicyError]) -> list[PolicyError]:
     return found
 
 
-def _loaded(cache: Cache, pages: Sequence[Page]) -> Loaded:
-    by_kind: dict[str, Any] = {
-        field: Documents(kind, cache.group(kind, pages), pages) for kind, field in _FIELD_OF_KIND.items()
-    }
+def _loaded(cache: Cache, pages: Sequence[Page], pace: Callable[[], None]) -> Loaded:
+    by_kind: dict[str, Any] = {}
+    for kind, field in _FIELD_OF_KIND.items():
+        by_kind[field] = Documents(kind, cache.group(kind, pages), pages)
+        pace()
     return Loaded(**by_kind)
