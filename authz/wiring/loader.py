@@ -52,7 +52,7 @@ class Loader:
     ) -> None:
         self._named = named
         self._surroundings = surroundings
-        self._sources = Sources(named)
+        self._sources = Sources(named, self._breathe)
         self._gate = gate
         self._clock = clock
         self._assembly = Assembly(Builder(surroundings, self._breathe), self._ask)
@@ -99,10 +99,13 @@ class Loader:
 
     def moved(self) -> bool:
         """Whether files were touched since they were last read."""
+        self._began_us = self._clock.ticks_us()  # a disk may hang
         try:
             moved = self._sources.moved()
         except Exception:  # noqa: BLE001 - then `load` says what is the matter
             return True
+        finally:
+            self._began_us = None
         if not moved:
             self._unchanged()
         return moved

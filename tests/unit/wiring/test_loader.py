@@ -12,7 +12,7 @@ from authz.config.settings import load as settings_of
 from authz.identity.keyring import Peppers
 from authz.model.site import ServedHosts
 from authz.snapshot.build import Builder, Surroundings
-from authz.snapshot.sources import Directories
+from authz.snapshot.sources import Directories, Sources
 from authz.wiring.clock import SystemClock
 from authz.wiring.loader import Loader, surroundings
 from tests.support.policies import PEPPER, PROVIDER
@@ -125,3 +125,17 @@ def test_what_a_snapshot_takes_from_settings_is_handed_on() -> None:
     assert listener.trusted_hops == 2
     assert surroundings(settings_of({}, {}), "s-1").listener.hosts is None
     assert surroundings(settings_of({"hosts": ["*"]}, {}), "s-1").listener.hosts is None
+
+
+def test_a_look_that_hangs_shows(policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = loader(policies)
+    seen: list[int] = []
+
+    def hanging(_: Sources) -> bool:
+        seen.append(made.running_us())
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Sources, "moved", hanging)
+    assert made.moved()
+    assert seen[0] > 0
+    assert made.running_us() == 0
