@@ -172,6 +172,11 @@ class Documents(Sequence[Document[_Spec]]):
         self._made: tuple[Document[_Spec], ...] | None = None
 
     @property
+    def pages(self) -> Sequence[Page]:
+        """Return every file of the set, sorted by name."""
+        return self._pages
+
+    @property
     def leaves(self) -> tuple[Leaf, ...]:
         """Return the same documents, wherever they stand."""
         return self.group.leaves

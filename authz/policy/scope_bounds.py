@@ -13,9 +13,8 @@ do to others is refused here, kind by kind:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 
 from authz.model.errors import PolicyError
 from authz.model.identity import CredentialPlace
@@ -24,70 +23,108 @@ from authz.policy.kind_identity import ApiKeySpec, CustomerSpec, IdentityProvide
 from authz.policy.kind_policy import PolicySpec
 from authz.policy.kind_site import SiteSpec
 from authz.policy.kind_test import PolicyTestSpec, TestCase
-from authz.policy.loaded import AnyDocument, Loaded, namespace_of
+from authz.policy.loaded import AnyDocument, Document, Loaded, namespace_of
+from authz.policy.page import Page
 from authz.policy.scopes import Bounds
+from authz.policy.shape import Model
 
 _ANYBODY = ("anonymous", "anyone")
-_Kinds = dict[str, list[Any]]
 
 Faults = Iterator[PolicyError]
 
 
-@dataclass(frozen=True, slots=True)
 class Around:
-    """What a scope finds around it.
+    """What the scopes of a set find around them, worked out as far as somebody asks."""
+
+    def __init__(self, loaded: Loaded, scope_of: Callable[[str], str]) -> None:
+        self.pages = loaded.limits.pages
+        self.scope_of = scope_of
+        self._owners: dict[str, dict[str, str]] = {}
+        self._providers = [(scope_of(one.file), one) for one in loaded.providers]
+
+    def owner(self, kind: str, name: str) -> str | None:
+        """Return the scope that has a document, "" for the platform; None where nobody has."""
+        owners = self._owners.get(kind)
+        if owners is None:
+            owners = self._owners[kind] = {
+                leaf.name: self.scope_of(page.file)
+                for page in self.pages
+                for leaf in page.by_kind.get(kind, ())
+            }
+        return owners.get(name)
+
+    @cached_property
+    def places(self) -> frozenset[CredentialPlace]:
+        """Where providers of the platform look for credentials."""
+        return frozenset(
+            place for owner, provider in self._providers if not owner for place in provider.spec.places
+        )
+
+    def namespaces(self, scope: str) -> dict[str, str]:
+        """Return the name spaces of customers, by provider, of every provider that is not the scope's own."""
+        return {one.name: namespace_of(one) for owner, one in self._providers if owner != scope}
+
+
+# What clears a document of suspicion, besides itself: every Scope, since they say whose each document is, its
+# own among them; the limits and the providers of the set.
+_Token = tuple[object, object, object, object]
+
+
+class Inspector:
+    """Holds the documents of one set after the other to the bounds of their scopes.
+
+    A file that was found to be within its bounds is not looked at again while nothing has changed that its
+    documents were held to. Tests name documents of every kind, and are few: they are always looked at.
 
     Args:
-        foreign: kind -> names of documents of other scopes, which are none of its business.
-        own_limits: names of the limits of the scope itself.
-        places: where providers of the platform look for credentials.
-        namespaces: name spaces of customers, by provider, of every provider that is not the scope's own.
+        pace: called for each file that is looked at, so that others have their turn.
     """
 
-    foreign: Mapping[str, frozenset[str]]
-    own_limits: frozenset[str]
-    places: frozenset[CredentialPlace]
-    namespaces: Mapping[str, str]
+    def __init__(self, pace: Callable[[], None] = lambda: None) -> None:
+        self._pace = pace
+        self._cleared: dict[Page, _Token] = {}
+        self._scopes: tuple[object, ...] = ()
+
+    def breaches(self, loaded: Loaded, bounds: Iterable[Bounds], scope_of: Callable[[str], str]) -> Faults:
+        """Yield everything by which documents of scopes go beyond their bounds.
+
+        Args:
+            scope_of: name of a file -> the scope that it belongs to, "" for the platform.
+        """
+        by_name = {bound.name: bound for bound in bounds}
+        scopes = tuple(bound.document.leaf for bound in by_name.values())
+        if scopes != self._scopes:
+            self._scopes = scopes
+        around = Around(loaded, scope_of)
+        before, self._cleared = self._cleared, {}
+        for page in around.pages:
+            bound = by_name.get(scope_of(page.file))
+            if bound is None:
+                continue
+            token = (bound.document.leaf, self._scopes, loaded.limits.group, loaded.providers.group)
+            known = before.get(page) == token
+            good = True
+            if not known or "PolicyTest" in page.by_kind:
+                self._pace()
+                for fault in _of_page(page, bound, around, tests_alone=known):
+                    good = False
+                    yield fault
+            if good:
+                self._cleared[page] = token
 
 
 def breaches(loaded: Loaded, bounds: Iterable[Bounds], scope_of: Callable[[str], str]) -> Faults:
-    """Yield everything by which documents of scopes go beyond their bounds.
-
-    Args:
-        scope_of: name of a file -> the scope that it belongs to, "" for the platform.
-    """
-    owners = _by_scope(loaded, scope_of)
-    for bound in bounds:
-        own = owners.get(bound.name)
-        if own is not None:
-            yield from _of_scope(own, bound, _around(owners, bound.name))
+    """See `Inspector`."""
+    return Inspector().breaches(loaded, bounds, scope_of)
 
 
-def _by_scope(loaded: Loaded, scope_of: Callable[[str], str]) -> dict[str, list[AnyDocument]]:
-    found: dict[str, list[AnyDocument]] = {}
-    for document in loaded.documents():
-        found.setdefault(scope_of(document.file), []).append(document)
-    return found
-
-
-def _around(owners: Mapping[str, list[AnyDocument]], name: str) -> Around:
-    foreign: dict[str, set[str]] = {}
-    places: set[CredentialPlace] = set()
-    namespaces: dict[str, str] = {}
-    for owner, documents in owners.items():
-        for document in documents:
-            if owner not in ("", name):
-                foreign.setdefault(document.kind, set()).add(document.name)
-            if owner != name and isinstance(document.spec, IdentityProviderSpec):
-                namespaces[document.name] = namespace_of(document)  # type: ignore[arg-type]  # by its spec
-                if not owner:
-                    places.update(document.spec.places)
-    return Around(
-        {kind: frozenset(names) for kind, names in foreign.items()},
-        frozenset(document.name for document in owners[name] if document.kind == "Limit"),
-        frozenset(places),
-        namespaces,
-    )
+def _of_page(page: Page, bounds: Bounds, around: Around, *, tests_alone: bool) -> Faults:
+    documents = [
+        Document[Model](leaf, page, number)
+        for number, leaf in enumerate(page.leaves)
+        if not tests_alone or leaf.kind == "PolicyTest"
+    ]
+    return _of_scope(documents, bounds, around)
 
 
 def _of_scope(own: Iterable[AnyDocument], bounds: Bounds, around: Around) -> Faults:
@@ -153,7 +190,7 @@ def _not_given(what: str, name: str, bounds: Bounds) -> str:
 def _foreign(
     document: AnyDocument, kind: str, name: str, bounds: Bounds, around: Around, at: tuple[str | int, ...]
 ) -> Faults:
-    if name in around.foreign.get(kind, ()):
+    if around.owner(kind, name) not in (None, "", bounds.name):
         what = f"the {kind} `{name}` is another scope's: `{bounds.name}` names its own and the platform's"
         yield document.fault(what, *at)
 
@@ -169,8 +206,9 @@ def _key(document: AnyDocument, spec: ApiKeySpec, bounds: Bounds, around: Around
 def _customer(document: AnyDocument, spec: CustomerSpec, bounds: Bounds, around: Around) -> Faults:
     if not bounds.holds(document.name):
         yield document.fault(_not_given("customer", document.name, bounds), "metadata", "name")
-    spaces = {around.namespaces.get(provider, provider) for provider in bounds.spec.providers or ()}
-    every = set(around.namespaces.values()) | spaces
+    namespaces = around.namespaces(bounds.name)
+    spaces = {namespaces.get(provider, provider) for provider in bounds.spec.providers or ()}
+    every = set(namespaces.values()) | spaces
     space = spec.customers or (next(iter(every)) if len(every) == 1 else "")
     if space and space not in spaces:
         what = f"the scope `{bounds.name}` has no provider with customers of `{space}`: remove the document"
@@ -181,7 +219,7 @@ def _customer(document: AnyDocument, spec: CustomerSpec, bounds: Bounds, around:
 def _rates(document: AnyDocument, limits: Iterable[str], bounds: Bounds, around: Around) -> Faults:
     """SECURITY: a limit of the platform holds for whoever it is put upon."""
     for name in limits:
-        if name not in around.own_limits:
+        if around.owner("Limit", name) != bounds.name:
             what = f"the limit `{name}` is not the scope's own, so `{bounds.name}` may not change its rate"
             yield document.fault(what, "spec", "limits", name, at_key=True)
 
@@ -189,9 +227,8 @@ def _rates(document: AnyDocument, limits: Iterable[str], bounds: Bounds, around:
 def _provider(document: AnyDocument, spec: IdentityProviderSpec, bounds: Bounds, around: Around) -> Faults:
     if not bounds.provides(document.name):
         yield document.fault(_not_given("provider", document.name, bounds), "metadata", "name")
-    listed = {space for provider, space in around.namespaces.items() if bounds.provides(provider)} | {
-        document.name
-    }
+    namespaces = around.namespaces(bounds.name).items()
+    listed = {space for provider, space in namespaces if bounds.provides(provider)} | {document.name}
     space = spec.customers or document.name
     if space not in listed:
         what = f"the customers of `{space}` are not the scope's: leave `customers` out"

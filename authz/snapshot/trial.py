@@ -134,6 +134,10 @@ class Trial:
                 return tried
             named = _by_part(tried, parts)
             blamed = {part for part in named if part in choice and scope_of_part(part)}
+            if not blamed and PLATFORM in named and PLATFORM in choice and PLATFORM in base:
+                alone = self._try({**base, PLATFORM: self._wanted.parts[PLATFORM]})
+                if not isinstance(alone, Main):  # it needs nobody else's change to be at fault
+                    named, blamed = {PLATFORM: alone}, {PLATFORM}
             if not blamed:
                 return None
             rejected |= {part: named[part] for part in blamed}

@@ -12,7 +12,7 @@ from authz.policy.host_map import HostMap, OwnedHeaders
 from authz.policy.load import Cache, load_lenient
 from authz.policy.loaded import Loaded, Reviser
 from authz.policy.placement import Home
-from authz.policy.scope_bounds import breaches
+from authz.policy.scope_bounds import Inspector
 from authz.policy.scopes import Bounds, faults_among
 from authz.policy.texts import plain_header
 from authz.snapshot.build import Builder, Built
@@ -40,6 +40,7 @@ class WholeBuilder:
         self._builder = builder
         self._cache = Cache()  # of Scope documents
         self._reviser = Reviser()
+        self._inspector = Inspector(builder.pace)
 
     def scopes(self, files: Files) -> Scopes:
         """Read Scope documents.
@@ -77,7 +78,7 @@ class WholeBuilder:
         scope_of = scopes_of_files(parts).__getitem__
 
         def beyond(loaded: Loaded) -> Iterator[PolicyError]:
-            return islice(breaches(loaded, scopes.bounds, scope_of), MAX_FAULTS)
+            return islice(self._inspector.breaches(loaded, scopes.bounds, scope_of), MAX_FAULTS)
 
         built = self._builder.build(contents, loaded_at_us, beyond)
         loaded = replace(built.loaded, scopes=scopes.loaded.scopes)
@@ -134,10 +135,11 @@ def _closed(bounds: Iterable[Bounds], parts: Parts) -> HostMap[str]:
 
 def _owned(loaded: Loaded, bounds: Iterable[Bounds], scope_of: Callable[[str], str]) -> OwnedHeaders:
     settable: dict[str, set[str]] = {}
-    for policy in loaded.policies:
-        if policy.spec.mode == "enforce" and policy.spec.on_allow is not None:
-            names = map(plain_header, policy.spec.on_allow.headers)
-            settable.setdefault(scope_of(policy.file), set()).update(names)
+    for page in loaded.policies.pages:
+        for leaf in page.by_kind.get("Policy", ()):
+            if leaf.ties.headers and not leaf.ties.shadow:
+                names = (plain_header(name) for name, _ in leaf.ties.headers)
+                settable.setdefault(scope_of(page.file), set()).update(names)
     of_scopes: HostMap[frozenset[str]] = HostMap()
     for bound in bounds:
         if bound.name in settable:

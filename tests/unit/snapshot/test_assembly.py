@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from authz.model.errors import Place, PolicyError
-from authz.snapshot.build import Built
+from authz.snapshot.assembly import Assembly, tests_of
+from authz.snapshot.build import Builder, Built, Surroundings
 from authz.snapshot.parts import OVERRIDES, PLATFORM, SCOPES, Files, Reading
 from tests.support.documents import document, join
 from tests.support.parts import Repository, Served, opening, scope
@@ -296,3 +299,57 @@ def test_a_kept_set_of_another_revision_or_with_faults_is_not_used() -> None:
     assert served.take(served.assembly.resume({}, "0" * 12, 0))
     assert served.snapshot is None
     assert served.outcome.active == {}
+
+
+class Counting(Builder):
+    """Counts what it is asked to build."""
+
+    built = 0
+
+    def build(self, *given: Any) -> Built:
+        Counting.built += 1
+        return super().build(*given)
+
+
+def builds(served: Served, repository: Repository) -> int:
+    before = Counting.built
+    served.offer(repository)
+    return Counting.built - before
+
+
+def test_of_fifty_scopes_a_broken_one_costs_a_build_and_all_of_them_a_few() -> None:
+    names = [f"t{number:02}" for number in range(50)]
+    files = {f"teams/{name}/p.yaml": opening(name) for name in names}
+    repository = Repository(files | {"base.yaml": BASE}, {"s.yaml": join(*map(scope, names))})
+    served = Served()
+    served.assembly = Assembly(Counting(Surroundings()))
+    assert builds(served, repository) == 1
+    repository.policies["teams/t07/p.yaml"] = BROKEN
+    assert builds(served, repository) == 1
+    repository.policies["teams/t08/p.yaml"] = opening("t08", rule="effect: deny")
+    assert builds(served, repository) == 2
+    for name in names:
+        repository.policies[f"teams/{name}/p.yaml"] = BROKEN
+    assert builds(served, repository) == 1
+    for name in names:
+        repository.policies[f"teams/{name}/p.yaml"] = opening(name, "victim.example.com")
+    assert builds(served, repository) == 1
+    for name in names:
+        repository.policies[f"teams/{name}/p.yaml"] = opening(name, f"{name}.example.com", "effect: deny")
+    repository.policies["base.yaml"] = BROKEN
+    assert builds(served, repository) == 3
+    assert served.ask("t49.example.com") == "denied_by_rule t49/r"
+
+
+def test_the_tests_of_a_scope_are_asked_where_it_or_everything_changes() -> None:
+    def a_test(name: str) -> str:
+        case = f"{{name: t, request: {{host: {name}.example.com, path: /}}, expect: {{outcome: allow}}}}"
+        return document("PolicyTest", name, f"{{now: 2026-06-01T12:00:00Z, cases: [{case}]}}")
+
+    repository = two_teams()
+    repository.policies["teams/a/t.yaml"] = a_test("a")
+    repository.policies["teams/b/t.yaml"] = a_test("b")
+    built = started(repository).outcome.built
+    assert built is not None
+    for changed, names in (({"scope:a"}, ["a"]), ({PLATFORM}, ["a", "b"]), ({SCOPES, "scope:b"}, ["a", "b"])):
+        assert [test.name for test in tests_of(built, frozenset(changed))] == names
