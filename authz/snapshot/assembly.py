@@ -54,7 +54,7 @@ def no_gate(_: Built, __: frozenset[str]) -> Sequence[PolicyError]:
     return ()
 
 
-def tests_of(built: Built, changed: frozenset[str]) -> Sequence[Document[PolicyTestSpec]]:
+def concerned(built: Built, changed: frozenset[str]) -> Sequence[Document[PolicyTestSpec]]:
     """Return the tests that a change of some parts is held to.
 
     What the platform does is felt by every scope; what a scope does, by itself alone.

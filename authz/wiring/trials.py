@@ -9,7 +9,7 @@ from authz.config.rooms import SnapshotSettings
 from authz.model.errors import PolicyError
 from authz.rehearsal.gate import Gate as TestGate
 from authz.rehearsal.gate import Pacing
-from authz.snapshot.assembly import no_gate, tests_of
+from authz.snapshot.assembly import concerned, no_gate
 from authz.snapshot.build import Built
 from authz.snapshot.trial import Gate
 
@@ -26,9 +26,9 @@ def trials(settings: SnapshotSettings, breathe: Callable[[], None]) -> Gate:
     """
     match settings.policy_tests:
         case "gate":
-            return TestGate(tests_of, Pacing(breathe))
+            return TestGate(concerned, Pacing(breathe))
         case "warn":
-            return _Warning(TestGate(tests_of, Pacing(breathe)))
+            return _Warning(TestGate(concerned, Pacing(breathe)))
         case "off":
             return no_gate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from authz.model.errors import Place, PolicyError
-from authz.snapshot.assembly import Assembly, tests_of
+from authz.snapshot.assembly import Assembly, concerned
 from authz.snapshot.build import Builder, Built, Surroundings
 from authz.snapshot.parts import OVERRIDES, PLATFORM, SCOPES, Files, Reading
 from tests.support.documents import document, join
@@ -352,4 +352,4 @@ def test_the_tests_of_a_scope_are_asked_where_it_or_everything_changes() -> None
     built = started(repository).outcome.built
     assert built is not None
     for changed, names in (({"scope:a"}, ["a"]), ({PLATFORM}, ["a", "b"]), ({SCOPES, "scope:b"}, ["a", "b"])):
-        assert [test.name for test in tests_of(built, frozenset(changed))] == names
+        assert [test.name for test in concerned(built, frozenset(changed))] == names
