@@ -21,7 +21,7 @@ from authz.snapshot.parts import PLATFORM, Faults, Files, Parts, Reading
 from authz.snapshot.scan import Watched
 from authz.snapshot.snapshot import Snapshot, not_ready
 from authz.snapshot.sources import Directories, Sources
-from authz.snapshot.state import State
+from authz.snapshot.state import Former, State
 from authz.snapshot.trial import Gate
 from authz.wiring.clock import SystemClock
 from authz.wiring.crashes import place_of
@@ -59,6 +59,7 @@ class Loader:
         self._pace = Pace(clock.ticks_us)
         self._rejections = Rejections()
         self._active: Parts = {}
+        self._former: Former | None = None  # what the set in force comes from, until that was told
         self._last: Reading | None = None  # what was offered last; None: offer whatever is read
         self._began_us: int | None = None
         self.took_us = 0  # the last time that something was offered, reading included
@@ -151,7 +152,7 @@ class Loader:
             return False
         self._last = reading
         outcome = self._assembly.offer(reading, self._clock.wall_us())
-        if outcome.rejected and self._resume(outcome.rejected):
+        if outcome.rejected and self._resume():
             outcome = self._assembly.offer(reading, self._clock.wall_us())
         self._take(outcome)
         return True
@@ -182,20 +183,23 @@ class Loader:
     def _refused(self, rejected: Faults) -> None:
         problem = self._rejections.tell(rejected)
         self.results["needs_newer" if self._rejections.newer else "rejected"] += 1
+        former, self._former = self._former, None
         if self._rejections.concern_all:
-            self.in_force.differ(problem)
+            self.in_force.differ(problem, self._clock.wall_us() - former.known_us if former else 0)
+        if former is not None:
+            self.past.resume(former, rejected, problem)
 
     def _crashed(self, rejected: Faults) -> None:
         """Go on with what is in force, or begin with what was kept, unless that crashes, too."""
         try:
-            self._resume(rejected)
+            self._resume()
         except Interrupted:
             raise
         except BaseException as error:  # noqa: BLE001 - SECURITY: as in `load`
             self.past.refuse(f"loading it crashed ({type(error).__name__} at {place_of(error)}): remove it")
         self._refused(rejected)
 
-    def _resume(self, rejected: Faults) -> bool:
+    def _resume(self) -> bool:
         """Begin with what an earlier life kept, where this one finds nothing as good at its first look."""
         former = self.past.take()
         if former is None:
@@ -207,9 +211,7 @@ class Loader:
             return False
         self._active = outcome.active
         self._put_in_force(outcome.built)
-        problem = self._rejections.tell(rejected)
-        self.in_force.differ(problem, self._clock.wall_us() - former.known_us)
-        self.past.resume(former, rejected, problem)
+        self._former = former
         return True
 
     def _unchanged(self) -> None:

@@ -79,8 +79,10 @@ class Past:
         _log.warning("the kept policy set is not used", why=why)
 
     def resume(self, former: Former, rejected: Faults, problem: str) -> None:
-        """Note, and say, which parts are in force as they were kept."""
+        """Note, and say, which parts are in force as they were kept, if any still is."""
         self.resumed = frozenset(former.parts) & frozenset(rejected)
+        if not self.resumed:
+            return
         _log.warning(
             "started from the last good policy set",
             revision=former.revision,
