@@ -10,7 +10,8 @@ from authz.model.decision import Answered
 from authz.record.entry import encode
 from authz.rehearsal.explain import explain
 from authz.rehearsal.explanation import Explanation
-from authz.rehearsal.recorded import explain_record, read_record
+from authz.rehearsal.kept import read_record
+from authz.rehearsal.recorded import explain_record
 from authz.rehearsal.scene import Cast, Scene, message_of, play, stage
 from authz.snapshot.build import Builder, Built, Surroundings
 

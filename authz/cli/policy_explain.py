@@ -22,7 +22,8 @@ from authz.policy.loaded import Loaded
 from authz.record.entry import Record
 from authz.rehearsal.explain import explain
 from authz.rehearsal.explanation import Explanation
-from authz.rehearsal.recorded import explain_record, read_record
+from authz.rehearsal.kept import read_record
+from authz.rehearsal.recorded import explain_record
 from authz.rehearsal.scene import Cast, Scene, identity_from_json, message_from_json, message_of
 from authz.snapshot.assembly import Assembly
 from authz.snapshot.build import Builder, Built

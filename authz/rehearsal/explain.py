@@ -35,10 +35,12 @@ from authz.rehearsal.explanation import (
 )
 from authz.rehearsal.grants import failed_headers, limits_of, upstream_of
 from authz.rehearsal.identities import identified, named_providers
-from authz.rehearsal.rules import Judged, granting, judged, near_misses, overriding, sources
+from authz.rehearsal.near import near_misses
+from authz.rehearsal.rules import Judged, granting, judged, overriding
 from authz.rehearsal.scene import Cast, Staged, play, stage
 from authz.rehearsal.veil import Veil
 from authz.rehearsal.why import why
+from authz.rehearsal.written import sources
 from authz.request.host import canonical_host
 from authz.response.message import ID_PLACEHOLDER
 from authz.response.refusal import Refuser

@@ -12,17 +12,14 @@ from authz.model.request import Request
 from authz.model.text import percent_decode
 from authz.policy.condition import Truth
 from authz.policy.host import parse_host
-from authz.policy.kind_policy import PolicySpec
 from authz.policy.kind_policy import Rule as Written
-from authz.policy.loaded import Document, Loaded
 from authz.policy.overrides import Overrides
 from authz.policy.path import PathPattern, parse_path
 from authz.policy.rule import Candidate, Rule
 from authz.policy.vocabulary import Facts
-from authz.rehearsal.explanation import FitPart, MissPart, RulePart, WhenPart
+from authz.rehearsal.explanation import FitPart, RulePart, WhenPart
 from authz.rehearsal.values import Cover, shown_values
-
-NEAR_MAX = 8  # rules that do not match, shown: the rest are counted
+from authz.rehearsal.written import Source, written_paths
 
 HOLDS, NO_FIT, FALSE, FAILED, NOT_ASKED = (
     "holds",
@@ -39,38 +36,11 @@ _TRUTHS = {
 BAD = (Standing.INVALID, Standing.AMBIGUOUS)
 
 
-class Source(NamedTuple):
-    """Where a compiled rule comes from."""
-
-    document: Document[PolicySpec]
-    number: int
-
-    @property
-    def rule(self) -> Written:
-        """Return the rule as it is written."""
-        return self.document.spec.rules[self.number]
-
-    @property
-    def place(self) -> str:
-        """Return where it stands."""
-        return str(self.document.place("spec", "rules", self.number))
-
-
 class Judged(NamedTuple):
     """One candidate, and what it says."""
 
     candidate: Candidate
     part: RulePart
-
-
-def sources(loaded: Loaded, mode: str = "enforce") -> dict[RuleName, Source]:
-    """Return every rule of a set's policies of one mode, by its names."""
-    return {
-        RuleName(document.name, rule.name): Source(document, number)
-        for document in loaded.policies
-        if document.spec.mode == mode
-        for number, rule in enumerate(document.spec.rules)
-    }
 
 
 def judged(
@@ -228,67 +198,3 @@ def _captured(host: str, path: str, request: Request) -> dict[str, str]:
     params = {name: request.segments[index] for name, index in pattern.captures}
     capture = parse_host(host).capture
     return params | ({capture: request.host.partition(".")[0]} if capture else {})
-
-
-def written_paths(rule: Written) -> tuple[str, ...]:
-    """Return a rule's path patterns; "" is every path. Of a gRPC rule, those of its methods."""
-    if rule.grpc is None:
-        return tuple(rule.paths or ("",))
-    return tuple(f"/{match.service}/{method}" for match in rule.grpc for method in match.methods or ("*",))
-
-
-def near_misses(
-    request: Request, candidates: Sequence[Candidate], known: Mapping[RuleName, Source]
-) -> tuple[tuple[MissPart, ...], int]:
-    """Return the rules of this host that do not speak about the request, nearest first, and how many more."""
-    matching = {one.rule.name for one in candidates}
-    found = [
-        (_distance(source.rule, part.because, request), name, part)
-        for name, source in known.items()
-        if name not in matching and _of_host(source, request.host)
-        for part in (_miss(name, source, request),)
-    ]
-    found.sort(key=lambda one: one[:2])
-    return tuple(part for _, _, part in found[:NEAR_MAX]), max(0, len(found) - NEAR_MAX)
-
-
-def _of_host(source: Source, host: str) -> bool:
-    return any(parse_host(pattern).matches(host) for pattern in source.document.spec.hosts)
-
-
-def _miss(name: RuleName, source: Source, request: Request) -> MissPart:
-    rule = source.rule
-    because: list[str] = []
-    wants: list[str] = []
-    paths = written_paths(rule)
-    if not any(not path or parse_path(path).matches(request.segments) for path in paths):
-        because.append("path")
-        wants.append(", ".join(paths[:3]) + (", ..." if len(paths) > 3 else ""))
-    methods = ("POST",) if rule.grpc else tuple(rule.methods or ())
-    if methods and request.method not in methods:
-        because.append("method")
-        wants.append(", ".join(methods))
-    if rule.grpc and not request.grpc:
-        because.append("grpc")
-        wants.append("content type application/grpc")
-    return MissPart(name.policy, name.rule, rule.effect, tuple(because), "; ".join(wants), source.place)
-
-
-def _distance(rule: Written, because: Sequence[str], request: Request) -> tuple[int, bool, bool, int]:
-    """Fewer differences are nearer; another path is farther, and the less so the longer it begins alike.
-
-    Deny rules come last: who is near something looks for what would allow it.
-    """
-    alike = max((_alike(path, request.segments) for path in written_paths(rule)), default=0)
-    return len(because), "path" in because, rule.effect == "deny", -alike
-
-
-def _alike(path: str, segments: tuple[str, ...]) -> int:
-    if not path:
-        return len(segments)
-    count = 0
-    for own, sent in zip(parse_path(path).segments, segments, strict=False):
-        if own is not None and own != sent:
-            break
-        count += 1
-    return count

@@ -10,7 +10,8 @@ from authz.model.decision import Answered
 from authz.model.errors import ConfigError
 from authz.record.entry import encode
 from authz.rehearsal.explanation import Explanation
-from authz.rehearsal.recorded import explain_record, read_record
+from authz.rehearsal.kept import read_record
+from authz.rehearsal.recorded import explain_record
 from authz.snapshot.build import Built
 from tests.support.decisions import DECISION_ID, NOW_US, Judge
 from tests.support.explaining import reading, rule, who
