@@ -131,12 +131,13 @@ class _Set:
 
     def _indexes(self, cuts: list[Cut], before: _Indexes) -> _Indexes:
         """Return the indexes of these policies, sharing with those before whatever stays."""
-        placings = dict(zip(cuts, self._loaded.policies.leaves, strict=True))
-        gone = before.placings.keys() - placings.keys()
+        # Loops, where sets would be subtracted in one step: during that nobody else would have a turn.
+        placings = {cut: leaf for cut, leaf in zip(cuts, self._loaded.policies.leaves, strict=True)}  # noqa: C416 - as said
+        gone = {cut for cut in before.placings if cut not in placings}
         if 2 * len(gone) > len(before.placings):
             before, gone = _Indexes(), set()
         self._pace()
-        come = placings.keys() - before.placings.keys()
+        come = {cut for cut in placings if cut not in before.placings}
         change = _Change(before, self._pace)
         change.take({cut: before.placings[cut] for cut in gone})
         change.place({cut: placings[cut] for cut in come})

@@ -79,7 +79,7 @@ class Cache:
         for group in groups:
             if group.parts == parts:
                 return group
-        groups.insert(0, Group(parts))
+        groups.insert(0, Group(parts, groups[0] if groups else None))
         del groups[_VERSIONS:]
         return groups[0]
 

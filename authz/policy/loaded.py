@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -31,7 +32,6 @@ REVISION_CHARS = 12
 _ROWS = 128  # hashed at a time: meanwhile other threads run
 
 _NAME = attrgetter("name")
-_TIES = attrgetter("ties")
 _encode = msgspec.json.Encoder(order="sorted").encode
 _Spec = TypeVar("_Spec", bound=Model, covariant=True)
 
@@ -125,11 +125,11 @@ class Group:
 
     __slots__ = ("_repeats", "_ties", "leaves", "parts")
 
-    def __init__(self, parts: tuple[tuple[Leaf, ...], ...]) -> None:
-        """Take the leaves of each file that has some."""
+    def __init__(self, parts: tuple[tuple[Leaf, ...], ...], before: Group | None = None) -> None:
+        """Take the leaves of each file that has some; most of them may be those of a group before."""
         self.parts = parts
         # Each part is sorted, so this merges runs; equal names keep their order.
-        self.leaves = tuple(sorted(chain.from_iterable(parts), key=_NAME))
+        self.leaves = _patched(parts, before) or tuple(sorted(chain.from_iterable(parts), key=_NAME))
         self._repeats: bool | None = None
         self._ties: frozenset[Ties] | None = None
 
@@ -137,20 +137,44 @@ class Group:
     def repeats(self) -> bool:
         """Whether a name stands twice."""
         if self._repeats is None:
-            self._repeats = len(set(map(_NAME, self.leaves))) < len(self.leaves)
+            self._repeats = len({leaf.name for leaf in self.leaves}) < len(self.leaves)
         return self._repeats
 
     @property
     def ties(self) -> frozenset[Ties]:
         """Return what its documents say about others, each once."""
         if self._ties is None:
-            self._ties = frozenset(map(_TIES, self.leaves))
+            self._ties = frozenset({leaf.ties for leaf in self.leaves})
         return self._ties
 
     def rows(self) -> list[bytes]:
         """Return what the revision covers, sorted."""
         rows = [leaf.row for leaf in self.leaves]
         return sorted(rows) if self.repeats else rows
+
+
+def _patched(parts: tuple[tuple[Leaf, ...], ...], before: Group | None) -> tuple[Leaf, ...] | None:
+    """Sort by putting a few leaves into those of a group before: sorting 10,000 holds others up for 3 ms.
+
+    Returns: None where it is not as simple as that.
+    """
+    if before is None or before.repeats:
+        return None
+    old, new = set(map(id, before.parts)), set(map(id, parts))
+    gone = {leaf for part in before.parts if id(part) not in new for leaf in part}
+    come = {leaf for part in parts if id(part) not in old for leaf in part}
+    gone, come = gone - come, come - gone
+    leaves = list(before.leaves)
+    if 8 * (len(gone) + len(come)) > len(leaves):
+        return None
+    for leaf in gone:
+        del leaves[bisect_left(leaves, leaf.name, key=_NAME)]
+    for leaf in come:
+        at = bisect_left(leaves, leaf.name, key=_NAME)
+        if at < len(leaves) and leaves[at].name == leaf.name:
+            return None
+        leaves.insert(at, leaf)
+    return tuple(leaves) if len(leaves) == sum(map(len, parts)) else None
 
 
 _NO_GROUP = Group(())
