@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from authz.cli.explain_text import WIDTH, lines
+from authz.cli.columns import WIDTH
+from authz.cli.explain_text import lines
 from authz.rehearsal.explanation import AnswerPart, Explanation
 from tests.support.explaining import ask
 from tests.support.policies import PROVIDER, MadeKey, load
