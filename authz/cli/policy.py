@@ -18,6 +18,7 @@ from authz.policy.document import json_schema
 from authz.policy.host import parse_host
 from authz.policy.lint import lint
 from authz.policy.loaded import Loaded
+from authz.policy.newer import need_newer
 from authz.snapshot.parts import PLATFORM
 from authz.snapshot.sources import Directories
 
@@ -180,6 +181,7 @@ def _as_json(verdict: _Verdict) -> dict[str, Any]:
     known = {} if verdict.faults else {"revision": loaded.revision}
     return {
         "valid": not verdict.faults,
+        "needs_newer": need_newer([fault.fault for fault in verdict.faults]),
         **known,
         "documents": _counts(verdict.found),
         "in_shadow": _in_shadow(loaded),

@@ -50,6 +50,16 @@ def test_every_error_is_told_with_its_place_on_standard_error() -> None:
     assert "\x1b" not in result.stderr
 
 
+def test_a_set_that_needs_a_newer_authz_is_told_apart_from_a_wrong_one() -> None:
+    for version, newer in (("v9", True), ("v1alpah1", False)):
+        write(PROVIDER.replace("v1alpha1", version))
+        result = CliRunner().invoke(app, ["validate", "set", "--output", "json"])
+        assert result.exit_code == 1
+        answer = json.loads(result.stdout)
+        assert answer["needs_newer"] is newer
+        assert ("needs a newer authz" in answer["errors"][0]["what"]) is newer
+
+
 def test_warnings_are_told_but_do_not_count() -> None:
     write(document("IdentityProvider", "keys", "{apiKey: {in: [{query: api_key}]}}"), policy(ALLOW))
     result = CliRunner().invoke(app, ["validate", "set"])
