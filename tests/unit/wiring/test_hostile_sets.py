@@ -5,8 +5,11 @@ The same cases meet a running sidecar under load in `tests/e2e/test_hostile_sets
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from authz.config.rooms import SnapshotSettings
+from authz.proxy.stage import short_directory
 from authz.rehearsal.gate import Gate
 from authz.snapshot.build import Surroundings
 from authz.snapshot.sources import Directories
@@ -27,6 +31,8 @@ each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 # Of processor time. The contract is a second, and the worst case takes half of one; a busy machine takes
 # longer for the same, and one that counts coverage several times as long.
 WORK_S = 3.0 if sys.gettrace() is None else 20.0
+
+_NOBODY = 65534
 
 
 @pytest.fixture
@@ -146,3 +152,43 @@ def test_a_set_that_was_in_force_is_so_after_a_restart_whatever_its_tests_say(ro
     made.load()
     assert made.current().revision == before.current().revision
     assert not made.about()
+
+
+@pytest.fixture
+def of_nobody() -> Iterator[Path]:
+    """A directory of a user who may not read everything; we are that user meanwhile."""
+    home = short_directory()
+    if os.geteuid() != 0:
+        yield home
+    else:
+        os.chown(home, _NOBODY, -1)
+        os.seteuid(_NOBODY)
+        try:
+            yield home
+        finally:
+            os.seteuid(0)
+    shutil.rmtree(home)
+
+
+@pytest.mark.parametrize("closed_off", ["policies/good.yaml", "policies"])
+def test_what_may_not_be_read_takes_nothing_away(closed_off: str, of_nobody: Path) -> None:
+    root = good_set(of_nobody / "policies")
+    made = loader(root)
+    made.load()
+    closed(made)
+    good = made.current()
+    assert good.ready
+    (of_nobody / closed_off).chmod(0)
+    try:
+        made.load()
+        assert made.current() is good
+        again = loader(root)
+        with capture_logs() as logs:
+            again.load()
+        assert again.current().revision == good.revision
+        assert "permission denied" in again.about()["rejected"]
+        assert events(logs, "started from the last good policy set")
+    finally:
+        (of_nobody / closed_off).chmod(0o700)
+    again.load()
+    assert not again.about()
