@@ -99,6 +99,10 @@ class Assembly:
         self._main, self._overrides, self._override_files = main, overrides, parts.get(OVERRIDES)
         return self._outcome({})
 
+    def brake(self, files: Files) -> Outcome:
+        """Put overrides alone in force; the gate may call it while it looks at the rest."""
+        return self._outcome(self._offer_overrides(files))
+
     def offer(self, reading: Reading, loaded_at_us: int) -> Outcome:
         """Try what was read; what is broken replaces nothing."""
         rejected = self._offer_overrides(reading.overrides)

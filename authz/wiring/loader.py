@@ -23,6 +23,7 @@ from authz.snapshot.snapshot import Snapshot, not_ready
 from authz.snapshot.sources import Directories, Sources
 from authz.snapshot.state import Former, State
 from authz.snapshot.trial import Gate
+from authz.wiring.brake import Brake
 from authz.wiring.clock import SystemClock
 from authz.wiring.crashes import place_of
 from authz.wiring.inforce import InForce
@@ -52,11 +53,12 @@ class Loader:
     ) -> None:
         self._named = named
         self._surroundings = surroundings
-        self._sources = Sources(named, self._breathe)
+        self._sources = Sources(named, self.breathe)
         self._gate = gate
         self._clock = clock
-        self._assembly = Assembly(Builder(surroundings, self._breathe), self._ask)
+        self._assembly = Assembly(Builder(surroundings, self.breathe), self._ask)
         self._pace = Pace(clock.ticks_us)
+        self._brake = Brake(named.overrides, clock.ticks_us, self._stop)
         self._rejections = Rejections()
         self._active: Parts = {}
         self._former: Former | None = None  # what the set in force comes from, until that was told
@@ -231,10 +233,19 @@ class Loader:
         """Ask the gate, unless this set was in force in an earlier life: a restart must not take it away."""
         return () if self.past.was_active(built.snapshot.revision) else self._gate(built, changed)
 
-    def _breathe(self) -> None:
-        """Let the judging threads have their turn, if there is a set that they judge by."""
+    def breathe(self) -> None:
+        """Let the judging threads have their turn, if there is a set to judge by, and see to the brake."""
         if self.in_force.snapshot.ready:
             self._pace()
+            self._brake.look()
+
+    def _stop(self, files: Files) -> None:
+        """Put overrides in force in the midst of a load; what is loaded comes into force with them."""
+        outcome = self._assembly.brake(files)
+        if outcome.built is not None:
+            self.results["accepted"] += 1
+            self._put_in_force(outcome.built)
+            self._active = outcome.active
 
     def _without(self, problem: str) -> Snapshot:
         around = self._surroundings

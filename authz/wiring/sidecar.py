@@ -28,7 +28,6 @@ from authz.record.sinks import open_sink
 from authz.record.tally import Tally
 from authz.record.turns import in_turns
 from authz.response.refusal import Refuser
-from authz.snapshot.pace import Pace
 from authz.transport.front import Front
 from authz.transport.mint import Mint
 from authz.transport.routes import Readiness
@@ -76,7 +75,7 @@ class Sidecar:
         around = surroundings(settings, self._name, share.count)
         named = directories(settings)
         kept = past(settings.snapshot, named, self._clock, keeps=share.index == 0)
-        gate = trials(settings.snapshot, Pace())
+        gate = trials(settings.snapshot, lambda: self.loader.breathe())
         self.loader = Loader(named, around, self._clock, gate, settings.snapshot, kept)
         self._reloading = Reloading(self.loader, settings.snapshot, lambda: self._told.put(_LOADED))
         self._limiter = (
