@@ -29,7 +29,7 @@ from authz.snapshot.parts import (
     part_of_scope,
     scope_of_part,
 )
-from authz.snapshot.trial import Gate, Main, Trial, Wanted, same
+from authz.snapshot.trial import Failure, Gate, Main, Trial, Wanted, same
 from authz.snapshot.whole import NO_SCOPES, Scopes, WholeBuilder
 
 _Rejected = dict[str, tuple[PolicyError, ...]]
@@ -79,6 +79,7 @@ class Assembly:
         self._main: Main | None = None
         self._overrides: BuiltOverrides | None = None  # None: never good
         self._override_files: Files | None = None
+        self._failures: dict[str, Failure] = {}
         self._shown: tuple[Main | None, BuiltOverrides | None] = (None, None)
 
     def resume(self, parts: Parts, revision: str, loaded_at_us: int) -> Outcome:
@@ -156,7 +157,7 @@ class Assembly:
             return self._offer_waiting(reading.policies, tuple(faulty.faults), loaded_at_us)
         parts, rejected = self._readable(reading.policies, scopes)
         wanted = Wanted(scopes, reading.scopes, parts, reading.policies.roots)
-        trial = Trial(self._whole, self._ask, self._main, wanted, loaded_at_us)
+        trial = Trial(self._whole, self._ask, self._main, wanted, loaded_at_us, self._failures)
         found = trial.run()
         if found.main is None and SCOPES in found.rejected:
             return rejected | self._offer_waiting(reading.policies, found.rejected[SCOPES], loaded_at_us)
@@ -179,7 +180,7 @@ class Assembly:
             what = "waits for the Scope documents, which are not in force as they stand: mend these first"
             rejected[PLATFORM] = (PolicyError(Place(_names(policies)), what),)
         wanted = Wanted(active.scopes, active.parts.get(SCOPES), parts, policies.roots)
-        found = Trial(self._whole, self._ask, active, wanted, loaded_at_us).run()
+        found = Trial(self._whole, self._ask, active, wanted, loaded_at_us, self._failures).run()
         self._main = found.main or active
         return {SCOPES: faults, **rejected, **found.rejected}
 

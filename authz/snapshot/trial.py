@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from authz.model.errors import PolicyError, SnapshotRejected
+from authz.policy.cover import HostSet
 from authz.snapshot.build import Built
 from authz.snapshot.ownership import Ownership, split
 from authz.snapshot.parts import OVERRIDES, PLATFORM, SCOPES, Files, Parts, scope_of_part
@@ -67,16 +68,35 @@ class Found(NamedTuple):
     rejected: dict[str, tuple[PolicyError, ...]]
 
 
+class Failure(NamedTuple):
+    """A scope whose tests failed, and everything that they depended on."""
+
+    files: Files
+    platform: Files
+    scope_files: Files | None
+    faults: tuple[PolicyError, ...]
+
+
 class Trial:
     """One reading on trial.
 
     Args:
         active: what is in force; None before anything was.
+        failures: of scopes, kept from one trial to the next: tests that fail are not run again each time that
+            somebody else changes something, since they may take a minute.
     """
 
     def __init__(
-        self, builder: WholeBuilder, gate: Gate, active: Main | None, wanted: Wanted, loaded_at_us: int
+        self,
+        builder: WholeBuilder,
+        gate: Gate,
+        active: Main | None,
+        wanted: Wanted,
+        loaded_at_us: int,
+        failures: dict[str, Failure],
     ) -> None:
+        self._failures = failures
+        self._gated = False  # what was tried last was refused by the gate
         self._builder = builder
         self._gate = gate
         self._main = active
@@ -91,11 +111,33 @@ class Trial:
 
     def run(self) -> Found:
         """Find the most that may be in force."""
+        self._recall()
         if not self.changed and not self.rescoped and self._active:
-            return Found(None, {})
+            return Found(None, self._rejected)
         base = self._base(adopt=True)
         main = self._at_once(base) or self._one_by_one(base)
         return Found(main, self._rejected)
+
+    def _recall(self) -> None:
+        """Leave out scopes whose tests are known to fail, where nothing has changed that they depend on."""
+        platform = self._wanted.parts.get(PLATFORM) or self._active.get(PLATFORM)
+        for part in sorted(self.changed & self._failures.keys()):
+            known = self._failures[part]
+            alike = same(known.platform, platform) and same(known.scope_files, self._wanted.scope_files)
+            if alike and same(known.files, self._wanted.parts[part]) and not self._shares(part):
+                self.changed.discard(part)
+                self._rejected[part] = known.faults
+            else:
+                del self._failures[part]
+
+    def _shares(self, part: str) -> bool:
+        """Whether another scope speaks about a host of this one, and so may decide what its tests see."""
+        name, others = scope_of_part(part), HostSet()
+        own = [host for one in self._wanted.scopes.bounds if one.name == name for host in one.hosts]
+        for one in self._wanted.scopes.bounds:
+            if one.name != name:
+                others.add(one.hosts)
+        return any(map(others.meets, own))
 
     def _base(self, *, adopt: bool) -> dict[str, Files]:
         """What is active, as the Scope documents to try divide it.
@@ -141,11 +183,20 @@ class Trial:
             if not blamed:
                 return None
             rejected |= {part: named[part] for part in blamed}
+            if self._gated:
+                self._remember(rejected, blamed, parts)
             choice -= blamed
             if not choice and not self.rescoped and self._main is not None:
                 self._rejected.update(rejected)
                 return self._main  # nothing else has changed
         return None
+
+    def _remember(
+        self, rejected: Mapping[str, tuple[PolicyError, ...]], blamed: set[str], parts: Parts
+    ) -> None:
+        platform, scope_files = parts[PLATFORM], self._wanted.scope_files
+        for part in filter(scope_of_part, blamed):
+            self._failures[part] = Failure(parts[part], platform, scope_files, rejected[part])
 
     def _one_by_one(self, base: dict[str, Files]) -> Main | None:
         current = self._rescope(base) if self.rescoped and self._active else None
@@ -180,6 +231,7 @@ class Trial:
         return None
 
     def _try(self, parts: Parts) -> Main | tuple[PolicyError, ...]:
+        self._gated = False
         try:
             built = self._builder.build(parts, self._wanted.scopes, self._at_us)
         except SnapshotRejected as rejected:
@@ -188,6 +240,7 @@ class Trial:
             part for part in parts if part != OVERRIDES and not same(parts[part], self._active.get(part))
         )
         faults = tuple(self._gate(built, changed))
+        self._gated = bool(faults)
         return faults or Main(parts, self._wanted.scopes, built)
 
 

@@ -353,3 +353,42 @@ def test_the_tests_of_a_scope_are_asked_where_it_or_everything_changes() -> None
     assert built is not None
     for changed, names in (({"scope:a"}, ["a"]), ({PLATFORM}, ["a", "b"]), ({SCOPES, "scope:b"}, ["a", "b"])):
         assert [test.name for test in concerned(built, frozenset(changed))] == names
+
+
+def test_tests_that_fail_are_not_run_again_whenever_somebody_else_changes_something() -> None:
+    asked: list[set[str]] = []
+    fault = PolicyError(Place("policies/teams/a/p.yaml"), "the test `t` fails")
+
+    def gate(built: Built, changed: frozenset[str]) -> list[PolicyError]:
+        asked.append(set(changed))
+        bad = "v2" in {rule for policy in built.loaded.policies for rule in policy.ties.rules}
+        return [fault] if bad else []
+
+    repository = two_teams()
+    served = Served(gate)
+    assert served.offer(repository) == {}
+    repository.policies["teams/a/p.yaml"] = opening("a").replace("name: r", "name: v2")
+    assert set(served.offer(repository)) == {"scope:a"}
+    asked.clear()
+    repository.policies["teams/b/p.yaml"] = opening("b", rule="effect: deny")
+    assert set(served.offer(repository)) == {"scope:a"}
+    assert asked == [{"scope:b"}]
+    assert served.ask("b.example.com") == "denied_by_rule b/r"
+    # What its tests depend on has changed: they are run again.
+    repository.policies["more.yaml"] = opening("more")
+    assert set(served.offer(repository)) == {"scope:a"}
+    assert any("scope:a" in one for one in asked)
+    repository.policies["teams/a/p.yaml"] = opening("a")
+    assert served.offer(repository) == {}
+
+
+def test_where_scopes_share_a_host_tests_that_failed_are_run_again() -> None:
+    fault = PolicyError(Place("policies/teams/a/p.yaml"), "the test `t` fails")
+    wrong = [fault]
+    shared = scope("b", hosts="[b.example.com, a.example.com]")
+    repository = Repository(two_teams().policies, {"s.yaml": join(scope("a"), shared)})
+    served = Served(lambda _, changed: wrong if "scope:a" in changed else [])
+    assert set(served.offer(repository)) == {"scope:a"}
+    wrong.clear()
+    repository.policies["teams/b/p.yaml"] = opening("b", rule="effect: deny")
+    assert served.offer(repository) == {}
