@@ -199,6 +199,39 @@ def test_it_agrees_with_a_model_in_exact_fractions(steps: list[tuple[int, int]])
             then_us = clock.now_us
 
 
+_RATES = st.sampled_from([(7, 5), (1, 5), (900, 3), (2, 11)])
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps=st.lists(st.tuples(st.integers(0, 900_000), st.integers(1, 4), _RATES), max_size=60))
+def test_it_agrees_with_the_model_whenever_rate_and_burst_change(
+    steps: list[tuple[int, int, tuple[int, int]]],
+) -> None:
+    """A reload changes what a bucket refills by and holds; what is owed stays owed."""
+    clock = Clock()
+    limiter = MemoryLimiter(clock)
+    debt, then_us = Fraction(0), clock.now_us
+    for elapsed_us, cost, (rate, burst) in steps:
+        clock.now_us += elapsed_us
+        exact: Fraction = max(Fraction(0), debt - Fraction(rate * (clock.now_us - then_us), 10**6))
+        passed = ask(limiter, want(rate=rate, burst=burst, cost=cost)).passed
+        if abs(exact + cost - burst) > Fraction(len(steps), 2**20):  # closer than that, rounding may decide
+            assert passed == (exact + cost <= burst)
+        if passed:
+            debt, then_us = exact + Fraction(cost), clock.now_us
+
+
+def test_buckets_of_a_limit_that_is_gone_make_room_as_others_come(clock: Clock) -> None:
+    limiter = MemoryLimiter(clock, max_buckets=1000)
+    for who in range(1000):
+        ask(limiter, want(f"gone-{who}"))
+    clock.pass_ms(60_000)
+    for who in range(400):
+        assert ask(limiter, want(f"new-{who}")).passed
+        clock.pass_ms(1)
+    assert len(limiter) <= 450
+
+
 # --- limits in shadow
 
 
