@@ -204,3 +204,13 @@ def test_what_is_served_keeps_nothing_of_a_rehearsal() -> None:
     memos = built.snapshot.memos
     assert [key for key, _ in memos.truths._known.items()] == []
     assert [key for key, _ in memos.grants._known.items()] == []
+
+
+def test_a_document_is_looked_through_once_for_the_places_of_all_its_cases() -> None:
+    from authz.rehearsal import run as module
+
+    case = f"{asked()}, expect: {{outcome: deny}}"
+    found = results(*SET, cases(*[case] * 5))
+    before = module._source.cache_info().misses
+    assert [result.place.line for result in found] == [7, 8, 9, 10, 11]
+    assert module._source.cache_info().misses - before == 1
