@@ -1,6 +1,6 @@
 """Hostile policy directories at the first start, over a good set in force, and at a restart.
 
-The same cases meet a running sidecar under load in `tests/e2e/test_hostile_sets.py`.
+The same cases meet a running sidecar under load in `tests/e2e/test_last_good.py`.
 """
 
 from __future__ import annotations
