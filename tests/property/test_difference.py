@@ -17,7 +17,7 @@ from authz.model.errors import SnapshotRejected
 from authz.policy.condition import Compiler
 from authz.rehearsal.difference import Side, difference
 from authz.rehearsal.direction import Effect
-from authz.snapshot.build import Built, Surroundings, build
+from authz.snapshot.build import Builder, Built, Surroundings
 from tests.support.decisions import Answer, Judge
 from tests.support.policies import PEPPER, MadeKey
 
@@ -44,6 +44,7 @@ ANSWERED = [
 ]
 KEY, OTHER = MadeKey("k"), MadeKey("other", customer="globex", scopes="none")
 COMPILER = Compiler()
+BUILDER = Builder(Surroundings(Peppers(PEPPER)))
 
 Documents = list[dict[str, Any]]
 
@@ -121,7 +122,7 @@ Edit = Callable[[Documents, st.DataObject], None]
 
 
 def of_kind(documents: Documents, kind: str, data: st.DataObject) -> dict[str, Any]:
-    return data.draw(st.sampled_from([one for one in documents if one["kind"] == kind]))  # type: ignore[no-any-return]
+    return data.draw(st.sampled_from([one for one in documents if one["kind"] == kind]))
 
 
 def reordered(documents: Documents, data: st.DataObject) -> None:
@@ -218,7 +219,7 @@ EDITS: list[Edit] = [
 
 def built(documents: Documents) -> Built:
     content = "---\n".join(json.dumps(one) + "\n" for one in documents).encode()
-    return build({"set.yaml": content}, Surroundings(Peppers(PEPPER)), loaded_at_us=0, compiler=COMPILER)
+    return BUILDER.build({"set.yaml": content}, loaded_at_us=0)
 
 
 def asked(judge: Judge) -> Iterator[Answer]:

@@ -1,4 +1,4 @@
-"""A small judge of JSON Schemas, of the keywords that ours uses; an unknown keyword is an error, not a pass."""
+"""A small judge of JSON Schemas, of the keywords that ours uses; an unknown keyword is an error, no pass."""
 
 from __future__ import annotations
 
