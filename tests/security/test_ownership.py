@@ -297,3 +297,40 @@ def test_a_heap_of_files_is_that_teams_own() -> None:
     huge = repository()
     huge.policies |= {f"teams/evil/{number}.yaml": "#" * 1_000_000 for number in range(17)}
     assert set(Served().offer(huge)) == {"scope:evil"}
+
+
+def test_the_id_of_another_teams_key_is_refused_to_whom_writes_it_second() -> None:
+    keys = ", kinds: [Policy, ApiKey], providers: [keys], customers: ['*']"
+    scopes = join(scope("good", keys), scope("evil", keys))
+    files = {
+        "base.yaml": PLATFORM,
+        "teams/good/p.yaml": join(opening("good"), key("good-key", "G" * 12)),
+        "teams/evil/p.yaml": opening("evil"),
+    }
+    served = Served()
+    assert served.offer(Repository(files, {"s.yaml": scopes})) == {}
+    assert served.snapshot is not None
+    theirs = served.snapshot.keyring.get("G" * 12)
+    files["teams/evil/k.yaml"] = key("evil-key", "G" * 12)
+    rejected = served.offer(Repository(files, {"s.yaml": scopes}))
+    assert set(rejected) == {"scope:evil"}
+    assert "is taken by" in rejected["scope:evil"][0]
+    assert served.snapshot.keyring.get("G" * 12) is theirs
+
+
+def test_on_a_host_of_two_teams_the_one_that_disagrees_second_is_refused() -> None:
+    scopes = join(scope("good", hosts="[api.example.com]"), scope("evil", hosts="[api.example.com]"))
+
+    def setting(name: str, value: str) -> str:
+        headers = f"}}], onAllow: {{headers: {{x-team: '\"{value}\"'}}}}}}"
+        return opening(name, "api.example.com").replace("}]}", headers)
+
+    files = {
+        "teams/good/p.yaml": setting("good", "one"),
+        "teams/evil/p.yaml": opening("evil", "api.example.com"),
+    }
+    served = Served()
+    assert served.offer(Repository(files, {"s.yaml": scopes})) == {}
+    files["teams/evil/p.yaml"] = setting("evil", "other")
+    assert set(served.offer(Repository(files, {"s.yaml": scopes}))) == {"scope:evil"}
+    assert served.ask("api.example.com") == "allow evil/r"
