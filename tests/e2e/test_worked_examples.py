@@ -241,3 +241,10 @@ def test_a_change_that_fails_a_test_of_the_set_is_not_served(tmp_path: Path) -> 
         policy.write_text(good.replace("/about,", "/about, /contact,"))
         assert eventually(lambda: front("/contact") == 200, 20)
         assert front("/about") == 200
+
+
+def test_examples_are_written_as_the_formatter_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    words = ["policy", "fmt", "--check", "policies/examples"]
+    done = CliRunner().invoke(build(words), words)
+    assert done.exit_code == 0, done.output
