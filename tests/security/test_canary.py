@@ -251,6 +251,7 @@ class Serving:
         for name in ("records", "log", "records.jsonl"):
             path = self.directory / name
             self.outputs[name] = path.read_bytes() if path.exists() else b""
+        self.outputs["kept set"] = b"".join(path.read_bytes() for path in self.directory.glob("state/*"))
         return self.outputs
 
 
@@ -355,6 +356,7 @@ def test_no_secret_of_any_input_is_in_any_output(sink: str, transport: str) -> N
         "allowed", "bad_request", "credential_invalid", "credential_ambiguous", "credential_missing",
         "rate_limited", "rule_error",
     }  # fmt: skip
+    assert c.good.id.encode() in outputs["kept set"]
     assert c.good.id.encode() in outputs["records"]  # ids are public, and who asked must be known
     assert_silent(c, outputs)
 
