@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ spec:
   onAllow: {{headers: {{x-auth-key-id: identity.key_id, x-auth-customer: identity.customer}}}}
 """
 
+_CHANGED = re.compile(r"/p0/items, (/changed/[0-9]+, )?")
+
 # What most policies ask, of the identity alone; and one that must be evaluated anew for every request.
 _OF_IDENTITY = '"items:read" in identity.scopes'
 _OF_REQUEST = '"items:read" in identity.scopes && !request.url_path.endsWith("/secret")'
@@ -78,12 +81,14 @@ class PolicySet:
     Args:
         tokens: of enabled keys.
         revoked: the token of one key that is not.
+        hosts: over so many the policies are spread.
     """
 
     directory: Path
     policies: int
     tokens: tuple[str, ...]
     revoked: str
+    hosts: int = HOSTS
 
     def target(self, number: int, *, of_request: bool = False) -> tuple[str, str]:
         """Return host and path of a request that one of the policies allows.
@@ -92,29 +97,40 @@ class PolicySet:
             of_request: by a policy whose condition reads the request, not the identity alone.
         """
         policy = number * 2 % self.policies + of_request
-        return host_of(policy), f"/p{policy}/items/{number}"
+        return host_of(policy, self.hosts), f"/p{policy}/items/{number}"
+
+    def change(self, number: int) -> tuple[str, str]:
+        """Change one policy, in one step; return host and path of a request that is allowed from then on."""
+        file = self.directory / "000000.yaml"
+        path = f"/changed/{number}"
+        changed = _CHANGED.sub(f"/p0/items, {path}, ", file.read_text(encoding="utf-8"), count=1)
+        beside = file.with_name(".changing")  # nobody reads what begins with a dot
+        beside.write_text(changed, encoding="utf-8")
+        beside.replace(file)
+        return host_of(0, self.hosts), path
 
 
-def host_of(policy: int) -> str:
+def host_of(policy: int, hosts: int = HOSTS) -> str:
     """Return the host that a policy speaks about."""
-    return f"team-{policy % HOSTS}.example.com"
+    return f"team-{policy % hosts}.example.com"
 
 
-def write(directory: Path, policies: int, keys: int) -> PolicySet:
+def write(directory: Path, policies: int, keys: int, hosts: int = HOSTS) -> PolicySet:
     """Write a policy set; the same numbers give the same documents."""
     dice = random.Random(policies * 31 + keys)  # noqa: S311 - repeatable, and guards nothing
     tokens = [_token(dice) for _ in range(keys + 1)]
-    documents = [*_BASE.split("---\n"), *_policies(policies), *_keys(tokens)]
+    documents = [*_BASE.split("---\n"), *_policies(policies, hosts), *_keys(tokens)]
     for start in range(0, len(documents), _PER_FILE):
         text = "---\n".join(_VERSION + document for document in documents[start : start + _PER_FILE])
         (directory / f"{start:06d}.yaml").write_text(text, encoding="utf-8")
-    return PolicySet(directory, policies, tuple(token.render() for token in tokens[:-1]), tokens[-1].render())
+    good = tuple(token.render() for token in tokens[:-1])
+    return PolicySet(directory, policies, good, tokens[-1].render(), hosts)
 
 
-def _policies(count: int) -> Iterator[str]:
+def _policies(count: int, hosts: int) -> Iterator[str]:
     for number in range(count):
         when = _OF_REQUEST if number % 2 else _OF_IDENTITY
-        yield _POLICY.format(number=number, host=host_of(number), when=when)
+        yield _POLICY.format(number=number, host=host_of(number, hosts), when=when)
 
 
 def _keys(tokens: list[Token]) -> Iterator[str]:

@@ -14,14 +14,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
-from authz.bench import load, subjects, through_envoy, usage
-from authz.bench.documents import PolicySet
+from authz.bench import load, reload, subjects, through_envoy, usage
+from authz.bench.documents import HOSTS, PolicySet
+from authz.bench.reload import Kept, Reloads, Toil
 from authz.bench.subjects import DROPPED, EMPTY, EMPTY_GRPCIO, Case, Server
 from authz.model.errors import NotStarted
 from authz.proxy.process import Child
 
 KEYS = 10_000
 SIZES = (1000, 10, 10_000)  # the first is the one that everything else is measured on
+ONE_HOST = 1000  # policies of one rule each, all of one host
 START_POLICIES, START_KEYS = 1000, 1000
 
 Progress = Callable[[str], None]
@@ -36,6 +38,7 @@ class Effort:
     warm_calls: int = 3000
     paced_per_s: int = 2000
     seconds: int = 3
+    toil: Toil = field(default_factory=Toil)
 
 
 @dataclass(slots=True)
@@ -64,6 +67,8 @@ class Report:
     proxied: list[Row] = field(default_factory=list)
     ready_s: float = 0.0
     size_ratio: float = 0.0  # CPU with 10,000 policies against 10
+    reloads: list[Reloads] = field(default_factory=list)
+    kept: Kept | None = None
     missing: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, object]:
@@ -85,6 +90,9 @@ def run(directory: Path, effort: Effort, progress: Progress) -> Report:
         report.ready_s = _ready_s(directory, progress)
         if "h2load" not in report.missing:
             _checks(directory, effort, stack, report, progress)
+            stack.close()  # whatever still runs would be felt by what follows
+            report.reloads = reload.sizes(directory, effort.toil, effort.paced_per_s, progress)
+            report.kept = reload.kept(directory, effort.toil, progress)
         if "wrk" not in report.missing:
             _proxied(directory, effort, report, progress)
     return report
@@ -123,6 +131,9 @@ def _checks(directory: Path, effort: Effort, stack: ExitStack, report: Report, p
             cases += subjects.refusals(server, written, scratch)
         else:
             cases.append(case)
+    progress(f"starting the sidecar with {ONE_HOST} policies of one host")
+    written, server = _sidecar(directory, ONE_HOST, stack, hosts=1)
+    cases.append(subjects.allowed(f"one host with {ONE_HOST} rules", server, written, scratch, effort.rounds))
     grpcio = subjects.start_empty(directory, stack, "grpcio")
     cases.append(Case(EMPTY_GRPCIO, grpcio, cases[0].frames))
     report.rows = _measure(cases, effort, progress)
@@ -133,9 +144,9 @@ def _checks(directory: Path, effort: Effort, stack: ExitStack, report: Report, p
         row.p50_us, row.p99_us = paced.p50_us, paced.p99_us
 
 
-def _sidecar(directory: Path, size: int, stack: ExitStack) -> tuple[PolicySet, Server]:
-    written = subjects.policy_set(directory / f"policies-{size}", size, KEYS)
-    place = directory / f"sidecar-{size}"
+def _sidecar(directory: Path, size: int, stack: ExitStack, hosts: int = HOSTS) -> tuple[PolicySet, Server]:
+    written = subjects.policy_set(directory / f"policies-{size}-{hosts}", size, KEYS, hosts)
+    place = directory / f"sidecar-{size}-{hosts}"
     place.mkdir()
     return written, subjects.start_sidecar(place, written, stack)
 

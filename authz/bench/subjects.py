@@ -96,10 +96,10 @@ def start_sidecar(directory: Path, policies: PolicySet, stack: ExitStack) -> Ser
     return Server(child, socket, port, records, time.monotonic() - began)
 
 
-def policy_set(directory: Path, policies: int, keys: int) -> PolicySet:
+def policy_set(directory: Path, policies: int, keys: int, hosts: int = documents.HOSTS) -> PolicySet:
     """Write a policy set into a new directory."""
     directory.mkdir()
-    return documents.write(directory, policies, keys)
+    return documents.write(directory, policies, keys, hosts)
 
 
 def allowed(

@@ -12,10 +12,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from authz.bench.reload import Reloads, Toil
 from authz.bench.run import Effort, Report, Row, run
 from authz.model.errors import NotStarted
 
-_QUICK = Effort(rounds=2, calls=4000, warm_calls=1000, paced_per_s=500, seconds=1)
+_QUICK_TOIL = Toil(changes=3, seconds=1, turns=1, few=3, many=10)
+_QUICK = Effort(rounds=2, calls=4000, warm_calls=1000, paced_per_s=500, seconds=1, toil=_QUICK_TOIL)
 
 
 def command(
@@ -66,9 +68,33 @@ def _print(report: Report) -> None:
         dropped, asked = sum(row.records_dropped for row in report.rows), effort.rounds * effort.calls
         console.print(f"records dropped at full speed: {dropped} of {asked * (len(report.rows) - 2):,}")
         console.print(f"10,000 policies instead of 10: {report.size_ratio:.2f} x the CPU")
+    if report.reloads:
+        console.print(_reloads(report.reloads, effort.paced_per_s))
+    if report.kept is not None:
+        kept = report.kept
+        console.print(
+            f"memory after {kept.many} reloads {kept.many_mib:.1f} MiB, after {kept.few} {kept.few_mib:.1f} MiB"
+        )
     if report.proxied:
         console.print(_table("requests", "at full speed", report.proxied, ratio=False))
     console.print(f"ready after {report.ready_s:.2f} s with 1,000 policies and 1,000 keys")
+
+
+def _reloads(rows: list[Reloads], per_s: int) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    heads = ("enforced after ms", f"p99 us at {per_s}/s", "while it reloads", "refused")
+    for head in heads:
+        table.add_column(head, justify="right")
+    for row in rows:
+        cells = (
+            f"{row.latency_ms:.0f}",
+            f"{row.quiet_p99_us:,.0f}",
+            f"{row.reload_p99_us:,.0f}",
+            str(row.refused),
+        )
+        table.add_row(f"reload, {row.policies} policies", *cells)
+    return table
 
 
 def _table(what: str, when: str, rows: list[Row], *, ratio: bool) -> Table:

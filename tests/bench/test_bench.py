@@ -8,19 +8,25 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from authz.bench import load, run
+from authz.bench import load, reload, run
+from authz.bench.reload import Toil
 from authz.bench.run import Effort
 from authz.cli.main import build
 from authz.model.errors import NotStarted
 from authz.proxy.stage import short_directory
 
-TINY = Effort(rounds=1, calls=300, warm_calls=64, paced_per_s=100, seconds=1)
+TOIL = Toil(changes=1, seconds=1, turns=1, few=1, many=2)
+TINY = Effort(rounds=1, calls=300, warm_calls=64, paced_per_s=100, seconds=1, toil=TOIL)
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "KEYS", 20)
     monkeypatch.setattr(run, "SIZES", (20, 10, 30))
+    monkeypatch.setattr(run, "ONE_HOST", 20)
+    monkeypatch.setattr(reload, "KEYS", 20)
+    monkeypatch.setattr(reload, "SIZES", (10, 20))
+    monkeypatch.setattr(reload, "MEMORY_SIZE", 10)
     monkeypatch.setattr(run, "START_POLICIES", 5)
     monkeypatch.setattr(run, "START_KEYS", 5)
 
@@ -35,7 +41,11 @@ def test_every_figure_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     report = json.loads(file.read_text())
     assert report["ready_s"] > 0
     if "h2load" not in report["missing"]:
-        assert len(report["rows"]) == 14
+        assert len(report["rows"]) == 15
+        assert [row["policies"] for row in report["reloads"]] == [10, 20]
+        assert all(row["latency_ms"] > 0 and row["refused"] == 0 for row in report["reloads"])
+        assert report["kept"]["many_mib"] > 0
+        assert "memory after 2 reloads" in result.output
         assert all(row["per_s"] > 0 for row in report["rows"])
         assert "10,000 policies instead of 10" in result.output
     if "wrk" not in report["missing"]:
