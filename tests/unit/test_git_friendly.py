@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from authz.policy.layout import formatted
 from authz.policy.yaml import parse
 from tests.support.schema import complaints
 
@@ -130,6 +131,13 @@ def test_every_command_of_the_gitlab_job_runs(repository: Path) -> None:
         assert done.returncode == 0, done.stderr
     assert (repository / job["artifacts"]["reports"]["junit"]).is_file()
     assert (repository / job["artifacts"]["paths"][0]).read_text().startswith("### Policies: ")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_example_stands_in_the_written_form(file: Path) -> None:
+    assert formatted(file.read_bytes(), file.name) == file.read_bytes(), (
+        "run `authz policy fmt policies/examples`"
+    )
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
