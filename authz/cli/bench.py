@@ -72,9 +72,8 @@ def _print(report: Report) -> None:
         console.print(_reloads(report.reloads, effort.paced_per_s))
     if report.kept is not None:
         kept = report.kept
-        console.print(
-            f"memory after {kept.many} reloads {kept.many_mib:.1f} MiB, after {kept.few} {kept.few_mib:.1f} MiB"
-        )
+        after = f"memory after {kept.many} reloads {kept.many_mib:.1f} MiB"
+        console.print(f"{after}, after {kept.few} {kept.few_mib:.1f} MiB")
     if report.proxied:
         console.print(_table("requests", "at full speed", report.proxied, ratio=False))
     console.print(f"ready after {report.ready_s:.2f} s with 1,000 policies and 1,000 keys")

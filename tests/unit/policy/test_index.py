@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from authz.model.request import Request
 from authz.policy.host import HostPattern, parse_host
-from authz.policy.index import Index
+from authz.policy.index import HostView, Index
 from authz.policy.path import PathPattern, parse_path
 from authz.policy.rule import Rule
 from tests.support.facts import rule
@@ -158,3 +158,46 @@ def test_many_wildcards_take_few_steps() -> None:
     index = build([([parse_host("*")], [pattern]) for pattern in patterns])
     found = index.candidates(index.view("h"), request(path="/" + "/".join("a" * 20)))
     assert len(found) == 20
+
+
+@settings(max_examples=200, deadline=None)
+@given(PLACED, PLACED, HOSTS, PATHS)
+def test_a_successor_is_as_if_built_from_nothing_and_leaves_the_one_before_alone(
+    first: Placed, second: Placed, host: str, path: str
+) -> None:
+    """All that stood there goes but the first policy, and others come."""
+
+    def found(index: Index, view: HostView) -> list[str]:
+        named = [one.rule.name.rule for one in index.candidates(view, asked)]
+        return sorted([*named, *view.providers])
+
+    asked = request(host=host, path=path)
+    before = Index()
+    made = [rule(f"r{number}") for number in range(len(first))]
+    for one, (hosts, paths) in zip(made, first, strict=True):
+        _place(before, one, hosts, paths)
+    before.seal()
+    then = found(before, before.view(host))
+    after = Index(before)
+    for one, (hosts, paths) in list(zip(made, first, strict=True))[1:]:
+        for pattern in dict.fromkeys(hosts):
+            for each in dict.fromkeys(paths):
+                after.remove({one}, pattern, each)
+        for pattern in hosts:
+            after.name_providers(pattern, [f"of-{one.name.rule}"], -1)
+    later = [rule(f"s{number}") for number in range(len(second))]
+    for one, (hosts, paths) in zip(later, second, strict=True):
+        _place(after, one, hosts, paths)
+    after.seal()
+    fresh = Index()
+    for one, (hosts, paths) in [*list(zip(made, first, strict=True))[:1], *zip(later, second, strict=True)]:
+        _place(fresh, one, hosts, paths)
+    fresh.seal()
+    assert found(after, after.view(host)) == found(fresh, fresh.view(host))
+    assert found(before, before.view(host)) == then
+
+
+def _place(index: Index, one: Rule, hosts: Sequence[HostPattern], paths: Sequence[PathPattern]) -> None:
+    for host in hosts:
+        index.add(one, host, paths)
+        index.name_providers(host, [f"of-{one.name.rule}"])
