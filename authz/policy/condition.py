@@ -23,6 +23,10 @@ from authz.policy.vocabulary import VOCABULARY, CelType, Facts, nearest
 
 SOURCE_MAX_BYTES = 8 * 1024
 
+# Programs that a compiler remembers so that equal sources share one; at most twice as many. A set that is
+# loaded again and again with other conditions must not leave all of them behind.
+KEPT_MAX = 2048
+
 # What a comprehension may go through whose steps cost more than a comparison. `map` and `filter` copy their
 # result at each step, so that 10,000 elements, a 20 KB header, take 2 s, and `matches` with a long pattern
 # 0.9 s; 500 take 7 and 45 ms. More is an evaluation error.
@@ -145,7 +149,7 @@ class Expression(NamedTuple):
 
 
 class Compiler:
-    """Compiles sources of one policy set; equal sources share one program."""
+    """Compiles sources of one policy set after the other; equal sources share one program."""
 
     def __init__(self) -> None:
         self._env = cel.NewEnv(
@@ -153,6 +157,7 @@ class Compiler:
             extensions=[ext_optional.ExtOptional(), ext_strings.ExtStrings()],
         )
         self._compiled: dict[str, tuple[Program, str, Inspection]] = {}
+        self._before: dict[str, tuple[Program, str, Inspection]] = {}  # what was compiled before those
 
     def condition(self, source: str) -> Condition:
         """Compile a `when`; raises ExpressionFault."""
@@ -181,7 +186,10 @@ class Compiler:
     def _compile(self, source: str) -> tuple[Program, str, Inspection]:
         known = self._compiled.get(source)
         if known is None:
-            known = self._compiled[source] = self._compile_anew(source)
+            known = self._before.get(source) or self._compile_anew(source)
+            if len(self._compiled) >= KEPT_MAX:  # what nobody asked for lately goes: documents keep their own
+                self._before, self._compiled = self._compiled, {}
+            self._compiled[source] = known
         return known
 
     def _compile_anew(self, source: str) -> tuple[Program, str, Inspection]:

@@ -361,3 +361,13 @@ def test_an_expression_tells_why_it_fails() -> None:
     assert COMPILER.number("identity.claims['n']").failure(facts(token({"n": "x"}))) == (
         "its value is of another type than it must be"
     )
+
+
+def test_a_compiler_forgets_what_nobody_asked_for_lately(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("authz.policy.condition.KEPT_MAX", 4)
+    compiler = Compiler()
+    shared = compiler.condition("true").program
+    for number in range(20):
+        compiler.condition(f"request.size > {number}")
+        assert compiler.condition("true").program is shared
+        assert len(compiler._compiled) + len(compiler._before) <= 8
