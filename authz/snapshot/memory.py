@@ -4,9 +4,9 @@ Reading 1,000 policies and 10,000 keys takes 30 MiB, of which 15 stay. Measured 
 gives 4 MiB back, and `freeze` takes a full collection of the garbage collector from 50 ms, in which nobody is
 answered, to less than 1 ms. (Its thresholds stay: in 1,500 batches of ordinary checks it never ran at all.)
 
-A set that follows another must not stop those who are served for so long: no full collection then, neither by
-us nor by the interpreter. That leaks nothing, since a load makes no cycles (a test holds it), and what a later
-set replaces is freed by its count of references, frozen or not.
+A set that follows another must not stop those who are served for so long: no full collection then, neither
+by us nor by the interpreter. That leaks nothing, since a load makes no cycles (a test holds it), and what a
+later set replaces is freed by its count of references, frozen or not.
 """
 
 from __future__ import annotations
