@@ -76,7 +76,7 @@ def test_a_set_whose_documents_agree_is_accepted() -> None:
         (a_test("credential: {key: §k}, expect: {outcome: deny}"), "there is no API key `k`"),
         (a_test("identity: {provider: §k}, expect: {outcome: deny}"), "there is no identity provider `k`"),
         (a_test("expect: {outcome: deny, policy: §k}"), "there is no policy `k`"),
-        (a_test("expect: {outcome: deny, limits: [§k]}"), "there is no limit `k`"),
+        (a_test("expect: {outcome: allow, limits: [§k]}"), "there is no limit `k`"),
     ],
 )
 def test_what_is_not_there_or_does_not_fit_is_refused_at_its_place(text: str, fault: str) -> None:
@@ -165,7 +165,7 @@ def test_a_key_in_the_query_is_worth_a_warning() -> None:
 
 def test_a_limit_that_no_rule_uses_is_worth_a_warning() -> None:
     rule = policy(f"{ALLOW}, limits: [per-key]")
-    (warning,) = loaded(*SET, rule, a_test("expect: {outcome: deny, limits: [per-customer]}")).warnings
+    (warning,) = loaded(*SET, rule, a_test("expect: {outcome: allow, limits: [per-customer]}")).warnings
     assert str(warning) == (
         "set.yaml:13:18: no rule uses the limit `per-customer`: name it in `limits` of a rule, or remove it"
     )
