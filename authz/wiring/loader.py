@@ -27,11 +27,14 @@ from authz.wiring.brake import Brake
 from authz.wiring.clock import SystemClock
 from authz.wiring.crashes import place_of
 from authz.wiring.inforce import InForce
-from authz.wiring.interrupt import Interrupted
 from authz.wiring.past import Past
 from authz.wiring.rejections import Rejections
 
 _log = get_logger("wiring")
+
+
+class GivenUp(BaseException):
+    """A load is over before its end. No Exception: whoever catches those goes on working."""
 
 
 class Loader:
@@ -64,6 +67,7 @@ class Loader:
         self._former: Former | None = None  # what the set in force comes from, until that was told
         self._last: Reading | None = None  # what was offered last; None: offer whatever is read
         self._began_us: int | None = None
+        self._given_up = False
         self.took_us = 0  # the last time that something was offered, reading included
         self.results: Counter[str] = Counter()
         self.past = past or Past(State(None, ""), clock, keeps=False)
@@ -129,7 +133,7 @@ class Loader:
         try:
             with yielding(), no_full_collection():
                 new = self._load(seen, every=every)
-        except Interrupted:
+        except GivenUp:
             raise
         except BaseException as error:  # noqa: BLE001 - SECURITY: no set, however odd, ends what is served
             self._last = None  # tried again at the next look
@@ -195,7 +199,7 @@ class Loader:
         """Go on with what is in force, or begin with what was kept, unless that crashes, too."""
         try:
             self._resume()
-        except Interrupted:
+        except GivenUp:
             raise
         except BaseException as error:  # noqa: BLE001 - SECURITY: as in `load`
             self.past.refuse(f"loading it crashed ({type(error).__name__} at {place_of(error)}): remove it")
@@ -233,8 +237,18 @@ class Loader:
         """Ask the gate, unless this set was in force in an earlier life: a restart must not take it away."""
         return () if self.past.was_active(built.snapshot.revision) else self._gate(built, changed)
 
+    def give_up(self) -> None:
+        """Have a load that is under way end at its next step; any thread may."""
+        self._given_up = True
+
     def breathe(self) -> None:
-        """Let the judging threads have their turn, if there is a set to judge by, and see to the brake."""
+        """Let the judging threads have their turn, if there is a set to judge by, and see to the brake.
+
+        Raises:
+            GivenUp: nobody wants the load any more.
+        """
+        if self._given_up:
+            raise GivenUp
         if self.in_force.snapshot.ready:
             self._pace()
             self._brake.look()

@@ -12,15 +12,13 @@ from authz.config.rooms import SnapshotSettings
 from authz.record.metrics import LoadFacts
 from authz.snapshot.scan import Watched
 from authz.snapshot.watch import Watch
-from authz.wiring.interrupt import Interrupted, interrupt
-from authz.wiring.loader import Loader
+from authz.wiring.loader import GivenUp, Loader
 from authz.wiring.mounts import Mounts
 
 SLOW_S = 10.0  # a load that goes on for longer is told of
 _EVERY = 6  # of so many looks one reads every file, whatever its marks say: it costs 20 us a file
 _RETRY_S = 1.0  # between looks while there is nothing to serve
 _AGAIN_MAX = 5  # looks in a row because what is watched moved: a link may be swapped all the time
-_CLOSE_S = 0.1  # for whoever is only waiting
 _GIVE_UP_S = 3.0
 
 _log = get_logger("wiring")
@@ -58,13 +56,17 @@ class Reloading:
         self._thread.start()
 
     def close(self) -> None:
-        """Load no more; a load that is under way is given up."""
+        """Load no more; a load that is under way is given up.
+
+        Left running it would be ended by the interpreter when that ends; in frames of C++ that aborts.
+        """
         self._ended.set()
         self.loaded.set()
         if self._thread.ident is None:
             return
-        self._thread.join(_CLOSE_S)
-        if not interrupt(self._thread, _GIVE_UP_S):
+        self._loader.give_up()
+        self._thread.join(_GIVE_UP_S)
+        if self._thread.is_alive():
             _log.warning("a load does not end: it is left behind")
 
     def look(self) -> None:
@@ -75,7 +77,7 @@ class Reloading:
         self._slow = running_s >= SLOW_S
 
     def _run(self) -> None:
-        with suppress(Interrupted):
+        with suppress(GivenUp):
             self._follow()
 
     def _follow(self) -> None:

@@ -194,12 +194,13 @@ def test_a_load_that_works_for_ever_is_given_up_at_the_end(
 ) -> None:
     entered = Event()
 
-    def endless(*_: object) -> Built:
-        entered.set()
-        while True:
-            sum(range(1000))
-
     with following(policies) as made:
+
+        def endless(*_: object) -> Built:
+            entered.set()
+            while True:
+                made.loader.breathe()
+
         good = made.loader.snapshot
         monkeypatch.setattr(Builder, "build", endless)
         change(policies, ROOMY)
