@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import Any
 
 from authz.cli.colour import coloured
-from authz.rehearsal.difference import Difference
-from authz.rehearsal.difference_words import Change
-from authz.rehearsal.direction import Effect
+from authz.rehearsal.comparing.difference import Difference
+from authz.rehearsal.comparing.direction import Effect
+from authz.rehearsal.comparing.words import Change
 
 _MARKS = {Effect.WIDER: "+", Effect.NARROWER: "-", Effect.EITHER: "~", Effect.NONE: " "}
 _COLOURS = {Effect.WIDER: "green", Effect.NARROWER: "red", Effect.EITHER: "yellow"}

@@ -17,7 +17,7 @@ from authz.model.meaning import DETAILS, REASONS
 from authz.model.reason import Reason, coarse_of, code_of, status_of
 from authz.record import entry
 from authz.record.metrics import METRICS
-from authz.rehearsal import explanation
+from authz.rehearsal.explaining import explanation
 
 _GENERATED = "<!-- Written by `authz docs` from {source}. Change it there. -->"
 
@@ -203,7 +203,7 @@ def _explain() -> str:
     line, command, text = recorded()
     return _page(
         "Why a request is allowed or refused",
-        "authz/cli/explain_page.py` and `authz/rehearsal/explanation.py",
+        "authz/cli/explain_page.py` and `authz/rehearsal/explaining/explanation.py",
         explain_page.INTRODUCTION,
         "## An example",
         f"With this set in `policies/`:\n\n```yaml\n{explain_page.SET}```",

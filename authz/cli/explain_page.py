@@ -8,10 +8,10 @@ from authz.cli.explain_text import lines
 from authz.identity.keyring import Peppers
 from authz.model.decision import Answered
 from authz.record.entry import encode
-from authz.rehearsal.explain import explain
-from authz.rehearsal.explanation import Explanation
-from authz.rehearsal.kept import read_record
-from authz.rehearsal.recorded import explain_record
+from authz.rehearsal.explaining.explain import explain
+from authz.rehearsal.explaining.explanation import Explanation
+from authz.rehearsal.explaining.kept import read_record
+from authz.rehearsal.explaining.recorded import explain_record
 from authz.rehearsal.scene import Cast, Scene, message_of, play, stage
 from authz.snapshot.build import Builder, Built, Surroundings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from authz.cli.columns import wrapped
-from authz.rehearsal.explanation import FitPart, RulePart
+from authz.rehearsal.explaining.explanation import FitPart, RulePart
 
 Paint = Callable[[str, str], str]  # text, colour -> text
 

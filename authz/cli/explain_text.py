@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from authz.cli.colour import coloured
 from authz.cli.columns import field, pairs, section, wrapped
 from authz.cli.explain_rules import Paint, rule_lines
-from authz.rehearsal.explanation import (
+from authz.rehearsal.explaining.explanation import (
     Explanation,
     IdentityPart,
     LimitPart,

@@ -19,7 +19,7 @@ import yaml
 from authz.model.errors import ConfigError, SnapshotRejected
 from authz.policy.document import API_VERSION
 from authz.policy.kind_identity import ApiKeySpec
-from authz.policy.layout import formatted
+from authz.policy.layout.layout import formatted
 from authz.policy.loaded import Document
 from authz.policy.reading import read_page
 from authz.policy.shape import written_names

@@ -16,7 +16,7 @@ from authz.cli.policyset import PartFault, PolicySet, read_set
 from authz.model.errors import PolicyError
 from authz.policy.document import json_schema
 from authz.policy.host import parse_host
-from authz.policy.lint import lint
+from authz.policy.lint.lint import lint
 from authz.policy.loaded import Loaded
 from authz.policy.newer import need_newer
 from authz.snapshot.parts import PLATFORM

@@ -15,7 +15,7 @@ from authz.cli.diff_report import as_json, as_markdown, as_text
 from authz.cli.policyset import read_set
 from authz.model.errors import PolicyError
 from authz.policy.loaded import Loaded
-from authz.rehearsal.difference import Difference, Side, difference
+from authz.rehearsal.comparing.difference import Difference, Side, difference
 from authz.snapshot.sources import Directories, Sources
 
 _DIFFERS, _USAGE, _CANNOT = 1, 2, 3

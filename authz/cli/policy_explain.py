@@ -20,10 +20,10 @@ from authz.config.settings import load
 from authz.model.errors import ConfigError
 from authz.policy.loaded import Loaded
 from authz.record.entry import Record
-from authz.rehearsal.explain import explain
-from authz.rehearsal.explanation import Explanation
-from authz.rehearsal.kept import read_record
-from authz.rehearsal.recorded import explain_record
+from authz.rehearsal.explaining.explain import explain
+from authz.rehearsal.explaining.explanation import Explanation
+from authz.rehearsal.explaining.kept import read_record
+from authz.rehearsal.explaining.recorded import explain_record
 from authz.rehearsal.scene import Cast, Scene, identity_from_json, message_from_json, message_of
 from authz.snapshot.assembly import Assembly
 from authz.snapshot.build import Builder, Built

@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from authz.model.errors import ConfigError
-from authz.policy.layout import Unformatted, formatted
+from authz.policy.layout.layout import Unformatted, formatted
 from authz.policy.yaml import MAX_FILE_BYTES
 
 _NO = 1

@@ -17,9 +17,9 @@ import typer
 from authz.cli.colour import coloured
 from authz.config.settings import Settings, load
 from authz.model.errors import ConfigError, PolicyError
-from authz.rehearsal import report
-from authz.rehearsal.junit import junit
-from authz.rehearsal.run import Result, Stage
+from authz.rehearsal.testing import report
+from authz.rehearsal.testing.junit import junit
+from authz.rehearsal.testing.run import Result, Stage
 from authz.snapshot.assembly import Assembly
 from authz.snapshot.build import Builder
 from authz.snapshot.sources import Directories, Sources

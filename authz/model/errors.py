@@ -43,7 +43,7 @@ class PolicyError(AuthzError):
         place: where the fault stands.
         what: what is wrong and how to mend it; lower case, one line, the user's words in backticks.
         newer: a newer version of this program may well read it: the document is not wrong, we are old.
-        code: of a warning, its stable name; see `policy/lint.py`.
+        code: of a warning, its stable name; see `policy/lint/lint.py`.
     """
 
     def __init__(self, place: Place, what: str, *, newer: bool = False, code: str = "") -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from authz.config.log import get_logger
 from authz.config.rooms import SnapshotSettings
 from authz.model.errors import PolicyError
-from authz.rehearsal.gate import Gate as TestGate
-from authz.rehearsal.gate import Pacing
+from authz.rehearsal.testing.gate import Gate as TestGate
+from authz.rehearsal.testing.gate import Pacing
 from authz.snapshot.assembly import concerned, no_gate
 from authz.snapshot.build import Built
 from authz.snapshot.trial import Gate

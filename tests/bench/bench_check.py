@@ -104,7 +104,7 @@ class _Nobody:
 def _bench(*, in_shadow: bool = False) -> Bench:
     with tempfile.TemporaryDirectory() as name:
         written = documents.write(Path(name), POLICIES, KEYS)
-        files = read_files([Path(name)]) | ({"tried.yaml": IN_SHADOW} if in_shadow else {})
+        files = dict(read_files([Path(name)])) | ({"tried.yaml": IN_SHADOW} if in_shadow else {})
     snapshot = build(files, Surroundings(Peppers(documents.PEPPER.encode())), 0).snapshot
     payloads = []
     for number in range(BATCH):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from authz.policy.kind_test import PolicyTestSpec, TestCase
-from authz.rehearsal.explain import explain
+from authz.rehearsal.explaining.explain import explain
 from authz.rehearsal.scene import message_of, of_case
 from authz.snapshot.build import Built, Surroundings, build
 from authz.snapshot.sources import read

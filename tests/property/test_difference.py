@@ -16,8 +16,8 @@ from authz.model.decision import Allow, Decision
 from authz.model.errors import SnapshotRejected
 from authz.model.reason import Reason
 from authz.policy.condition import Compiler
-from authz.rehearsal.difference import Side, difference
-from authz.rehearsal.direction import Effect
+from authz.rehearsal.comparing.difference import Side, difference
+from authz.rehearsal.comparing.direction import Effect
 from authz.snapshot.build import Builder, Built, Surroundings
 from tests.support.decisions import Answer, Judge
 from tests.support.policies import PEPPER, MadeKey

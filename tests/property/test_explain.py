@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authz.model.decision import Allow
-from authz.rehearsal.explain import explain
-from authz.rehearsal.explanation import Explanation, ReadingPart, RulePart
+from authz.rehearsal.explaining.explain import explain
+from authz.rehearsal.explaining.explanation import Explanation, ReadingPart, RulePart
 from authz.rehearsal.scene import NOBODY_CAST, Cast
 from authz.snapshot.build import Built
 from tests.property.test_shadow import COMMON, KEY, LIMITS, OTHER_KEY, policies, requests

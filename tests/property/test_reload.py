@@ -93,7 +93,8 @@ DOCUMENTS = st.one_of(
             KEYS[0].document.replace("partner-keys", "keys") + "  enabled: false\n",
             "kind: PolicyTest\nmetadata: {name: t}\nspec: {now: 2026-01-01T00:00:00Z, cases: "
             "[{name: c, request: {host: a.test, path: /x}, expect: {outcome: deny, policy: p0}}]}\n",
-            "kind: Policy\nmetadata: {name: p9}\nspec: {hosts: [a.test], rules: [{name: r, effect: allow}]}\n",
+            "kind: Policy\nmetadata: {name: p9}\n"
+            "spec: {hosts: [a.test], rules: [{name: r, effect: allow}]}\n",
             "kind: Nothing\n",
             "a: [1\n",
             "a: 1\na: 2\n",

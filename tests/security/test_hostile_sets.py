@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from authz.config.rooms import SnapshotSettings
 from authz.proxy.stage import short_directory
-from authz.rehearsal.gate import Gate
+from authz.rehearsal.testing.gate import Gate
 from authz.snapshot.build import Surroundings
 from authz.snapshot.sources import Directories
 from authz.wiring.clock import SystemClock

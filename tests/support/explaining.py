@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from authz.policy.kind_test import TestIdentity
-from authz.rehearsal.explain import explain
-from authz.rehearsal.explanation import Explanation, IdentityPart, ReadingPart, RulePart
+from authz.rehearsal.explaining.explain import explain
+from authz.rehearsal.explaining.explanation import Explanation, IdentityPart, ReadingPart, RulePart
 from authz.rehearsal.scene import Cast, Scene, message_of
 from authz.snapshot.build import Built
 from tests.support.decisions import NOW_US

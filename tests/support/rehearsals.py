@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from authz.policy.kind_test import TestExpect
-from authz.rehearsal.run import Result, Stage
+from authz.rehearsal.testing.run import Result, Stage
 from authz.snapshot.build import Built, Surroundings
 from tests.support.policies import PROVIDER, MadeKey, load
 

@@ -16,7 +16,7 @@ from authz.config.settings import KEYS
 from authz.identity.apikey import Token, parse_token
 from authz.model.errors import SnapshotRejected
 from authz.policy.kind_test import TestCase
-from authz.rehearsal.run import Stage
+from authz.rehearsal.testing.run import Stage
 from authz.snapshot.build import Built, Surroundings
 from authz.snapshot.build import build as build_snapshot
 from tests.support.decisions import Judge

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from authz.policy.layout import formatted
+from authz.policy.layout.layout import formatted
 from authz.policy.yaml import parse
 from tests.support.schema import complaints
 

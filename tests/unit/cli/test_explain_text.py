@@ -6,7 +6,7 @@ import pytest
 
 from authz.cli.columns import WIDTH
 from authz.cli.explain_text import lines
-from authz.rehearsal.explanation import AnswerPart, Explanation
+from authz.rehearsal.explaining.explanation import AnswerPart, Explanation
 from tests.support.explaining import ask
 from tests.support.policies import PROVIDER, MadeKey, load
 

@@ -1,0 +1,1 @@
+"""Documents written in one canonical way, with their comments; never asked while serving."""

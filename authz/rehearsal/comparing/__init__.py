@@ -1,0 +1,1 @@
+"""What access changes from one set to another, in words."""

@@ -1,0 +1,1 @@
+"""Each step of one decision, of a described request or from its record."""

@@ -1,0 +1,1 @@
+"""PolicyTests: run, reported, and asked before a changed set comes into force."""
