@@ -16,7 +16,7 @@ from authz.config.sources import Key
 from authz.model.meaning import DETAILS, REASONS
 from authz.model.reason import Reason, coarse_of, code_of, status_of
 from authz.record import entry
-from authz.record.metrics import METRICS
+from authz.record.catalogue import METRICS
 from authz.rehearsal.explaining import explanation
 
 _GENERATED = "<!-- Written by `authz docs` from {source}. Change it there. -->"

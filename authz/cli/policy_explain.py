@@ -29,7 +29,7 @@ from authz.snapshot.assembly import Assembly
 from authz.snapshot.build import Builder, Built
 from authz.snapshot.overrides import OverridesBuilder
 from authz.snapshot.sources import Directories, Sources
-from authz.wiring.loader import surroundings
+from authz.wiring.surroundings import surroundings
 
 _DECISION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

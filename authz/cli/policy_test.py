@@ -24,7 +24,7 @@ from authz.snapshot.assembly import Assembly
 from authz.snapshot.build import Builder
 from authz.snapshot.sources import Directories, Sources
 from authz.snapshot.watch import Watch
-from authz.wiring.loader import surroundings
+from authz.wiring.surroundings import surroundings
 
 _ENDS = (signal.SIGINT, signal.SIGTERM)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from authz.record.metrics import METRICS, Sample, Samples
+from authz.record.catalogue import METRICS
+from authz.record.metrics import Sample, Samples
 
 Key = tuple[str, tuple[str, ...]]  # metric, values of its labels
 Change = tuple[str, tuple[str, ...], float | None]  # metric, labels, the number as it is now; None: gone

@@ -50,3 +50,16 @@ class Reading(NamedTuple):
 
 Parts = Mapping[str, Files]  # name of a part -> its files
 Faults = Mapping[str, tuple[PolicyError, ...]]  # name of a part -> why what was read is not in force
+
+
+def alike(one: Reading, other: Reading) -> bool:
+    """Whether two readings say the same."""
+    return all(_alike(ours, theirs) for ours, theirs in zip(one, other, strict=True))
+
+
+def _alike(one: Files | None, other: Files | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    # Faults are exceptions, which equal nothing but themselves.
+    alike = list(map(str, one.faults)) == list(map(str, other.faults))
+    return alike and one.contents == other.contents and one.links.keys() == other.links.keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from authz.record.metrics import TlsFacts
+from authz.record.facts import TlsFacts
 
 METHOD = "/envoy.service.auth.v3.Authorization/Check"
 

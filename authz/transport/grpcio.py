@@ -21,7 +21,7 @@ import grpc
 
 from authz.config.rooms import MESSAGE_MAX_BYTES
 from authz.model.address import TcpAddress, UnixAddress
-from authz.record.metrics import TlsFacts
+from authz.record.facts import TlsFacts
 from authz.transport import health
 from authz.transport.desk import Desk, Unanswered
 from authz.transport.front import METHOD, Arrival

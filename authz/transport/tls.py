@@ -17,7 +17,7 @@ import grpc
 from authz.config.log import get_logger
 from authz.config.rooms import TlsSettings
 from authz.model.errors import ConfigError
-from authz.record.metrics import TlsFacts
+from authz.record.facts import TlsFacts
 from authz.transport import certificate
 from authz.transport.certificate import Files, Material
 

@@ -8,7 +8,7 @@ from authz import __version__
 from authz.config.settings import Settings
 from authz.limits.guard import Guard
 from authz.limits.memory import MemoryLimiter, NoLimiter
-from authz.record.metrics import Facts, GuardFacts, RecordFacts, SnapshotFacts
+from authz.record.facts import Facts, GuardFacts, RecordFacts, SnapshotFacts
 from authz.record.queue import RecordQueue
 from authz.transport.front import Front
 from authz.wiring.clock import SystemClock

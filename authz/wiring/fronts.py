@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from authz.config.settings import Settings
 from authz.model.address import Address, TcpAddress
-from authz.record.metrics import TlsFacts
+from authz.record.facts import TlsFacts
 from authz.transport.front import Front, Secured
 from authz.transport.native import NativeFront
 from authz.transport.shield import LAST_RESORT

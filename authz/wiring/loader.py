@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from authz.config.log import get_logger
 from authz.config.rooms import SnapshotSettings
-from authz.config.settings import Settings
-from authz.identity.keyring import Peppers
 from authz.model.errors import Place, PolicyError
-from authz.model.site import Listener
-from authz.record.metrics import AgeFacts
-from authz.request.host import served_hosts
+from authz.record.facts import AgeFacts
 from authz.snapshot.assembly import Assembly, Outcome, no_gate
 from authz.snapshot.build import Builder, Built, Surroundings
 from authz.snapshot.memory import no_full_collection, tidy, tidy_again
 from authz.snapshot.pace import Pace, yielding
-from authz.snapshot.parts import PLATFORM, Faults, Files, Parts, Reading
+from authz.snapshot.parts import PLATFORM, Faults, Files, Parts, Reading, alike
 from authz.snapshot.scan import Watched
 from authz.snapshot.snapshot import Snapshot, not_ready
 from authz.snapshot.sources import Directories, Sources
@@ -27,10 +22,9 @@ from authz.wiring.brake import Brake
 from authz.wiring.clock import SystemClock
 from authz.wiring.crashes import place_of
 from authz.wiring.inforce import InForce
+from authz.wiring.news import tell_loaded
 from authz.wiring.past import Past
 from authz.wiring.rejections import Rejections
-
-_log = get_logger("wiring")
 
 
 class GivenUp(BaseException):
@@ -153,7 +147,7 @@ class Loader:
         self.past.recall()
         reading = self._sources.read(every=every)
         seen(self._sources.watched())
-        if self._last is not None and _alike(reading, self._last):
+        if self._last is not None and alike(reading, self._last):
             self._unchanged()
             return False
         self._last = reading
@@ -177,7 +171,8 @@ class Loader:
         self._note(outcome.rejected)
 
     def _put_in_force(self, built: Built) -> None:
-        self._tell(built)
+        began_us = self._began_us
+        tell_loaded(built, self._clock.ticks_us() - began_us if began_us is not None else 0)
         snapshot = built.snapshot
         del built  # the documents: more than half of what loading took
         if self.in_force.snapshot.ready:
@@ -264,66 +259,3 @@ class Loader:
     def _without(self, problem: str) -> Snapshot:
         around = self._surroundings
         return not_ready(problem, around.listener, around.sidecar, around.token_prefix)
-
-    def _tell(self, built: Built) -> None:
-        loaded, keyring = built.loaded, built.snapshot.keyring
-        began_us = self._began_us
-        _log.info(
-            "policy set loaded",
-            revision=loaded.revision,
-            policies=len(loaded.policies),
-            keys=len(loaded.keys),
-            warnings=len(built.warnings),
-            took_ms=(self._clock.ticks_us() - began_us) // 1000 if began_us is not None else 0,
-        )
-        if keyring.disabled:
-            _log.warning(
-                "keys are disabled: their pepper is not here",
-                count=len(keyring.disabled),
-                keys=list(keyring.disabled[:20]),
-                mend="set API_KEY_SALT (or API_KEY_SALT_PREVIOUS) to the pepper that made them",
-            )
-
-
-def directories(settings: Settings) -> Directories:
-    """Return what the operator names."""
-    return Directories(settings.serve.policies, settings.snapshot.scopes, settings.snapshot.overrides)
-
-
-def surroundings(settings: Settings, sidecar: str, processes: int = 1) -> Surroundings:
-    """Return what a snapshot takes from settings; `processes` share its limits."""
-    identity, request = settings.identity, settings.request
-    return Surroundings(
-        peppers=Peppers(
-            identity.api_key_salt.get_secret_value() if identity.api_key_salt else None,
-            identity.api_key_salt_previous.get_secret_value() if identity.api_key_salt_previous else None,
-        ),
-        brand=identity.key_brand,
-        env=identity.key_env,
-        listener=Listener(
-            hosts=served_hosts(request.hosts),
-            trusted_hops=request.trusted_hops,
-            xff_appended=request.xff_appended,
-            context=frozenset(request.context),
-            metadata=frozenset(request.metadata),
-            max_message_bytes=request.max_message_bytes,
-            max_header_count=request.max_header_count,
-            max_header_bytes=request.max_header_bytes,
-        ),
-        source_revision=settings.serve.source_revision,
-        sidecar=sidecar,
-        record_headers=settings.record.record_headers,
-        processes=processes,
-    )
-
-
-def _alike(one: Reading, other: Reading) -> bool:
-    return all(_same(ours, theirs) for ours, theirs in zip(one, other, strict=True))
-
-
-def _same(one: Files | None, other: Files | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    # Faults are exceptions, which equal nothing but themselves.
-    alike = list(map(str, one.faults)) == list(map(str, other.faults))
-    return alike and one.contents == other.contents and one.links.keys() == other.links.keys()

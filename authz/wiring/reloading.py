@@ -9,7 +9,7 @@ from threading import Event, Thread
 
 from authz.config.log import get_logger
 from authz.config.rooms import SnapshotSettings
-from authz.record.metrics import LoadFacts
+from authz.record.facts import LoadFacts
 from authz.snapshot.scan import Watched
 from authz.snapshot.watch import Watch
 from authz.wiring.loader import GivenUp, Loader

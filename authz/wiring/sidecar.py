@@ -37,11 +37,12 @@ from authz.wiring.clock import SystemClock
 from authz.wiring.crashes import Crashes
 from authz.wiring.facts import Known
 from authz.wiring.fronts import make_front
-from authz.wiring.loader import Loader, directories, surroundings
+from authz.wiring.loader import Loader
 from authz.wiring.operations import operations
 from authz.wiring.past import past
 from authz.wiring.reloading import Reloading
 from authz.wiring.shares import ALONE, Share
+from authz.wiring.surroundings import directories, surroundings
 from authz.wiring.trials import trials
 from authz.wiring.watch import RECORDS_S, Progress, Watchdog
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 
+from authz.record.facts import Facts
 from authz.record.keeper import Keeper
-from authz.record.metrics import Facts, Metrics
+from authz.record.metrics import Metrics
 from authz.record.queue import RecordQueue
 from authz.record.tally import Tally
 from tests.support.checks import check_request

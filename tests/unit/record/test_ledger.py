@@ -9,8 +9,10 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authz.record.catalogue import METRICS
+from authz.record.facts import Facts
 from authz.record.ledger import Changes, Ledger
-from authz.record.metrics import METRICS, SUM, Facts, Metrics, Page, Sample
+from authz.record.metrics import SUM, Metrics, Page, Sample
 from authz.record.tally import Tally
 from tests.support.answers import allowed
 

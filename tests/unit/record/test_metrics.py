@@ -7,7 +7,9 @@ from authz.model.decision import Deny, RuleName
 from authz.model.reason import Detail, Reason
 from authz.model.request import Unreadable
 from authz.model.shadow import CRASHED, Shade, Would
-from authz.record.metrics import METRICS, Facts, GuardFacts, Metrics, RecordFacts, SnapshotFacts, TlsFacts
+from authz.record.catalogue import METRICS
+from authz.record.facts import Facts, GuardFacts, RecordFacts, SnapshotFacts, TlsFacts
+from authz.record.metrics import Metrics
 from authz.record.queue import RecordCounts
 from authz.record.tally import Tally
 from tests.support.answers import PROVEN, allowed, answered, refused, request, spent, unreadable

@@ -9,7 +9,7 @@ import pytest
 from authz.config.settings import Settings, load
 from authz.model.address import parse_address
 from authz.model.errors import ConfigError
-from authz.record.metrics import TlsFacts
+from authz.record.facts import TlsFacts
 from authz.transport.grpcio import GrpcioFront
 from authz.transport.native import NativeFront
 from authz.wiring.fronts import make_front, tls_facts

@@ -14,7 +14,8 @@ from authz.model.site import ServedHosts
 from authz.snapshot.build import Builder, Surroundings
 from authz.snapshot.sources import Directories, Sources
 from authz.wiring.clock import SystemClock
-from authz.wiring.loader import Loader, surroundings
+from authz.wiring.loader import Loader
+from authz.wiring.surroundings import surroundings
 from tests.support.policies import PEPPER, PROVIDER
 from tests.support.sets import KEY, POLICY, events, small_set, write
 

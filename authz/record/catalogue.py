@@ -1,0 +1,152 @@
+"""Every metric: its kind, its labels, what it means, and how those of several workers become one.
+
+Label values come from documents and enums, never from a request: a client could otherwise fill the memory of
+whoever stores them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+
+class Shape(NamedTuple):
+    """One metric: what kind it is, its labels and its line in `docs/metrics.md`."""
+
+    kind: str  # counter, gauge or histogram
+    labels: tuple[str, ...]
+    help: str
+    merge: Literal["sum", "max", "min"] = "sum"  # how one series of several workers becomes one
+
+
+METRICS: Mapping[str, Shape] = {
+    "authz_checks_total": Shape(
+        "counter", ("outcome", "reason"), "Checks answered; reasons: see reasons.md."
+    ),
+    "authz_check_duration_seconds": Shape("histogram", (), "From taking a call to handing over its reply."),
+    "authz_rule_decisions_total": Shape(
+        "counter",
+        ("policy", "rule", "mode", "outcome"),
+        "Decisions of each rule that allowed or denied; the setting `rule_series` bounds the series. In"
+        " shadow also `none`, `error` and `undecidable`; where no rule decided, `rule` is empty. `mode` is"
+        " `enforce`, `shadow`, or `override` of the overrides.",
+    ),
+    "authz_limit_decisions_total": Shape(
+        "counter",
+        ("limit", "mode", "store", "outcome"),
+        "Decisions of each limit; a refused check charges none. In shadow also `error`, without a store,"
+        " where `per` or `cost` failed.",
+    ),
+    "authz_shadow_changes_total": Shape(
+        "counter",
+        ("kind", "name", "outcome"),
+        "Checks that would have ended with `outcome`, had this `policy` or `limit` been enforced and not in"
+        " shadow.",
+    ),
+    "authz_shadow_crashes_total": Shape(
+        "counter", (), "Documents in shadow that could not be asked for a bug of ours; the replies stood."
+    ),
+    "authz_rate_limits_enabled": Shape(
+        "gauge", (), "0 where RATE_LIMIT_ENABLED switches every limit off.", "min"
+    ),
+    "authz_buckets": Shape("gauge", ("store",), "Buckets that are not full, by where they are kept."),
+    "authz_guard_networks": Shape("gauge", (), "Client networks whose faults the guards of Sites remember."),
+    "authz_guard_forgotten_total": Shape(
+        "counter", (), "Client networks whose faults were forgotten early, for want of memory."
+    ),
+    "authz_store_up": Shape("gauge", ("store",), "Whether a store of buckets answers.", "min"),
+    "authz_snapshot_revision_info": Shape(
+        "gauge", ("revision", "source_revision"), "The policy set in force.", "max"
+    ),
+    "authz_snapshot_loaded_timestamp_seconds": Shape(
+        "gauge", (), "When the policy set in force was loaded.", "min"
+    ),
+    "authz_reloads_total": Shape(
+        "counter",
+        ("result",),
+        "Changes of the policy set: `accepted`, `rejected`, `needs_newer` where it was rejected for that, or"
+        " `unchanged`, where files were touched and say what they said.",
+    ),
+    "authz_snapshot_age_seconds": Shape(
+        "gauge",
+        (),
+        "For how long the policy set in force has not been what stands in the directories; 0 while it is."
+        " Parts of scopes do not count.",
+        "max",
+    ),
+    "authz_snapshot_stale": Shape(
+        "gauge", (), "1 once that is longer than `max_staleness_s`; see `when_stale`.", "max"
+    ),
+    "authz_snapshot_from_state": Shape(
+        "gauge", (), "Parts of the policy set that are in force as an earlier life kept them.", "max"
+    ),
+    "authz_snapshot_needs_newer": Shape(
+        "gauge", (), "1 while what stands in the directories needs a newer authz than this.", "max"
+    ),
+    "authz_snapshot_part_rejected": Shape(
+        "gauge",
+        ("part",),
+        "1 while a part of the set is not in force as it stands in the directories: `platform`, `scopes`,"
+        " `overrides`, or `scope:` and the name of a scope.",
+        "max",
+    ),
+    "authz_state_writes_total": Shape(
+        "counter", ("result",), "Policy sets kept for the next start: `written`, or `failed`."
+    ),
+    "authz_reload_duration_seconds": Shape(
+        "gauge", (), "How long the last try to load a changed set took, reading included.", "max"
+    ),
+    "authz_reload_running_seconds": Shape(
+        "gauge", (), "For how long a set has been read or loaded just now; else 0.", "max"
+    ),
+    "authz_watch_told": Shape(
+        "gauge",
+        (),
+        "Whether the system tells of changed files; 0: they are found every `poll_s` alone.",
+        "min",
+    ),
+    "authz_policy_mounts_frozen": Shape(
+        "gauge", (), "Mounts of policy files that can never change, such as those with `subPath`.", "max"
+    ),
+    "authz_key_next_expiry_timestamp_seconds": Shape(
+        "gauge", (), "When the next API key in force expires.", "min"
+    ),
+    "authz_keys_disabled": Shape(
+        "gauge", (), "API keys that can never be accepted, for want of their pepper.", "max"
+    ),
+    "authz_records_total": Shape(
+        "counter",
+        ("sink", "result"),
+        "Records `written`, `dropped` because the queue was full, or `lost` because the sink was broken.",
+    ),
+    "authz_records_waiting": Shape("gauge", ("sink",), "Records in the queue."),
+    "authz_record_errors_total": Shape("counter", ("sink",), "Failed tries of a sink."),
+    "authz_certificate_expiry_timestamp_seconds": Shape(
+        "gauge",
+        ("certificate",),
+        "When our certificate (`server`) or the last of the callers' CAs (`client_ca`) expires.",
+        "min",
+    ),
+    "authz_certificate_reloads_total": Shape(
+        "counter",
+        ("result",),
+        "Changed certificate files, once per listener: `accepted`, or `rejected` and the last good kept.",
+    ),
+    "authz_strangers_total": Shape(
+        "counter", (), "Calls turned away: their certificate is not in `tls_clients`, or expired by now."
+    ),
+    "authz_build_info": Shape("gauge", ("version", "python"), "The program that runs.", "max"),
+    "authz_worker_up": Shape("gauge", ("worker",), "With `workers`: whether a worker answers checks."),
+    "authz_worker_restarts_total": Shape(
+        "counter",
+        ("worker", "cause"),
+        "Workers started anew after they `died` or were `stuck`.",
+    ),
+    "authz_worker_backoff_seconds": Shape(
+        "gauge", ("worker",), "How long a worker that keeps dying young waits for its next start."
+    ),
+    "authz_worker_revision_info": Shape(
+        "gauge", ("worker", "revision"), "The policy set in force in each worker."
+    ),
+    "authz_worker_resident_bytes": Shape("gauge", ("worker",), "Memory that a worker holds."),
+}

@@ -1,0 +1,86 @@
+"""What metrics say that others know: nouns, and where they are fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from authz.record.queue import RecordCounts
+
+
+class SnapshotFacts(NamedTuple):
+    """What metrics say of the policy set in force."""
+
+    revision: str
+    source_revision: str
+    loaded_s: float  # wall clock, seconds since 1970
+    next_key_expiry_s: float | None = None  # None: no key expires
+    keys_disabled: int = 0
+
+
+class AgeFacts(NamedTuple):
+    """What metrics say of how the set in force stands to what stands in the directories."""
+
+    age_s: float = 0.0
+    stale: bool = False
+    from_state: int = 0  # parts
+    needs_newer: bool = False
+    kept: Mapping[str, int] = {}  # result -> count
+    parts: Mapping[str, bool] = {}  # part -> whether it is refused as it stands in the directories
+
+
+class LoadFacts(NamedTuple):
+    """What metrics say of loading."""
+
+    took_s: float = 0.0  # the last time
+    running_s: float = 0.0  # so far
+    told: bool = True
+    frozen: int = 0
+
+
+class GuardFacts(NamedTuple):
+    """What metrics say of the guard."""
+
+    networks: int
+    forgotten: int
+
+
+class RecordFacts(NamedTuple):
+    """What metrics say of records."""
+
+    sink: str
+    counts: RecordCounts
+
+
+class TlsFacts(NamedTuple):
+    """What metrics say of certificates."""
+
+    expiry_s: Mapping[str, float] = {}  # `server`, `client_ca` -> seconds since 1970
+    reloads: Mapping[str, int] = {}
+    strangers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Where metrics fetch what they do not count themselves. Each is called once a scrape, by its thread.
+
+    Args:
+        snapshot: the policy set in force; None before the first.
+        reloads: result -> count.
+        buckets: store -> buckets.
+        stores: store -> whether it answers.
+        guard: None where no Site has one.
+    """
+
+    snapshot: Callable[[], SnapshotFacts | None] = lambda: None
+    reloads: Callable[[], Mapping[str, int]] = dict
+    loading: Callable[[], LoadFacts | None] = lambda: None
+    age: Callable[[], AgeFacts | None] = lambda: None
+    records: Callable[[], Sequence[RecordFacts]] = tuple
+    buckets: Callable[[], Mapping[str, int]] = dict
+    stores: Callable[[], Mapping[str, bool]] = dict
+    guard: Callable[[], GuardFacts | None] = lambda: None
+    tls: Callable[[], TlsFacts] = TlsFacts
+    rate_limits: bool = True
+    version: str = ""

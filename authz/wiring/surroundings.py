@@ -1,0 +1,42 @@
+"""What loading takes from settings."""
+
+from __future__ import annotations
+
+from authz.config.settings import Settings
+from authz.identity.keyring import Peppers
+from authz.model.site import Listener
+from authz.request.host import served_hosts
+from authz.snapshot.build import Surroundings
+from authz.snapshot.sources import Directories
+
+
+def directories(settings: Settings) -> Directories:
+    """Return what the operator names."""
+    return Directories(settings.serve.policies, settings.snapshot.scopes, settings.snapshot.overrides)
+
+
+def surroundings(settings: Settings, sidecar: str, processes: int = 1) -> Surroundings:
+    """Return what a snapshot takes from settings; `processes` share its limits."""
+    identity, request = settings.identity, settings.request
+    return Surroundings(
+        peppers=Peppers(
+            identity.api_key_salt.get_secret_value() if identity.api_key_salt else None,
+            identity.api_key_salt_previous.get_secret_value() if identity.api_key_salt_previous else None,
+        ),
+        brand=identity.key_brand,
+        env=identity.key_env,
+        listener=Listener(
+            hosts=served_hosts(request.hosts),
+            trusted_hops=request.trusted_hops,
+            xff_appended=request.xff_appended,
+            context=frozenset(request.context),
+            metadata=frozenset(request.metadata),
+            max_message_bytes=request.max_message_bytes,
+            max_header_count=request.max_header_count,
+            max_header_bytes=request.max_header_bytes,
+        ),
+        source_revision=settings.serve.source_revision,
+        sidecar=sidecar,
+        record_headers=settings.record.record_headers,
+        processes=processes,
+    )
