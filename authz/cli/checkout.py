@@ -1,24 +1,34 @@
 """Directories as they stood in a revision of Git, laid out below a directory of our own.
 
 Files are taken as Git keeps them: no filter, no attribute and no hook of the repository has a say.
+
+SECURITY: the repository may be anybody's, its configuration and its objects too. What is missing in it is not
+fetched, for whoever wrote the configuration says by which command; and a tree may hold what Git never writes,
+such as a link and a directory of one name.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from authz.model.errors import ConfigError
+from authz.snapshot.scan import printable
 
 _TIMEOUT_S = 60
 _FILE_MAX_BYTES = 16 * 1024 * 1024  # more than any policy file; whether it may be so large, the reader says
+_LINK = "120000"  # the mode of a link in a tree
+# Source: git(1). The second is known from Git 2.44 on; the first holds in all, over what is configured.
+_ALONE = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
 
 
 class _Entry(NamedTuple):
     mode: str
     blob: str
+    size: int
     path: PurePosixPath
 
 
@@ -47,33 +57,52 @@ def _one(revision: str, directory: Path, target: Path) -> Path:
             f"{revision}: no revision of the repository of {directory}: name one, and see that CI fetches it"
         )
     target.mkdir()
-    for entry in _entries(directory, commit.decode().strip()):
-        _write(directory, entry, target)
+    entries = list(_entries(directory, commit.decode().strip()))
+    try:
+        _write_all(directory, entries, target)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{directory}: the revision cannot be laid out ({error}): repair the repository"
+        ) from None
     return target
 
 
 def _entries(directory: Path, commit: str) -> Iterator[_Entry]:
-    listed = _git(directory, "ls-tree", "-r", "-z", commit, "--", ".")
+    listed = _git(directory, "ls-tree", "-r", "-l", "-z", commit, "--", ".")
     for line in (listed or b"").split(b"\0"):
         if line:
             head, _, name = line.partition(b"\t")
-            mode, kind, blob = head.decode().split()
+            mode, kind, blob, size = head.decode().split()
             path = PurePosixPath(name.decode("utf-8", "surrogateescape"))
-            if (kind == "blob" and path.name.endswith((".yaml", ".yml"))) or mode == "120000":
-                yield _Entry(mode, blob, path)
+            if (kind == "blob" and path.name.endswith((".yaml", ".yml"))) or mode == _LINK:
+                yield _Entry(mode, blob, int(size) if size.isdecimal() else 0, path)
 
 
-def _write(directory: Path, entry: _Entry, target: Path) -> None:
-    # SECURITY: Git has no such path in a sound repository; this one may be anybody's.
-    if entry.path.is_absolute() or ".." in entry.path.parts:
-        raise ConfigError(f"{directory}: the revision has the path `{entry.path!s}`: repair the repository")
-    content = _git(directory, "cat-file", "blob", entry.blob)
-    path = target / entry.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if entry.mode == "120000":
-        path.symlink_to((content or b"").decode("utf-8", "surrogateescape"))
-    else:
-        path.write_bytes((content or b"")[:_FILE_MAX_BYTES])
+def _write_all(directory: Path, entries: Iterable[_Entry], target: Path) -> None:
+    """Write files, and then links: SECURITY: else a file could be written where a link leads."""
+    links: list[tuple[Path, str]] = []
+    for entry in entries:
+        # SECURITY: Git has no such path in a sound repository; this one may be anybody's.
+        if entry.path.is_absolute() or ".." in entry.path.parts:
+            raise ValueError(f"it has the path `{printable(str(entry.path))}`")
+        path = target / entry.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if entry.mode == _LINK:
+            links.append((path, _content(directory, entry).decode("utf-8", "surrogateescape")))
+        elif entry.size > _FILE_MAX_BYTES:
+            path.touch()
+            os.truncate(path, entry.size)  # as large, and nobody has it in memory
+        else:
+            path.write_bytes(_content(directory, entry))
+    for path, leads_to in links:
+        path.symlink_to(leads_to)
+
+
+def _content(directory: Path, entry: _Entry) -> bytes:
+    content = _git(directory, "cat-file", "blob", entry.blob) if entry.size <= _FILE_MAX_BYTES else None
+    if content is None:
+        raise ValueError(f"`{printable(str(entry.path))}` is missing: see that all of it is fetched")
+    return content
 
 
 def _git(directory: Path, *words: str) -> bytes | None:
@@ -84,6 +113,7 @@ def _git(directory: Path, *words: str) -> bytes | None:
             capture_output=True,
             check=False,
             timeout=_TIMEOUT_S,
+            env=os.environ | _ALONE,
         )
     except (OSError, subprocess.TimeoutExpired):
         raise ConfigError("`git` does not answer: install it, or compare two directories") from None

@@ -136,6 +136,62 @@ def test_a_revision_that_is_none_is_told(repository: Path, revision: str) -> Non
         diff(f"--git={revision}", "old")
 
 
+def _hold(kind: str, content: bytes) -> str:
+    words = ["git", "hash-object", "-t", kind, "-w", "--literally", "--stdin"]
+    return subprocess.run(words, input=content, check=True, capture_output=True).stdout.decode().strip()
+
+
+def _tree(*entries: tuple[str, str, str]) -> str:
+    rows = [f"{mode} {name}".encode() + b"\0" + bytes.fromhex(held) for mode, name, held in entries]
+    return _hold("tree", b"".join(rows))
+
+
+@pytest.mark.parametrize("below", [[("100644", "pwn.yaml")], [("120000", "pwn.yaml")]])
+def test_a_tree_cannot_write_where_a_link_of_it_leads(repository: Path, below: list[tuple[str, str]]) -> None:
+    victim = repository / "victim"
+    victim.mkdir()
+    blob = _hold("blob", str(victim).encode())
+    inner = _tree(*((mode, name, blob) for mode, name in below))
+    root = _tree(("40000", "old", _tree(("120000", "a", blob), ("40000", "a", inner))))
+    author = ["-c", "user.name=n", "-c", "user.email=n@example.com"]
+    words = ["git", *author, "commit-tree", "-m", "x", root]
+    commit = subprocess.run(words, check=True, capture_output=True).stdout.decode()
+    with pytest.raises(ConfigError, match="repair the repository"):
+        diff("--git", commit.strip(), "old")
+    assert not list(victim.iterdir())
+
+
+def test_what_a_repository_does_not_hold_is_told_and_no_command_of_its_own_fetches_it(
+    repository: Path,
+) -> None:
+    blob = subprocess.run(["git", "rev-parse", "HEAD:old/a.yaml"], check=True, capture_output=True).stdout
+    held = blob.decode().strip()
+    (repository / ".git" / "objects" / held[:2] / held[2:]).unlink()
+    git("config", "core.repositoryformatversion", "1")
+    for name, value in {
+        "extensions.partialClone": "origin",
+        "remote.origin.promisor": "true",
+        "remote.origin.url": f"ext::sh -c touch% {repository}/ran",
+        "protocol.ext.allow": "always",
+    }.items():
+        git("config", name, value)
+    with pytest.raises(ConfigError, match=r"`a.yaml` is missing: see that all of it is fetched"):
+        diff("--git", "HEAD", "old")
+    assert not (repository / "ran").exists()
+
+
+def test_a_file_that_is_far_too_large_is_not_taken_into_memory(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authz.cli.checkout._FILE_MAX_BYTES", 1024 * 1024)
+    Path("old/large.yaml").write_bytes(b"#" * (1024 * 1024 + 1))
+    git("add", "old")
+    git("commit", "-q", "-m", "large")
+    code, _, err = diff("--git", "HEAD", "old")
+    assert code == 3
+    assert "large.yaml:1:1: more than 1048576 bytes in one file" in err
+
+
 def test_without_a_repository_or_a_directory_it_says_so(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(here))
     with pytest.raises(ConfigError, match="not in a Git repository"):
