@@ -15,6 +15,7 @@ import typer
 from authz.model.errors import ConfigError
 from authz.policy.layout.layout import Unformatted, formatted
 from authz.policy.yaml import MAX_FILE_BYTES
+from authz.snapshot.scan import printable
 
 _NO = 1
 _INPUT = "-"
@@ -27,6 +28,11 @@ class _Done(NamedTuple):
     before: bytes
     after: bytes | None
     problem: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Its name in one line: a file may be called anything, and a terminal obeys what it is told."""
+        return printable(self.name)
 
     @property
     def changed(self) -> bool:
@@ -52,7 +58,7 @@ def command(
     done = [_format(path, name) for path, name in _files(paths)]
     for one in done:
         if one.problem:
-            typer.echo(f"{one.name}:{one.problem}", err=True)
+            typer.echo(f"{one.shown}:{one.problem}", err=True)
         elif one.changed:
             _tell(one, check=check, diff=diff)
     raise typer.Exit(_code(done, asked=check))
@@ -67,7 +73,7 @@ def _standard_input(paths: Sequence[Path], *, check: bool, diff: bool) -> int:
         raise typer.BadParameter("`-` stands alone", param_hint="DIR|FILE|-")
     one = _formatted(sys.stdin.buffer.read(MAX_FILE_BYTES + 1), "<stdin>")
     if one.problem or one.after is None:
-        typer.echo(f"{one.name}:{one.problem}", err=True)
+        typer.echo(f"{one.shown}:{one.problem}", err=True)
         return _NO
     if diff:
         typer.echo(_difference(one), nl=False)
@@ -97,7 +103,7 @@ def _below(directory: Path, root: Path) -> Iterator[Path]:
             continue
         if not entry.resolve().is_relative_to(root):
             raise ConfigError(
-                f"{entry}: a link out of the directory: format what it leads to by its own name"
+                f"{printable(str(entry))}: a link out of the directory: format what it leads to by its own name"
             )
         if entry.is_dir() and not entry.is_symlink():
             yield from _below(entry, root)
@@ -124,15 +130,15 @@ def _tell(one: _Done, *, check: bool, diff: bool) -> None:
     if diff:
         typer.echo(_difference(one), nl=False)
     elif check:
-        typer.echo(f"{one.name}: not formatted; run `authz policy fmt`", err=True)
+        typer.echo(f"{one.shown}: not formatted; run `authz policy fmt`", err=True)
     else:
         _replace(Path(one.name), one.after or b"")
-        typer.echo(one.name)
+        typer.echo(one.shown)
 
 
 def _difference(one: _Done) -> str:
     before, after = one.before.decode().splitlines(keepends=True), (one.after or b"").decode()
-    lines = difflib.unified_diff(before, after.splitlines(keepends=True), one.name, one.name)
+    lines = difflib.unified_diff(before, after.splitlines(keepends=True), one.shown, one.shown)
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 

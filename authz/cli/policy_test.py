@@ -187,7 +187,7 @@ def _report(run: Run, asked: Asked) -> None:
 def _written(run: Run, asked: Asked) -> str:
     match asked.output:
         case Output.JSON:
-            return json.dumps(report.as_json(run.results, run.faults), ensure_ascii=False) + "\n"
+            return json.dumps(report.as_json(run.results, run.faults)) + "\n"
         case Output.JUNIT:
             return junit(run.results, run.faults, asked.words)
         case Output.TEXT:

@@ -17,8 +17,9 @@ from authz.rehearsal.testing.report import explained
 from authz.rehearsal.testing.run import Result
 
 _NAME = "authz policy test"
-# What XML 1.0 has no way to say, not even escaped. Names and headers of documents may hold it.
-_UNSAYABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What XML 1.0 has no way to say, not even escaped, or warns of: a terminal obeys it. Names and headers of
+# documents may hold it.
+_UNSAYABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(results: Sequence[Result], faults: Sequence[PolicyError], directories: Sequence[str]) -> str:

@@ -107,3 +107,14 @@ def test_the_file_of_a_key_that_was_changed_is_in_this_form(here: Path) -> None:
     text = keyfile.checked(dict(keyfile.read(Path("k.yaml")).data))  # type: ignore[arg-type]  # a mapping
     Path("k.yaml").write_text(text)
     assert fmt("--check", "k.yaml") == (0, "", "")
+
+
+@pytest.mark.parametrize("flags", [[], ["--check"], ["--diff"]])
+def test_no_terminal_obeys_the_name_of_a_file(flags: list[str]) -> None:
+    odd = Path("set/n\x1b]0;t\x07\n::error::x.yaml")
+    odd.write_text(UGLY)
+    _, out, err = fmt("set", *flags)
+    told = out + err
+    assert "set/n\\x1b]0;t\\x07\\n::error::x.yaml" in told
+    assert "\x1b" not in told
+    assert not [line for line in told.splitlines() if line.startswith("::")]

@@ -66,11 +66,11 @@ def test_an_invalid_set_is_one_error() -> None:
 
 def test_whatever_stands_in_a_document_the_report_is_xml() -> None:
     odd = '"case \\uFFFE \\uFFFF <&>\\" \\U0001F600"'
-    value = '"\\x01\\x1b[31m\\uFFFE ]]> \\n"'
+    value = '"\\x01\\x1b[31m\\u009b\\uFFFE ]]> \\n"'
     text = cases(f"{asked()}, expect: {{outcome: allow, headers: {{x-a: {value}}}}}").replace("case 0", odd)
     ((case,),) = parsed(results(*SET, text))
     assert case.get("name") == 'case \\ufffe \\uffff <&>" \U0001f600'
-    assert "`\\u0001\\u001b[31m\\ufffe ]]> \n`" in str(case[0].get("message"))
+    assert "`\\u0001\\u001b[31m\\u009b\\ufffe ]]> \n`" in str(case[0].get("message"))
 
 
 def test_no_case_is_a_report_all_the_same() -> None:

@@ -101,3 +101,11 @@ def test_a_crash_has_no_answer_to_show() -> None:
     crashed: Result = result._replace(got=None)
     (case,) = as_json([crashed], [])["cases"]
     assert "got" not in case
+
+
+def test_no_terminal_obeys_what_a_case_holds() -> None:
+    odd = '"a\\e[2J\\u009b\\n::error::\\u202e"'
+    case = f"{asked(more=f', headers: {{x-a: {odd}}}')}, expect: {{outcome: deny, headers: {{x-b: {odd}}}}}"
+    found = told(case)
+    assert all(line.isprintable() for line in found)
+    assert any("\\x1b[2J" in line for line in found)
