@@ -102,8 +102,9 @@ def _below(directory: Path, root: Path) -> Iterator[Path]:
         if entry.name.startswith("."):
             continue
         if not entry.resolve().is_relative_to(root):
+            shown = printable(str(entry))
             raise ConfigError(
-                f"{printable(str(entry))}: a link out of the directory: format what it leads to by its own name"
+                f"{shown}: a link out of the directory: format what it leads to by its own name"
             )
         if entry.is_dir() and not entry.is_symlink():
             yield from _below(entry, root)

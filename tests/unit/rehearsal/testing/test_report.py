@@ -105,7 +105,7 @@ def test_a_crash_has_no_answer_to_show() -> None:
 
 def test_no_terminal_obeys_what_a_case_holds() -> None:
     odd = '"a\\e[2J\\u009b\\n::error::\\u202e"'
-    case = f"{asked(more=f', headers: {{x-a: {odd}}}')}, expect: {{outcome: deny, headers: {{x-b: {odd}}}}}"
+    case = f"{asked(more=f', headers: {{x-a: {odd}}}')}, expect: {{outcome: allow, headers: {{x-b: {odd}}}}}"
     found = told(case)
     assert all(line.isprintable() for line in found)
     assert any("\\x1b[2J" in line for line in found)
