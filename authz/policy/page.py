@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -83,7 +84,7 @@ class Page:
 
     def source(self, number: int) -> Source:
         """Return the same part, able to tell places."""
-        return Source(self.file, self.text(number).decode(), self._lines[number])
+        return _source(self.file, self.text(number), self._lines[number])
 
     def placed(self, number: int, fault: PolicyError) -> PolicyError:
         """Return a fault of a leaf, whose line counts from the leaf's own text, as one of the file."""
@@ -105,6 +106,11 @@ class Page:
             if leaf.clean
             and (self._ends[number] - self._starts[number] < len(self.content) or len(self.leaves) == 1)
         }
+
+
+@lru_cache(maxsize=4)  # places are asked of one document after the other, and the first walks all of its text
+def _source(file: str, text: bytes, line: int) -> Source:
+    return Source(file, text.decode(), line)
 
 
 def relative(fault: PolicyError, line: int) -> PolicyError:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import NamedTuple
 
 from authz.check import reply
 from authz.model.errors import Place
 from authz.policy.kind_test import PolicyTestSpec, TestCase
 from authz.policy.loaded import Document
-from authz.policy.source import Source
 from authz.rehearsal.scene import message_of, of_case, play, stage, unbound
 from authz.rehearsal.testing.expect import Difference, Got, differences, got_of
 from authz.rehearsal.troupe import Troupe
@@ -70,15 +68,7 @@ class Result(NamedTuple):
     @property
     def place(self) -> Place:
         """Where the case stands."""
-        test = self.test
-        return _source(test).place(test.leaf.index, ("spec", "cases", self.position))
-
-
-@lru_cache(
-    maxsize=1
-)  # of the last test: its cases are told one after the other, and each look reads it whole
-def _source(test: Test) -> Source:
-    return test.page.source(test.number)
+        return self.test.place("spec", "cases", self.position)
 
 
 class Stage:

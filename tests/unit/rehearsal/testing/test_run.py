@@ -207,7 +207,7 @@ def test_what_is_served_keeps_nothing_of_a_rehearsal() -> None:
 
 
 def test_a_document_is_looked_through_once_for_the_places_of_all_its_cases() -> None:
-    from authz.rehearsal.testing import run as module
+    from authz.policy import page as module
 
     case = f"{asked()}, expect: {{outcome: deny}}"
     found = results(*SET, cases(*[case] * 5))
