@@ -113,8 +113,8 @@ def rotate(
 ) -> None:
     """Give a key a new secret and print the new token, once and alone, to standard output.
 
-    The old token stays good for the grace period, so that its holder can change over. Documents are read
-    when a sidecar starts: until its restart it knows the old token alone.
+    The old token stays good for the grace period, so that its holder can change over. Sidecars know the new
+    one as soon as they have the file: bring it there before you hand the token out.
     """
     now, overlap = _now(), _span(grace, "--grace")
     with _answers():
@@ -128,8 +128,8 @@ def rotate(
         data["spec"] = keychange.rotated(data["spec"], now, overlap, token, _current(identity))
         keyfile.replace(file, keyfile.checked(data))
     typer.echo(
-        f"{file}: key {token.key_id} is rotated in this file; restart the sidecars: until then they accept"
-        " the old token and refuse the new one",
+        f"{file}: key {token.key_id} is rotated in this file; bring it to the sidecars before you hand out"
+        " the new token: until they have it they know the old one alone",
         err=True,
     )
     typer.echo(token.render())
@@ -137,14 +137,18 @@ def rotate(
 
 @app.command(epilog="Example: authz key revoke keys/acme.yaml")
 def revoke(file: _File) -> None:
-    """Set `enabled: false`: the key is refused once the sidecars have been restarted with the file."""
+    """Set `enabled: false`: the key is refused as soon as the sidecars have the file.
+
+    A sidecar whose policy set is broken keeps the last good one, and with it the key: `/ready` says so. Deny
+    the key in --overrides then; docs/operations.md has the rule.
+    """
     with _answers():
         data: dict[str, Any] = keyfile.read(file).data  # type: ignore[assignment]  # a document is a mapping
         data["spec"]["enabled"] = False
         keyfile.replace(file, keyfile.checked(data))
     typer.echo(
-        f"{file}: key {data['spec']['id']} is revoked in this file; restart the sidecars: until then they"
-        " accept it",
+        f"{file}: key {data['spec']['id']} is revoked in this file; a sidecar refuses it once it has the"
+        " file, unless /ready says that its set is `rejected`",
         err=True,
     )
 

@@ -20,10 +20,12 @@ class Overrides:
     """Compiled overrides.
 
     Args:
+        rules: what they are called, as `policy/rule`, sorted: for those who ask whether the brake is pulled.
         memos: apart from those of the policy set, which outlives them.
     """
 
     index: Index
+    rules: tuple[str, ...] = ()
     memos: Memos = field(default_factory=Memos)
 
     def refusal(self, request: Request, identity: Identity) -> Deny | None:

@@ -90,6 +90,9 @@ METRICS: Mapping[str, Shape] = {
         " `overrides`, or `scope:` and the name of a scope.",
         "max",
     ),
+    "authz_snapshot_overrides": Shape(
+        "gauge", (), "Deny rules of the overrides in force: above 0 while the brake is pulled.", "max"
+    ),
     "authz_state_writes_total": Shape(
         "counter", ("result",), "Policy sets kept for the next start: `written`, or `failed`."
     ),

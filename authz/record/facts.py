@@ -17,6 +17,7 @@ class SnapshotFacts(NamedTuple):
     loaded_s: float  # wall clock, seconds since 1970
     next_key_expiry_s: float | None = None  # None: no key expires
     keys_disabled: int = 0
+    overrides: int = 0  # deny rules
 
 
 class AgeFacts(NamedTuple):

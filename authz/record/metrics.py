@@ -186,6 +186,7 @@ def _of_snapshot(snapshot: SnapshotFacts | None) -> dict[str, list[Sample]]:
         ),
         "authz_snapshot_loaded_timestamp_seconds": [((), snapshot.loaded_s)] if snapshot else [],
         "authz_key_next_expiry_timestamp_seconds": [((), expiry)] if expiry is not None else [],
+        "authz_snapshot_overrides": [((), snapshot.overrides)] if snapshot else [],
         "authz_keys_disabled": [((), snapshot.keys_disabled)] if snapshot else [],
     }
 

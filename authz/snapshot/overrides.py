@@ -63,13 +63,17 @@ class OverridesBuilder:
         faults = [*files.faults, *odd, *(fault for fault in faults if str(fault.place) not in told)]
         rules = compile_set(loaded, self._compiler)
         built = BuiltOverrides(
-            Overrides(rules.index),
+            Overrides(rules.index, _names(loaded)),
             loaded,
             tuple(rules.warnings),
             time="request.time" in rules.names,
             body="request.body" in rules.names,
         )
         return built, [*faults, *rules.faults]
+
+
+def _names(loaded: Loaded) -> tuple[str, ...]:
+    return tuple(sorted(f"{one.name}/{rule.name}" for one in loaded.policies for rule in one.spec.rules))
 
 
 def _is_blank(name: str, content: bytes) -> bool:

@@ -62,4 +62,5 @@ class Known:
             snapshot.loaded_at_us / 1e6,
             expiry_us / 1e6 if expiry_us is not None else None,
             snapshot.keyring.disabled_count,
+            len(snapshot.overrides.rules) if snapshot.overrides is not None else 0,
         )

@@ -58,8 +58,10 @@ class InForce:
         """Put a good set in force."""
         with self._lock:
             self._good = snapshot
-            if not self._denies:
-                self.snapshot = snapshot
+            changed = self._weigh()
+            self.snapshot = self._refusing(self._problem()) if self._denies else snapshot
+        if changed:
+            self._tell(stale=self._stale)
 
     def agree(self) -> None:
         """Note that what is in force is what stands in the directories."""
@@ -71,10 +73,12 @@ class InForce:
         """Note that it is not, and why.
 
         Args:
-            for_us: for how long, where it comes from an earlier life.
+            for_us: for how long, where it comes from an earlier life. It may be put in force after this.
         """
         self._why = why
         if self._good is None:
+            if for_us:
+                self._staleness.differ(self._clock.ticks_us() - for_us)
             with self._lock:
                 self.snapshot = self._refusing(why)
             return
@@ -84,12 +88,15 @@ class InForce:
     def tick(self) -> None:
         """Draw the consequences of time; any thread may, and one must now and then."""
         with self._lock:
-            stale = self._staleness.stale(self._clock.ticks_us())
-            if stale == self._stale or self._good is None:
+            if self._good is None or not self._weigh():
                 return
-            self._stale = stale
             self.snapshot = self._refusing(self._problem()) if self._denies else self._good
-        self._tell(stale=stale)
+        self._tell(stale=self._stale)
+
+    def _weigh(self) -> bool:
+        """Work out whether what is in force is stale; return whether that is news."""
+        before, self._stale = self._stale, self._staleness.stale(self._clock.ticks_us())
+        return before != self._stale
 
     @property
     def stale(self) -> bool:

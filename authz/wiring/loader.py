@@ -12,7 +12,7 @@ from authz.snapshot.assembly import Assembly, Outcome, no_gate
 from authz.snapshot.build import Builder, Built, Surroundings
 from authz.snapshot.memory import no_full_collection, tidy, tidy_again
 from authz.snapshot.pace import Pace, yielding
-from authz.snapshot.parts import PLATFORM, Faults, Files, Parts, Reading, alike
+from authz.snapshot.parts import OVERRIDES, PLATFORM, Faults, Files, Parts, Reading, alike
 from authz.snapshot.scan import Watched
 from authz.snapshot.snapshot import Snapshot, not_ready
 from authz.snapshot.sources import Directories, Sources
@@ -22,7 +22,7 @@ from authz.wiring.brake import Brake
 from authz.wiring.clock import SystemClock
 from authz.wiring.crashes import place_of
 from authz.wiring.inforce import InForce
-from authz.wiring.news import tell_loaded
+from authz.wiring.news import overriding, tell_loaded
 from authz.wiring.past import Past
 from authz.wiring.rejections import Rejections
 
@@ -50,7 +50,7 @@ class Loader:
     ) -> None:
         self._named = named
         self._surroundings = surroundings
-        self._sources = Sources(named, self.breathe)
+        self._sources = Sources(named, self.breathe, self._rest)
         self._gate = gate
         self._clock = clock
         self._assembly = Assembly(Builder(surroundings, self.breathe), self._ask)
@@ -59,6 +59,7 @@ class Loader:
         self._rejections = Rejections()
         self._active: Parts = {}
         self._former: Former | None = None  # what the set in force comes from, until that was told
+        self._kept: Outcome | None = None  # what came of it, until something is in force
         self._last: Reading | None = None  # what was offered last; None: offer whatever is read
         self._began_us: int | None = None
         self._given_up = False
@@ -81,6 +82,7 @@ class Loader:
         told = {
             "rejected": self._rejections.problem,
             "from_state": ", ".join(sorted(self.past.resumed)),
+            "overrides": overriding(self.in_force.snapshot),
             "stale": f"for {self.in_force.age_us() // 1_000_000} s" if self.in_force.stale else "",
         }
         return {name: text for name, text in told.items() if text}
@@ -152,22 +154,31 @@ class Loader:
             return False
         self._last = reading
         outcome = self._assembly.offer(reading, self._clock.wall_us())
-        if outcome.rejected and self._resume():
-            outcome = self._assembly.offer(reading, self._clock.wall_us())
+        if self._resume(outcome):
+            # SECURITY: only together with what is good of the directories: a key that was revoked there since
+            # must not work again for as long as it takes to find out.
+            outcome = self._or_kept(self._assembly.offer(reading, self._clock.wall_us()))
         self._take(outcome)
         return True
 
+    def _or_kept(self, outcome: Outcome) -> Outcome:
+        """Return what came of a load, with what was kept where nothing better came of it."""
+        kept, self._kept = self._kept, None
+        if kept is None or outcome.built is not None:
+            return outcome
+        return Outcome(kept.built, outcome.rejected, outcome.active or kept.active)
+
     def _take(self, outcome: Outcome) -> None:
+        self._active = outcome.active
+        if outcome.rejected:
+            self._refused(outcome.rejected)  # first: what is stale must not be in force for a moment
+        else:
+            self._rejections.ended()
         if outcome.built is not None:
             self.results["accepted"] += 1
             self._put_in_force(outcome.built)
-        if outcome.rejected:
-            self._refused(outcome.rejected)
-        else:
-            self._rejections.ended()
         if not self._rejections.concern_all:
             self.in_force.agree()
-        self._active = outcome.active
         self._note(outcome.rejected)
 
     def _put_in_force(self, built: Built) -> None:
@@ -182,7 +193,7 @@ class Loader:
         self.in_force.put(snapshot)
 
     def _refused(self, rejected: Faults) -> None:
-        problem = self._rejections.tell(rejected)
+        problem = self._rejections.tell(rejected, self._active)
         self.results["needs_newer" if self._rejections.newer else "rejected"] += 1
         former, self._former = self._former, None
         if self._rejections.concern_all:
@@ -192,27 +203,30 @@ class Loader:
 
     def _crashed(self, rejected: Faults) -> None:
         """Go on with what is in force, or begin with what was kept, unless that crashes, too."""
+        nothing = Outcome(None, rejected, {})
         try:
-            self._resume()
+            self._resume(nothing)
         except GivenUp:
             raise
         except BaseException as error:  # noqa: BLE001 - SECURITY: as in `load`
             self.past.refuse(f"loading it crashed ({type(error).__name__} at {place_of(error)}): remove it")
-        self._refused(rejected)
+        outcome = self._or_kept(nothing)
+        if outcome.built is not None:
+            self._take(outcome)
+        else:
+            self._refused(rejected)
 
-    def _resume(self) -> bool:
+    def _resume(self, outcome: Outcome) -> bool:
         """Begin with what an earlier life kept, where this one finds nothing as good at its first look."""
         former = self.past.take()
-        if former is None:
+        if former is None or not (outcome.rejected or _lost(former.parts, outcome.active)):
             return False
         outcome = self._assembly.resume(former.parts, former.revision, self._clock.wall_us())
         if outcome.built is None:
             fault = next(fault for faults in outcome.rejected.values() for fault in faults)
             self.past.refuse(f"this version makes nothing of it: {fault}")
             return False
-        self._active = outcome.active
-        self._put_in_force(outcome.built)
-        self._former = former
+        self._former, self._kept = former, outcome
         return True
 
     def _unchanged(self) -> None:
@@ -242,14 +256,23 @@ class Loader:
         Raises:
             GivenUp: nobody wants the load any more.
         """
+        self._rest()
+        if self.in_force.snapshot.ready:
+            self._brake.look()
+
+    def _rest(self) -> None:
+        """Breathe while overrides are read.
+
+        SECURITY: the brake may see there what this reading does not; what is read would then replace it.
+        """
         if self._given_up:
             raise GivenUp
         if self.in_force.snapshot.ready:
             self._pace()
-            self._brake.look()
 
     def _stop(self, files: Files) -> None:
         """Put overrides in force in the midst of a load; what is loaded comes into force with them."""
+        self._last = None  # it was not offered with these: who takes them back changes something
         outcome = self._assembly.brake(files)
         if outcome.built is not None:
             self.results["accepted"] += 1
@@ -259,3 +282,12 @@ class Loader:
     def _without(self, problem: str) -> Snapshot:
         around = self._surroundings
         return not_ready(problem, around.listener, around.sidecar, around.token_prefix)
+
+
+def _lost(former: Parts, active: Parts) -> bool:
+    """Whether a part is empty that held something: empty never replaces good, nor over a restart."""
+    return any(
+        former[part].contents and not (part in active and active[part].contents)
+        for part in (PLATFORM, OVERRIDES)
+        if part in former
+    )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from authz.config.log import get_logger
 from authz.model.errors import PolicyError
 from authz.policy.newer import need_newer
-from authz.snapshot.parts import Faults, scope_of_part
+from authz.snapshot.parts import OVERRIDES, Faults, scope_of_part
 
 _SHOWN = 20  # faults in one line
-_UPGRADE = "upgrade this sidecar first; what was last good stays in force"
+_UPGRADE = "upgrade this sidecar first"
+_TEST = "run `authz policy test` on the same directories, with the same --scopes"  # says what is invalid, too
+_VALIDATE = "run `authz policy validate` on the same directories, with the same --overrides"
 
 _log = get_logger("wiring")
 
@@ -40,8 +42,12 @@ class Rejections:
         """
         return any(not scope_of_part(part) for part in self._said)
 
-    def tell(self, rejected: Faults) -> str:
-        """Take what is refused now, log what is new of it, and return it in one line."""
+    def tell(self, rejected: Faults, active: Container[str] = ()) -> str:
+        """Take what is refused now, log what is new of it, and return it in one line.
+
+        Args:
+            active: the parts of which something is in force.
+        """
         problems = {part: _problem(rejected[part]) for part in sorted(rejected)}
         for part, problem in problems.items():
             if self._said.get(part) == problem:
@@ -53,7 +59,8 @@ class Rejections:
                 part=part,
                 faults=[str(fault) for fault in _sorted(faults)[:_SHOWN]],
                 count=len(faults),
-                mend=_UPGRADE if newer else "run `authz policy validate` on the same directories",
+                meanwhile=_meanwhile(part, active),
+                mend=_UPGRADE if newer else _VALIDATE if part == OVERRIDES else _TEST,
             )
         self._over(self._said.keys() - problems.keys())
         self._said = problems
@@ -73,6 +80,14 @@ class Rejections:
     def _over(self, parts: Iterable[str]) -> None:
         for part in sorted(parts):
             _log.info("policy set is good again", part=part)
+
+
+def _meanwhile(part: str, active: Container[str]) -> str:
+    """Say what is served while a part is refused: the first that somebody who is woken must know."""
+    if part in active:
+        return "what was last good stays in force"
+    whose = "its hosts get" if scope_of_part(part) else "every check gets"
+    return f"{whose} 503 not_ready, since it was never good"
 
 
 def _sorted(faults: Sequence[PolicyError]) -> list[PolicyError]:

@@ -69,8 +69,8 @@ def rotate(file: Path, *arguments: str) -> str:
     assert made.exit_code == 0
     token = one_token(made)
     assert made.stderr == (
-        f"{file}: key {token[8:20]} is rotated in this file; restart the sidecars: until then they accept"
-        " the old token and refuse the new one\n"
+        f"{file}: key {token[8:20]} is rotated in this file; bring it to the sidecars before you hand out"
+        " the new token: until they have it they know the old one alone\n"
     )
     return token
 
@@ -287,8 +287,8 @@ def test_a_revoked_key_stays_as_it_was_but_for_that(file: Path) -> None:
     revoked = run("revoke", str(file), env={})  # needs no pepper
     assert (revoked.exit_code, revoked.stdout) == (0, "")
     assert revoked.stderr == (
-        f"{file}: key {token[8:20]} is revoked in this file; restart the sidecars: until then they"
-        " accept it\n"
+        f"{file}: key {token[8:20]} is revoked in this file; a sidecar refuses it once it has the"
+        " file, unless /ready says that its set is `rejected`\n"
     )
     after = keyfile.read(file).data
     assert isinstance(before, dict)

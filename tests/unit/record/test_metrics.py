@@ -15,7 +15,7 @@ from authz.record.tally import Tally
 from tests.support.answers import PROVEN, allowed, answered, refused, request, spent, unreadable
 
 FACTS = Facts(
-    snapshot=lambda: SnapshotFacts("0123456789ab", "4f2a9c1", 1_767_225_600.5, 1_798_761_600.0, 2),
+    snapshot=lambda: SnapshotFacts("0123456789ab", "4f2a9c1", 1_767_225_600.5, 1_798_761_600.0, 2, 3),
     reloads=lambda: {"accepted": 3, "rejected": 1},
     records=lambda: [RecordFacts("stdout", RecordCounts(10, 2, 0, 5, 1))],
     buckets=lambda: {"memory": 7},
@@ -68,6 +68,7 @@ def test_a_scrape_shows_what_it_fetches() -> None:
     assert series["authz_snapshot_loaded_timestamp_seconds"] == 1_767_225_600.5
     assert series["authz_key_next_expiry_timestamp_seconds"] == 1_798_761_600
     assert series["authz_keys_disabled"] == 2
+    assert series["authz_snapshot_overrides"] == 3
     assert series["authz_reloads_total{result=accepted}"] == 3
     assert series["authz_reloads_total{result=rejected}"] == 1
     assert series["authz_records_total{result=written,sink=stdout}"] == 10

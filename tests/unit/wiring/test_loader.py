@@ -19,6 +19,12 @@ from authz.wiring.surroundings import surroundings
 from tests.support.policies import PEPPER, PROVIDER
 from tests.support.sets import KEY, POLICY, events, small_set, write
 
+STOP = """
+kind: Policy
+metadata: {name: stop}
+spec: {hosts: ["*"], rules: [{name: r, effect: deny}]}
+"""
+
 
 @pytest.fixture
 def policies(tmp_path: Path) -> Path:
@@ -126,6 +132,25 @@ def test_what_a_snapshot_takes_from_settings_is_handed_on() -> None:
     assert listener.trusted_hops == 2
     assert surroundings(settings_of({}, {}), "s-1").listener.hosts is None
     assert surroundings(settings_of({"hosts": ["*"]}, {}), "s-1").listener.hosts is None
+
+
+def test_who_asks_whether_the_brake_is_pulled_is_told_which_rules_it_has(
+    policies: Path, tmp_path: Path
+) -> None:
+    brake = write(tmp_path / "overrides")
+    (brake / "0.yaml").write_text("# nothing is denied\n")
+    named = Directories([policies], overrides=[brake])
+    made = Loader(named, Surroundings(peppers=Peppers(PEPPER)), SystemClock())
+    with capture_logs() as logs:
+        made.load()
+        assert "overrides" not in made.about()
+        write(brake, STOP)
+        made.load()
+        assert made.about()["overrides"] == "stop/r"
+        (brake / "0.yaml").write_text("# released\n")
+        made.load()
+        assert "overrides" not in made.about()
+    assert [line.get("overrides") for line in events(logs, "policy set loaded")] == [None, "stop/r", None]
 
 
 def test_a_look_that_hangs_shows(policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
