@@ -14,6 +14,7 @@ from authz.model.errors import PolicyError
 from authz.model.site import Site
 from authz.policy.agreement import disagreements
 from authz.policy.condition import Compiler
+from authz.policy.cutting import Cuttings, Exchange, cut_policies
 from authz.policy.host import HostPattern, parse_host
 from authz.policy.index import Index
 from authz.policy.leaf import Leaf
@@ -32,12 +33,11 @@ _Spec = TypeVar("_Spec", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class _Indexes:
-    """What a set's policies are found by, and which of them stand there."""
+    """What a set's policies are found by."""
 
     enforced: Index = field(default_factory=Index)
     shadow: Index = field(default_factory=Index)  # policies in shadow
     limited: Index = field(default_factory=Index)  # enforcing rules with limits in shadow
-    placings: dict[Cut, Leaf] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -52,6 +52,7 @@ class Ruleset:
     faults: list[PolicyError] = field(default_factory=list)
     warnings: list[PolicyError] = field(default_factory=list)
     indexes: _Indexes = field(default_factory=_Indexes)
+    cuttings: Cuttings = field(default_factory=Cuttings)
 
 
 def compile_set(
@@ -83,13 +84,15 @@ class _Set:
 
     def compile(self, before: Ruleset | None) -> Ruleset:
         loaded, workshop = self._loaded, self._workshop
+        before = before or Ruleset()
         limits: list[MadeLimit] = self._made(loaded.limits, workshop.limit)
-        cuts = self._cuts({limit.rule.name: limit for limit in limits})
+        known = {limit.rule.name: limit for limit in limits}
+        cuttings, exchange = cut_policies(loaded.policies, known, workshop, before.cuttings, self._pace)
         self._pace()
         sites: list[Site] = self._made(loaded.sites, workshop.site)
-        indexes = self._indexes(cuts, before.indexes if before is not None else _Indexes())
+        indexes = self._indexes(cuttings, exchange, before)
         self._pace()
-        result = Ruleset(index=indexes.enforced, indexes=indexes)
+        result = Ruleset(index=indexes.enforced, indexes=indexes, cuttings=cuttings)
         for document, site in zip(loaded.sites, sites, strict=True):
             for host in document.spec.hosts:
                 result.sites.add(parse_host(host), site)
@@ -98,25 +101,13 @@ class _Set:
             result.shadow = Shadow(indexes.shadow, indexes.limited)
         # A policy in shadow sets no header: it owns none.
         result.settable = frozenset(name for one in ties if not one.shadow for name, _ in one.headers)
-        self._find(result, loaded.limits, [limit.findings for limit in limits])
-        self._find(result, loaded.policies, [cut.findings for cut in cuts])
+        result.names = cuttings.names.union(*[limit.findings.names for limit in limits])
+        findings = [limit.findings for limit in limits]
+        self._find(result, loaded.limits, dict(zip(loaded.limits.leaves, findings, strict=True)))
+        self._find(result, loaded.policies, cuttings.telling)
         self._pace()
         result.faults += disagreements(loaded.policies)
         return result
-
-    def _cuts(self, limits: dict[str, MadeLimit]) -> list[Cut]:
-        """Compile the policies that are new, and bind those whose limits are."""
-        cuts: list[Cut] = self._made(self._loaded.policies, self._workshop.policy)
-        named = {
-            names: tuple([limits[name] for name in sorted(names) if name in limits])
-            for names in {ties.limits for ties in self._loaded.policies.group.ties}
-        }
-        for number, leaf in enumerate(self._loaded.policies.leaves):
-            wanted = named[leaf.ties.limits]
-            if cuts[number].limits != wanted:
-                leaf.made = cuts[number] = cuts[number].bound(wanted)
-                self._pace()
-        return cuts
 
     def _made(self, documents: Documents[_Spec], make: Callable[[Document[_Spec]], Any]) -> list[Any]:
         """Return what has become of each document of one kind."""
@@ -129,27 +120,21 @@ class _Set:
         self._pace()
         return [leaf.made for leaf in documents.leaves]
 
-    def _indexes(self, cuts: list[Cut], before: _Indexes) -> _Indexes:
+    def _indexes(self, cuttings: Cuttings, exchange: Exchange, before: Ruleset) -> _Indexes:
         """Return the indexes of these policies, sharing with those before whatever stays."""
-        # Loops, where sets would be subtracted in one step: during that nobody else would have a turn.
-        placings = {cut: leaf for cut, leaf in zip(cuts, self._loaded.policies.leaves, strict=True)}  # noqa: C416 - as said
-        gone = {cut for cut in before.placings if cut not in placings}
-        if 2 * len(gone) > len(before.placings):
-            before, gone = _Indexes(), set()
-        self._pace()
-        come = {cut for cut in placings if cut not in before.placings}
-        change = _Change(before, self._pace)
-        change.take({cut: before.placings[cut] for cut in gone})
-        change.place({cut: placings[cut] for cut in come})
-        return change.indexes(placings)
+        if 2 * len(exchange.gone) > len(before.cuttings.placings):
+            change = _Change(_Indexes(), self._pace)
+            change.place(cuttings.placings)
+            return change.indexes()
+        change = _Change(before.indexes, self._pace)
+        change.take(exchange.gone)
+        change.place(exchange.come)
+        return change.indexes()
 
-    def _find(self, result: Ruleset, documents: Documents[_Spec], findings: list[Findings]) -> None:
+    def _find(self, result: Ruleset, documents: Documents[_Spec], findings: Mapping[Leaf, Findings]) -> None:
         """Take over what was found in the documents of one kind, at its place in the files."""
-        result.names |= frozenset().union(*{each.names for each in findings})
-        told = zip(documents.leaves, findings, strict=True)
-        telling = {leaf: each for leaf, each in told if each.faults or each.warnings}
-        for document in documents.of(telling):
-            found, page = telling[document.leaf], document.page
+        for document in documents.of(findings.keys()):
+            found, page = findings[document.leaf], document.page
             result.faults += [page.placed(document.number, fault) for fault in found.faults]
             result.warnings += [page.placed(document.number, warning) for warning in found.warnings]
 
@@ -162,10 +147,10 @@ class _Change:
         self._pace = pace
         self._drafts: dict[Index, Index] = {}
 
-    def take(self, cuts: Mapping[Cut, Leaf]) -> None:
+    def take(self, cuts: Mapping[Leaf, Cut]) -> None:
         """Take policies away: rules of one pattern at once, since many may stand there."""
         gone: dict[tuple[Index, HostPattern, PathPattern], set[Rule]] = {}
-        for cut, leaf in cuts.items():
+        for leaf, cut in cuts.items():
             for index, placed in self._places(cut, leaf):
                 for host in leaf.ties.hosts:
                     for path in placed.paths:
@@ -173,26 +158,24 @@ class _Change:
         for (index, host, path), rules in gone.items():
             self._draft(index).remove(rules, host, path)
             self._pace()
-        self._name_providers(cuts.values(), -1)
+        self._name_providers(cuts, -1)
 
-    def place(self, cuts: Mapping[Cut, Leaf]) -> None:
+    def place(self, cuts: Mapping[Leaf, Cut]) -> None:
         """Place policies."""
-        for cut, leaf in cuts.items():
+        for leaf, cut in cuts.items():
             for index, placed in self._places(cut, leaf):
                 for host in leaf.ties.hosts:
                     self._draft(index).add(placed.rule, host, placed.paths)
             self._pace()
-        self._name_providers(cuts.values(), 1)
+        self._name_providers(cuts, 1)
 
-    def indexes(self, placings: dict[Cut, Leaf]) -> _Indexes:
+    def indexes(self) -> _Indexes:
         """Return what has become of the indexes."""
         for draft in self._drafts.values():
             draft.seal()
         before = self._before
-        enforced, shadow, limited = (
-            self._drafts.get(index, index) for index in (before.enforced, before.shadow, before.limited)
-        )
-        return _Indexes(enforced, shadow, limited, placings)
+        indexes = (before.enforced, before.shadow, before.limited)
+        return _Indexes(*[self._drafts.get(index, index) for index in indexes])
 
     def _places(self, cut: Cut, leaf: Leaf) -> Iterator[tuple[Index, Placed]]:
         """Yield every index that has a rule."""

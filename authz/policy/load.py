@@ -16,8 +16,9 @@ from itertools import islice
 from typing import Any
 
 from authz.model.errors import Place, PolicyError, SnapshotRejected
+from authz.policy.group import Group
 from authz.policy.leaf import Bonds, Leaf
-from authz.policy.loaded import Documents, Group, Loaded, Reviser
+from authz.policy.loaded import Documents, Loaded, Reviser
 from authz.policy.page import Page
 from authz.policy.placement import Home, misplaced
 from authz.policy.reading import read_page

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import chain
-from operator import attrgetter
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 import msgspec
 
 from authz.model.errors import Place, PolicyError
+from authz.policy.group import Group
 from authz.policy.kind_identity import ApiKeySpec, CustomerSpec, IdentityProviderSpec
 from authz.policy.kind_limit import LimitSpec
 from authz.policy.kind_policy import PolicySpec
@@ -29,9 +27,8 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
 REVISION_CHARS = 12
-_ROWS = 128  # hashed at a time: meanwhile other threads run
+_ROWS = 512  # hashed at a time: meanwhile other threads run; each time is a turn to wait for
 
-_NAME = attrgetter("name")
 _encode = msgspec.json.Encoder(order="sorted").encode
 _Spec = TypeVar("_Spec", bound=Model, covariant=True)
 
@@ -117,66 +114,6 @@ class Document(Generic[_Spec]):
 AnyDocument = Document[Model]
 
 
-class Group:
-    """Every document of one kind, by name; of equal names in the order of files and documents.
-
-    A kind in which nothing changed stays the same group, so what follows from it is worked out once.
-    """
-
-    __slots__ = ("_repeats", "_ties", "leaves", "parts")
-
-    def __init__(self, parts: tuple[tuple[Leaf, ...], ...], before: Group | None = None) -> None:
-        """Take the leaves of each file that has some; most of them may be those of a group before."""
-        self.parts = parts
-        # Each part is sorted, so this merges runs; equal names keep their order.
-        self.leaves = _patched(parts, before) or tuple(sorted(chain.from_iterable(parts), key=_NAME))
-        self._repeats: bool | None = None
-        self._ties: frozenset[Ties] | None = None
-
-    @property
-    def repeats(self) -> bool:
-        """Whether a name stands twice."""
-        if self._repeats is None:
-            self._repeats = len({leaf.name for leaf in self.leaves}) < len(self.leaves)
-        return self._repeats
-
-    @property
-    def ties(self) -> frozenset[Ties]:
-        """Return what its documents say about others, each once."""
-        if self._ties is None:
-            self._ties = frozenset({leaf.ties for leaf in self.leaves})
-        return self._ties
-
-    def rows(self) -> list[bytes]:
-        """Return what the revision covers, sorted."""
-        rows = [leaf.row for leaf in self.leaves]
-        return sorted(rows) if self.repeats else rows
-
-
-def _patched(parts: tuple[tuple[Leaf, ...], ...], before: Group | None) -> tuple[Leaf, ...] | None:
-    """Sort by putting a few leaves into those of a group before: sorting 10,000 holds others up for 3 ms.
-
-    Returns: None where it is not as simple as that.
-    """
-    if before is None or before.repeats:
-        return None
-    old, new = set(map(id, before.parts)), set(map(id, parts))
-    gone = {leaf for part in before.parts if id(part) not in new for leaf in part}
-    come = {leaf for part in parts if id(part) not in old for leaf in part}
-    gone, come = gone - come, come - gone
-    leaves = list(before.leaves)
-    if 8 * (len(gone) + len(come)) > len(leaves):
-        return None
-    for leaf in gone:
-        del leaves[bisect_left(leaves, leaf.name, key=_NAME)]
-    for leaf in come:
-        at = bisect_left(leaves, leaf.name, key=_NAME)
-        if at < len(leaves) and leaves[at].name == leaf.name:
-            return None
-        leaves.insert(at, leaf)
-    return tuple(leaves) if len(leaves) == sum(map(len, parts)) else None
-
-
 _NO_GROUP = Group(())
 
 
@@ -218,7 +155,7 @@ class Documents(Sequence[Document[_Spec]]):
 
     def warnings(self) -> Iterator[PolicyError]:
         """Yield what deserves a look in each of them alone."""
-        for document in self.of([leaf for leaf in self.leaves if leaf.warnings]):
+        for document in self.of(self.group.telling):
             yield from (document.page.placed(document.number, each) for each in document.leaf.warnings)
 
     def __len__(self) -> int:
@@ -244,6 +181,7 @@ class Documents(Sequence[Document[_Spec]]):
             Document(leaf, page, number)
             for page in self._pages
             if self.kind in page.by_kind
+            and (wanted is None or not wanted.isdisjoint(page.by_kind[self.kind]))
             for number, leaf in enumerate(page.leaves)
             if leaf.kind == self.kind and (wanted is None or leaf in wanted)
         ]

@@ -31,7 +31,7 @@ def faults_between(loaded: Loaded) -> Faults:
     for kind in loaded.kinds():
         if kind.group.repeats and kind.kind not in ("Customer", "Scope"):  # theirs are looked at elsewhere
             yield from _twice(kind, lambda document: document.name, ("metadata", "name"), "name")
-    if len({leaf.id for leaf in loaded.keys.leaves}) < len(loaded.keys):
+    if loaded.keys.group.repeats_ids:
         yield from _twice(loaded.keys, lambda document: document.spec.id, ("spec", "id"), "key id")
     limits = {document.name: document.spec for document in loaded.limits}
     yield from _policies(loaded, limits)

@@ -13,9 +13,10 @@ from typing import NamedTuple
 from authz.identity.keyring import Key, KeySecret
 from authz.model.identity import Identity, IdentityKind, Provider
 from authz.model.limit import Rate
+from authz.policy.group import Group
 from authz.policy.kind_identity import ApiKeySpec, CustomerSpec
 from authz.policy.leaf import Ties
-from authz.policy.loaded import Document, Group, Loaded, namespace_of
+from authz.policy.loaded import Document, Loaded, namespace_of
 from authz.policy.shape import RateSpec
 from authz.policy.workshop import network
 

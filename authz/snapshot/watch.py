@@ -23,7 +23,7 @@ from watchfiles._rust_notify import RustNotify
 from authz.snapshot.checkout import Checkout
 from authz.snapshot.scan import Watched
 
-_STEP_MS = 20  # the library looks so often whether there were events: 0.2 % of a core
+_STEP_MS = 10  # the library looks so often whether there were events, and tells at the second look
 _QUIET_STEP_MS = 5  # while it is to be quiet
 QUIET_MAX_S = 2.0  # who writes for longer is read in between: half a set that is broken replaces nothing
 _GRACE_S = 1.0  # the library's patience goes by the wall clock, which may be set back

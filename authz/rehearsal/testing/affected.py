@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TypeVar
 
+from authz.policy.group import Change
 from authz.policy.host import HostPattern, parse_host
 from authz.policy.kind_policy import PolicySpec
 from authz.policy.kind_test import TestCase
@@ -84,11 +85,15 @@ def _changed(before: Documents[_Spec], now: Documents[_Spec]) -> Iterator[Docume
     the same leaf, so of 10,000 documents few rows are compared.
     """
     if before.group is not now.group:
-        old, new = set(before.leaves), set(now.leaves)
-        gone, come = old - new, new - old
+        gone, come = now.group.since(before.group) or _compared(before, now)
         rows = {leaf.row for leaf in gone} ^ {leaf.row for leaf in come}
         yield from before.of({leaf for leaf in gone if leaf.row in rows})
         yield from now.of({leaf for leaf in come if leaf.row in rows})
+
+
+def _compared(before: Documents[_Spec], now: Documents[_Spec]) -> Change:
+    old, new = frozenset(before.leaves), frozenset(now.leaves)
+    return Change(old - new, new - old)
 
 
 def _hosts(policies: Iterable[Document[PolicySpec]]) -> Iterator[HostPattern]:

@@ -77,7 +77,7 @@ def test_what_is_written_is_told_after_a_quiet(links: None) -> None:
     system = System(WRITTEN, WRITTEN, WRITTEN)
     assert watching(system).wait(10)
     assert system.steps == []
-    assert system.now_s == pytest.approx(100.0 + 0.020 + 2 * 0.005 + 0.025)
+    assert system.now_s == pytest.approx(100.0 + 0.010 + 2 * 0.005 + 0.025)
 
 
 def test_who_never_stops_writing_is_read_in_between(links: None) -> None:
