@@ -120,13 +120,23 @@ class Directories(NamedTuple):
 
 
 class Sources:
-    """Everything that an operator names, read again and again; `breathe`: see `Source`."""
+    """Everything that an operator names, read again and again.
 
-    def __init__(self, named: Directories, breathe: Callable[[], None] = lambda: None) -> None:
+    Args:
+        breathe: see `Source`.
+        rest: is called instead while overrides are read; default: the same.
+    """
+
+    def __init__(
+        self,
+        named: Directories,
+        breathe: Callable[[], None] = lambda: None,
+        rest: Callable[[], None] | None = None,
+    ) -> None:
         self._policies = Source(named.policies, breathe=breathe)
         self._scopes = Source(named.scopes, breathe=breathe) if named.scopes else None
         self._overrides = (
-            Source(named.overrides, may_be_empty=True, breathe=breathe) if named.overrides else None
+            Source(named.overrides, may_be_empty=True, breathe=rest or breathe) if named.overrides else None
         )
         self._all = [one for one in (self._policies, self._scopes, self._overrides) if one is not None]
 

@@ -69,20 +69,20 @@ class InForce:
         self._why = ""
         self.tick()
 
-    def differ(self, why: str, for_us: int = 0) -> None:
+    def differ(self, why: str, for_us: int | None = None) -> None:
         """Note that it is not, and why.
 
         Args:
-            for_us: for how long, where it comes from an earlier life. It may be put in force after this.
+            for_us: for how long, where what is put in force next comes from an earlier life.
         """
         self._why = why
         if self._good is None:
-            if for_us:
+            if for_us is not None:
                 self._staleness.differ(self._clock.ticks_us() - for_us)
             with self._lock:
                 self.snapshot = self._refusing(why)
             return
-        self._staleness.differ(self._clock.ticks_us() - for_us)
+        self._staleness.differ(self._clock.ticks_us() - (for_us or 0))
         self.tick()
 
     def tick(self) -> None:

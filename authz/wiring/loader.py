@@ -197,7 +197,7 @@ class Loader:
         self.results["needs_newer" if self._rejections.newer else "rejected"] += 1
         former, self._former = self._former, None
         if self._rejections.concern_all:
-            self.in_force.differ(problem, self._clock.wall_us() - former.known_us if former else 0)
+            self.in_force.differ(problem, self._clock.wall_us() - former.known_us if former else None)
         if former is not None:
             self.past.resume(former, rejected, problem)
 

@@ -13,8 +13,10 @@ from structlog.testing import capture_logs
 from authz.config.rooms import SnapshotSettings
 from authz.snapshot.assembly import Assembly
 from authz.snapshot.build import Surroundings
+from authz.snapshot.snapshot import Snapshot
 from authz.snapshot.sources import Directories
 from authz.wiring.clock import SystemClock
+from authz.wiring.inforce import InForce
 from authz.wiring.loader import Loader
 from authz.wiring.past import past
 from tests.support.documents import document, policy
@@ -241,3 +243,60 @@ def test_where_the_second_look_crashes_it_is_told_all_the_same(
     assert made.current().ready
     assert made.facts().age_s == 30
     assert len(events(logs, USED)) == 1
+
+
+@pytest.mark.parametrize("part", ["overrides", "platform"])
+def test_a_part_that_is_empty_now_and_was_not_is_as_it_was_kept(world: World, part: str) -> None:
+    world.write("overrides/none.yaml", policy("effect: deny", "stop", '["*"]'))
+    revision = world.life().current().revision
+    (world.home / {"overrides": "overrides/none.yaml", "platform": "policies/base.yaml"}[part]).unlink()
+    made = world.life()
+    assert (made.current().ready, made.current().revision) == (True, revision)
+    assert made.about()["from_state"] == part
+    assert made.current().overrides is not None
+
+
+def test_nothing_is_lost_where_there_was_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (tmp_path / "overrides/none.yaml").unlink()
+    for _ in range(2):
+        made = world.life()
+        assert made.current().ready
+        assert not made.about()
+
+
+def test_what_was_kept_is_in_force_only_with_what_is_good_of_the_directories(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that was revoked in the meantime must not work while the scopes' tests run once more."""
+    real, ready = Assembly.offer, []
+
+    def offer(self: Assembly, *words: Any) -> Any:
+        ready.append(loader.current().ready)
+        return real(self, *words)
+
+    world.write("policies/items/p.yaml", "kind: [")
+    monkeypatch.setattr(Assembly, "offer", offer)
+    settings = SnapshotSettings(state=world.state)
+    known = past(settings, world.named, world.clock)
+    loader = Loader(world.named, Surroundings(), world.clock, settings=settings, past=known)
+    loader.load()
+    assert ready == [False, False]
+    assert loader.current().ready
+
+
+def test_a_kept_set_that_is_too_old_is_not_in_force_for_a_moment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, ready = InForce.put, []
+
+    def put(self: InForce, snapshot: Snapshot) -> None:
+        real(self, snapshot)
+        ready.append(self.current().ready)
+
+    monkeypatch.setattr(InForce, "put", put)
+    world.write("policies/base.yaml", "kind: [")
+    world.clock = Clock(NOW + 61 * S)
+    world.life(max_staleness_s=60, when_stale="deny")
+    world.life(max_staleness_s=62, when_stale="deny")
+    assert ready == [False, True]
