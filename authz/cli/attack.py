@@ -98,7 +98,9 @@ def command(
     list_: Annotated[bool, typer.Option("--list", help="Show the classes, and end.")] = False,
     output: Annotated[str, typer.Option(metavar="table|json")] = "table",
 ) -> None:
-    """Attack an authorization server or the Envoy before it, and report what got through.
+    """Attack an authorization server, or the Envoy before it.
+
+    The report says what got through.
 
     Exit codes: 0 everything held, 1 something did not, 2 usage, 3 it could not be tried, or proves nothing.
     """

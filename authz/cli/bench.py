@@ -31,7 +31,9 @@ def command(
         Path | None, typer.Option("--file", metavar="FILE", help="Write the JSON there too.")
     ] = None,
 ) -> None:
-    """Measure what a check costs on this machine, against an empty server on the same front.
+    """Measure what a check costs on this machine.
+
+    Against an empty server on the same front, so that figures can be compared.
 
     Needs `h2load` (Debian: nghttp2-client) and `wrk`; what is missing is said and left out.
     """

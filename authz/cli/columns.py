@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TextIO
 
-WIDTH = 100
+WIDTH = 100  # what files and pipes get; more is hard to read on the widest terminal
+_LEAST = 60
+_width: ContextVar[int] = ContextVar("width", default=WIDTH)
 LABEL = 11  # columns of the words before values
 
 
@@ -27,12 +33,30 @@ def field(name: str, value: str) -> str:
     return f"{name:<{LABEL - 1}} {value}".rstrip() if len(name) < LABEL else f"{name} {value}"
 
 
+@contextmanager
+def fitting(out: TextIO) -> Iterator[None]:
+    """Fold what is made inside as the terminal needs it on which it is shown."""
+    before = _width.set(_width_of(out))
+    try:
+        yield
+    finally:
+        _width.reset(before)
+
+
+def _width_of(out: TextIO) -> int:
+    try:
+        columns = os.get_terminal_size(out.fileno()).columns
+    except (OSError, ValueError):  # a file, a pipe, a test
+        return WIDTH
+    return max(_LEAST, min(WIDTH, columns))
+
+
 def wrapped(text: str, first: str, following: str = "") -> Iterator[str]:
-    """Yield a text in lines of at most 100 columns; what client or file put into it moves no terminal."""
+    """Yield a text in lines that fit; what client or file put into it moves no terminal."""
     safe = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
     yield from textwrap.wrap(
         safe,
-        WIDTH,
+        _width.get(),
         initial_indent=first,
         subsequent_indent=following or first,
         break_on_hyphens=False,

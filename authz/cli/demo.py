@@ -33,7 +33,10 @@ def command(
         bool, typer.Option("--keep", help="Stay up afterwards, and print requests to try.")
     ] = False,
 ) -> None:
-    """Start the real Envoy, a sample application and the sidecar, and take a tour of requests."""
+    """Take a tour of requests through the real Envoy.
+
+    With a sample application behind it and the sidecar beside it.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
     # On standard error: what is printed there may be thrown away, the table may be kept.
     progress = Console(stderr=True, highlight=False)

@@ -32,8 +32,8 @@ authz policy explain policies --decision 01a2043b-aabe-77e7-96c4-0bc73c9bc3e5 --
 ```
 
 Exit codes: 0 explained, whatever the answer is; 1 the set is invalid, or there is no record of the
-decision; 2 wrong usage. To hold a set to expected answers, write a PolicyTest:
-[policies.md](policies.md)."""
+decision; 2 wrong usage; 3 a file or an address cannot be used. To hold a set to expected answers, write a
+PolicyTest: [policies.md](policies.md)."""
 
 SET = """\
 apiVersion: policy.authz/v1alpha1

@@ -78,9 +78,9 @@ def create(
         list[str] | None, typer.Option(metavar="CIDR", help="A network it may be used from; repeat.")
     ] = None,
 ) -> None:
-    """Make a key: its document into FILE, its token, once and alone, to standard output.
+    """Make a key: its document into FILE, its token to standard output.
 
-    The pepper is read from API_KEY_SALT, the same that the sidecar has.
+    The token is printed once, and alone. The pepper is read from API_KEY_SALT, the same that the sidecar has.
     """
     _check_name(out)
     now = _now()
@@ -111,10 +111,11 @@ def rotate(
         str, typer.Option(metavar="24h", help="How long the old secret stays good; 0 ends it at once.")
     ] = "24h",
 ) -> None:
-    """Give a key a new secret and print the new token, once and alone, to standard output.
+    """Give a key a new secret, and print its new token.
 
-    The old token stays good for the grace period, so that its holder can change over. Sidecars know the new
-    one as soon as they have the file: bring it there before you hand the token out.
+    The token is printed once, and alone. The old one stays good for the grace period, so that its holder
+    can change over. Sidecars know the new one as soon as they have the file: bring it there before you hand
+    the token out.
     """
     now, overlap = _now(), _span(grace, "--grace")
     with _answers():
@@ -137,10 +138,10 @@ def rotate(
 
 @app.command(epilog="Example: authz key revoke keys/acme.yaml")
 def revoke(file: _File) -> None:
-    """Set `enabled: false`: the key is refused as soon as the sidecars have the file.
+    """End a key: `enabled: false` in its document.
 
-    A sidecar whose policy set is broken keeps the last good one, and with it the key: `/ready` says so. Deny
-    the key in --overrides then; docs/operations.md has the rule.
+    Sidecars refuse it as soon as they have the file. One whose policy set is broken keeps the last good one,
+    and with it the key: `/ready` says so. Deny the key in --overrides then; docs/operations.md has the rule.
     """
     with _answers():
         data: dict[str, Any] = keyfile.read(file).data  # type: ignore[assignment]  # a document is a mapping
@@ -161,7 +162,9 @@ def verify(
     ] = None,
     output: _Output = Output.TABLE,
 ) -> None:
-    """Tell whether the token on standard input is good now, and why not; exit 1 if it is not.
+    """Tell whether the token on standard input is good, and why not.
+
+    Exit code 1 if it is not.
 
     For operators: clients are never told the cause.
     """
@@ -183,7 +186,7 @@ def verify(
 
 @app.command(name="list", epilog="Example: authz key list --policies policies --policies keys --output json")
 def list_keys(policies: _Policies, output: _Output = Output.TABLE) -> None:
-    """List every key of a set: whose it is, how it stands now and when it ends.
+    """List every key of a set: whose it is, and how it stands.
 
     Whether its pepper is here is told where API_KEY_SALT is set.
     """

@@ -49,6 +49,7 @@ def build(words: list[str]) -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
+        context_settings={"max_content_width": 100},  # of help; else 80 on the widest terminal
         help="The authorization sidecar for Envoy. Begin with `authz serve --help` and `authz demo`.",
     )
     app.callback()(_root)

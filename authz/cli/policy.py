@@ -6,12 +6,12 @@ import json
 import os
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from authz.cli import policy_diff, policy_explain, policy_fmt, policy_test
+from authz.cli.options import Overrides, Scopes, SetDirectories
 from authz.cli.policyset import PartFault, PolicySet, read_set
 from authz.model.errors import PolicyError
 from authz.policy.document import json_schema
@@ -22,13 +22,7 @@ from authz.policy.newer import need_newer
 from authz.snapshot.parts import PLATFORM
 from authz.snapshot.sources import Directories
 
-app = typer.Typer(no_args_is_help=True, help="Check policy files and write their schema.")
-app.command("test")(policy_test.command)
-app.command("explain")(policy_explain.command)
-app.command("diff")(policy_diff.command)
-app.command("fmt")(policy_fmt.command)
-
-_Directories = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Directories of policy files.")]
+app = typer.Typer(no_args_is_help=True, help="Policy files: check, test, explain, compare and format them.")
 
 
 class Output(StrEnum):
@@ -67,7 +61,9 @@ def _judge(named: Directories, served: Sequence[str]) -> _Verdict:
 
 @app.command()
 def validate(
-    directories: _Directories,
+    directories: SetDirectories,
+    scopes: Scopes = None,
+    overrides: Overrides = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 for warnings, too; docs/warnings.md explains each.")
     ] = False,
@@ -75,19 +71,14 @@ def validate(
         list[str] | None,
         typer.Option(metavar="NAME", help="Hosts that `serve --hosts` will name; repeat. Default: any."),
     ] = None,
-    scopes: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="DIR", help="Directories of Scope documents, as for `serve`; repeat."),
-    ] = None,
-    overrides: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="DIR", help="Directories of overrides, as for `serve`; repeat."),
-    ] = None,
     output: _Output = Output.TEXT,
 ) -> None:
-    """Check that a policy set could be served; exit 1 and say why if it could not.
+    """Check that a policy set could be served, and say why not.
 
-    Warnings say what deserves a look and leave the exit code alone, unless `--strict` is given.
+    All directories together are one set, so name them all. Tests are not run: see `authz policy test`.
+    Warnings say what deserves a look.
+
+    Exit codes: 0 it could be served; 1 it has faults, or with --strict warnings; 2 usage.
     """
     named = Directories(directories, scopes or (), overrides or ())
     verdict = _judge(named, _patterns(hosts or []))
@@ -107,9 +98,15 @@ def _patterns(hosts: list[str]) -> list[str]:
     return hosts
 
 
+app.command("test")(policy_test.command)
+app.command("explain")(policy_explain.command)
+app.command("diff")(policy_diff.command)
+app.command("fmt")(policy_fmt.command)
+
+
 @app.command()
 def schema() -> None:
-    """Write the JSON Schema of policy files to standard output, for editors."""
+    """Write the JSON Schema of policy files, for editors."""
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 

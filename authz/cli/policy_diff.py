@@ -40,11 +40,11 @@ def command(
     ] = "",
     scopes: Annotated[
         list[Path] | None,
-        typer.Option("--scopes", metavar="DIR", help="As of `serve`; without --git OLD's, then NEW's."),
+        typer.Option("--scopes", metavar="DIR", help="Scope documents; without --git OLD's, then NEW's."),
     ] = None,
     overrides: Annotated[
         list[Path] | None,
-        typer.Option("--overrides", metavar="DIR", help="As of `serve`; without --git OLD's, then NEW's."),
+        typer.Option("--overrides", metavar="DIR", help="Overrides; without --git OLD's, then NEW's."),
     ] = None,
     output: Annotated[
         Output, typer.Option("--output", help="Text, JSON, or Markdown for a pull request.")
@@ -53,9 +53,12 @@ def command(
         bool, typer.Option("--exit-code", help="Exit 1 where access changes, as `git diff` does.")
     ] = False,
 ) -> None:
-    """Say what access changes from one policy set to another: who may now do what, and who no longer.
+    """Say in words what access changes from one set to another.
 
-    Comments, order and spelling are no change. Exits 3 where one of the sets is invalid.
+    Who may now do what, and who no longer; comments, order and spelling are no change.
+
+    Exit codes: 0 compared; 1 with --exit-code: access changes; 2 usage; 3 a set is invalid, or there is no
+    such revision.
     """
     if git:
         found = _of_git(git, Directories(directories, scopes or (), overrides or ()))

@@ -6,17 +6,23 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn
 
 import msgspec
 import typer
 
+from authz.cli.columns import fitting
 from authz.cli.explain_record import from_debug, from_file
 from authz.cli.explain_text import lines
+from authz.cli.options import Overrides, Scopes, SettingsFile
 from authz.config.settings import load
+from authz.model.address import parse_address
 from authz.model.errors import ConfigError
 from authz.policy.loaded import Loaded
 from authz.record.entry import Record
@@ -33,6 +39,7 @@ from authz.wiring.surroundings import surroundings
 
 _DECISION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_USAGE, _CANNOT_RUN = 2, 3
 _STDIN_MAX_CHARS = 8 * 1024 * 1024
 
 
@@ -50,7 +57,9 @@ def _option(name: str, metavar: str, help_: str) -> Any:
 def command(
     directories: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="DIR...", help="Directories of policy files; none is needed for --decision."),
+        typer.Argument(
+            metavar="DIR...", help="Directories of policy files, together one set; --decision needs none."
+        ),
     ] = None,
     method: Annotated[str, _option("--method", "M", "Method.")] = "GET",
     host: Annotated[str, _option("--host", "H", "Host header.")] = "",
@@ -80,33 +89,31 @@ def command(
         ),
     ] = "",
     trusted_hops: Annotated[
-        int | None, _option("--trusted-hops", "N", "As of `serve`: proxies that stand before ours.")
+        int | None, _option("--trusted-hops", "N", "Proxies that stand before ours, as for `serve`.")
     ] = None,
     decision: Annotated[
         str, _option("--decision", "ID", "A decision that was made: its record is explained.")
     ] = "",
     records: Annotated[
-        str, _option("--records", "FILE", "Where its record is: a file of records; `-`: standard input.")
+        str, _option("--records", "FILE", "Where its record is: a file of records, or `-`: standard input.")
     ] = "",
     debug: Annotated[
-        str, _option("--debug", "unix:PATH", "Or the address `--debug` of the sidecar that made it.")
+        str, _option("--debug", "unix:PATH", "Where else it may be: at `serve --debug` of the sidecar.")
     ] = "",
-    scopes: Annotated[
-        list[Path] | None, _option("--scopes", "DIR", "As of `serve`; repeat for more.")
-    ] = None,
-    overrides: Annotated[
-        list[Path] | None, _option("--overrides", "DIR", "As of `serve`; repeat for more.")
-    ] = None,
-    config: Annotated[
-        Path | None, _option("--config", "FILE", "Settings file. Default: authz.toml, if there.")
-    ] = None,
+    scopes: Scopes = None,
+    overrides: Overrides = None,
+    config: SettingsFile = None,
     output: Annotated[
         Output, typer.Option("--output", help="Text for people, JSON for machines.")
     ] = Output.TEXT,
 ) -> None:
-    """Explain what would come of a request, step by step; or, by its record, what came of one.
+    """Explain, step by step, why a request is allowed or refused.
 
-    Exit codes: 0 explained, whatever the answer; 1 the set is invalid, or there is no such decision; 2 usage.
+    A request is described by --host and --path and whatever else it has, or given whole by --request; with
+    --decision the record of one that was decided is explained.
+
+    Exit codes: 0 explained, whatever the answer; 1 the set is invalid, or there is no record of the decision;
+    2 usage; 3 a file or an address cannot be used.
     """
     named = Directories(directories or (), scopes or (), overrides or ())
     try:
@@ -117,6 +124,7 @@ def command(
             now_us = _moment(at) if at else time.time_ns() // 1000
             _check_usage(directories, host, request, bool(key and identity))
             given = tuple(_headers(headers or []))
+            _check_address(address)
             scene = Scene(host, path, method, scheme, given, address, principal, upgrade)
             message = message_from_json(_text_of(request)) if request else message_of(scene, now_us)
             cast = Cast(key, identity_from_json(identity) if identity else None)
@@ -130,10 +138,20 @@ def command(
 def _check_usage(directories: list[Path] | None, host: str, request: str, both: bool) -> None:
     if not directories:
         _usage("name at least one directory of policy files")
-    if bool(host) == bool(request):
+    if host and request:
+        _usage("--request FILE.json is a whole request: leave out --host, or --request")
+    if not host and not request:
         _usage("name the request with --host and --path, or give a whole one with --request FILE.json")
     if both:
         _usage("--as and --identity: a request has one caller; give one of them")
+
+
+def _check_address(address: str) -> None:
+    """Refuse what is no address: taken as Envoy's word it would mean that there is none."""
+    try:
+        ip_address(address or "192.0.2.1")
+    except ValueError:
+        _usage(f"--address: `{address[:60]}` is no IP address; write one such as 203.0.113.7")
 
 
 def _record(decision_id: str, records: str, debug: str) -> Record:
@@ -142,7 +160,10 @@ def _record(decision_id: str, records: str, debug: str) -> Record:
         _usage("--decision: a decision id looks like 01a2043b-aabe-77e7-96c4-0bc73c9bc3e5")
     if bool(records) == bool(debug):
         _usage("--decision: say where its record is, with --records FILE or --debug unix:PATH")
-    line = from_file(decision_id, records) if records else from_debug(decision_id, debug)
+    if debug:
+        parse_address(debug)  # one that is none is wrong usage, unlike one where nobody answers
+    with _outside():
+        line = from_file(decision_id, records) if records else from_debug(decision_id, debug)
     if line is None:
         where = f"in {records}" if records else f"at {debug}: it keeps the recent ones alone"
         typer.echo(f"authz: there is no record of decision {decision_id} {where}", err=True)
@@ -154,8 +175,9 @@ def _print(explained: Explanation, output: Output) -> None:
     if output is Output.JSON:
         typer.echo(msgspec.json.format(msgspec.json.encode(explained), indent=2).decode())
         return
-    for line in lines(explained):
-        typer.echo(line)
+    with fitting(sys.stdout):
+        for line in lines(explained):
+            typer.echo(line)
 
 
 class _Set(NamedTuple):
@@ -167,7 +189,8 @@ class _Set(NamedTuple):
 
 def _read(named: Directories, trusted_hops: int | None, config: Path | None) -> _Set:
     """Read and build a set as `serve` would at its first start; exit 1 where any part of it has faults."""
-    around = surroundings(load({"trusted_hops": trusted_hops}, os.environb, config), "explain")
+    with _outside():
+        around = surroundings(load({"trusted_hops": trusted_hops}, os.environb, config), "explain")
     reading = Sources(named).read()
     outcome = Assembly(Builder(around)).offer(reading, 0)
     faults = [fault for part in outcome.rejected.values() for fault in part]
@@ -210,9 +233,22 @@ def _text_of(name: str) -> str:
         return sys.stdin.read(_STDIN_MAX_CHARS) if name == "-" else Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
-        _usage(f"`{name}` cannot be read: {reason}")
+        _stop(f"`{name}` cannot be read: {reason}", _CANNOT_RUN)
+
+
+@contextmanager
+def _outside() -> Iterator[None]:
+    """What is wrong here is wrong with the world, not with how we were called."""
+    try:
+        yield
+    except ConfigError as error:
+        _stop(str(error), _CANNOT_RUN)
 
 
 def _usage(what: str) -> NoReturn:
+    _stop(what, _USAGE)
+
+
+def _stop(what: str, code: int) -> NoReturn:
     typer.echo(f"authz: {what}", err=True)
-    raise typer.Exit(2)
+    raise typer.Exit(code)

@@ -48,10 +48,12 @@ def command(
     ] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Change nothing; show what would change.")] = False,
 ) -> None:
-    """Write policy files in their one form: order of fields, indentation, brackets and quotes.
+    """Write policy files in their one form; comments stay.
 
-    Comments stay, and so does what the files say: it is compared before anything is written. A file with
-    faults is left alone and named (exit 1).
+    Order of fields, indentation, brackets and quotes. What the files say stays, too: it is compared before
+    anything is written, and a file with faults is left alone and named. Files that changed are named.
+
+    Exit codes: 0 done; 1 a file has faults, or with --check would change; 2 usage; 3 a file cannot be used.
     """
     if _INPUT in map(str, paths):
         raise typer.Exit(_standard_input(paths, check=check, diff=diff))

@@ -15,6 +15,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from authz.cli.colour import coloured
+from authz.cli.options import Overrides, Scopes, SetDirectories, SettingsFile
 from authz.config.settings import Settings, load
 from authz.model.errors import ConfigError, PolicyError
 from authz.rehearsal.testing import report
@@ -73,14 +74,9 @@ class Asked(NamedTuple):
 
 
 def command(
-    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Directories of policy files.")],
-    scopes: Annotated[
-        list[Path] | None, typer.Option("--scopes", metavar="DIR", help="As of `serve`; repeat for more.")
-    ] = None,
-    overrides: Annotated[
-        list[Path] | None,
-        typer.Option("--overrides", metavar="DIR", help="As of `serve`: tests run with the brake pulled."),
-    ] = None,
+    directories: SetDirectories,
+    scopes: Scopes = None,
+    overrides: Overrides = None,
     wanted: Annotated[
         str, typer.Option("--filter", metavar="TEXT", help="Run only cases whose `test/case` holds this.")
     ] = "",
@@ -97,15 +93,15 @@ def command(
     require_tests: Annotated[
         bool, typer.Option("--require-tests", help="Exit 1 if no case was run.")
     ] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="Settings file. Default: authz.toml, if there."),
-    ] = None,
+    config: SettingsFile = None,
 ) -> None:
-    """Run the PolicyTests of a set; exit 1 and say why if one fails or the set is invalid.
+    """Run the PolicyTests of a set, and say which fail and how.
 
     Settings that change how requests are read come from authz.toml and the environment, as for `serve`;
-    which hosts are served and how many proxies are trusted say nothing to tests.
+    which hosts are served and how many proxies are trusted say nothing to tests. With --overrides they run
+    with the brake pulled.
+
+    Exit codes: 0 all passed; 1 one failed, or the set is invalid; 2 usage; 3 a file cannot be used.
     """
     named = Directories(directories, scopes or (), overrides or ())
     asked = Asked(named, wanted, output, file, require_tests)

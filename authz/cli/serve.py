@@ -12,35 +12,50 @@ import typer
 from authz.config.log import configure
 from authz.config.settings import Settings, load
 
-_EPILOG = """Examples:
-
-  API_KEY_SALT=... authz serve --policies policies/ --listen unix:/run/authz/authz.sock
-
-  authz serve --policies policies/ --listen 0.0.0.0:9443 --tls-cert tls.crt --tls-key tls.key
+_EPILOG = """\b
+Examples:
+  authz serve --policies policies --policies keys
+  authz serve --policies repo/policies --scopes repo/scopes \\
+      --overrides /etc/authz/overrides --state /var/lib/authz/state
+  authz serve --policies policies --listen 0.0.0.0:9443 \\
+      --tls-cert tls.crt --tls-key tls.key \\
       --tls-client-ca ca.crt --tls-clients 'spiffe://prod/ns/web/sa/*'
 
-  authz serve --policies base/ --policies team/ --listen 127.0.0.1:9191 --ops 127.0.0.1:9192
+API_KEY_SALT in the environment is the pepper of API keys. Settings come from authz.toml, then the
+environment, then these flags; the later wins. Files are followed: a change of them needs no restart.
 
-Settings come from authz.toml, then the environment, then these flags; the later wins.
-Ends 0 when told to stop, 3 where an address, a certificate or the pepper cannot be used."""
+Exit codes: 0 told to stop; 2 usage; 3 a setting, an address, a certificate or the pepper cannot be used; 27
+and 70 see docs/operations.md."""
 
 
 def command(
     policies: Annotated[
         list[Path] | None,
-        typer.Option("--policies", metavar="DIR", help="Directory of documents; repeat for more. One set."),
+        typer.Option(
+            "--policies", metavar="DIR", help="Directory of policy files; repeat: together one set."
+        ),
     ] = None,
     scopes: Annotated[
         list[Path] | None,
-        typer.Option("--scopes", metavar="DIR", help="Directory of Scope documents: who may speak of what."),
+        typer.Option(
+            "--scopes", metavar="DIR", help="Directory of Scope documents: which team may speak about what."
+        ),
     ] = None,
     overrides: Annotated[
         list[Path] | None,
-        typer.Option("--overrides", metavar="DIR", help="Directory of deny rules that come first."),
+        typer.Option(
+            "--overrides",
+            metavar="DIR",
+            help="Directory of deny rules that come before all: the emergency brake.",
+        ),
     ] = None,
     state: Annotated[
         str | None,
-        typer.Option("--state", metavar="DIR|off", help="Private directory that keeps the last good set."),
+        typer.Option(
+            "--state",
+            metavar="DIR|off",
+            help="Private directory for the last good set, for a restart; default: see docs/settings.md.",
+        ),
     ] = None,
     listen: Annotated[
         list[str] | None,
@@ -58,7 +73,11 @@ def command(
     ] = None,
     debug: Annotated[
         str | None,
-        typer.Option("--debug", metavar="unix:PATH|HOST:PORT|off", help="Recent records, by decision id."),
+        typer.Option(
+            "--debug",
+            metavar="unix:PATH|HOST:PORT|off",
+            help="Recent records, by decision id. Default: a socket in the runtime directory.",
+        ),
     ] = None,
     trusted_hops: Annotated[
         int | None,
@@ -159,4 +178,4 @@ def _running(settings: Settings) -> _Running:
     return Sidecar(settings, on_tick=LastResort(settings.serve.stuck_after_s).arm)
 
 
-command.__doc__ = f"{command.__doc__}\n\n\b\n{_EPILOG}"
+command.__doc__ = f"{command.__doc__}\n\n{_EPILOG}"

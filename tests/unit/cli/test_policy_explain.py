@@ -167,22 +167,19 @@ def test_the_record_is_looked_for_in_a_file_and_on_standard_input() -> None:
     [
         ([], "name at least one directory"),
         (["policies"], "name the request with --host"),
-        (["policies", "--host", "a", "--request", "x"], "name the request with --host"),
-        (["policies", "--request", "gone.json"], "`gone.json` cannot be read: No such file"),
+        (["policies", "--host", "a", "--request", "x"], "--request FILE.json is a whole request"),
+        (["policies", *ASK, "--address", "203.0.113"], "--address: `203.0.113` is no IP address"),
         (["policies", "--request", "policies/items.yaml"], "not a CheckRequest in JSON"),
         (["policies", *ASK, "--as", "nobody"], "there is no ApiKey `nobody`"),
         (["policies", *ASK, "--as", "a", "--identity", "{}"], "a request has one caller"),
         (["policies", *ASK, "--identity", "{}"], "not an identity in JSON: provider"),
         (["policies", *ASK, "--identity", "{"], "not an identity in JSON"),
         (["policies", *ASK, "--header", "swordfish"], "--header: write `name: value`"),
-        (["policies", *ASK, "--header", "@gone"], "`gone` cannot be read"),
         (["policies", *ASK, "--at", "noon"], "--at: `noon` is no time"),
         (["policies", *ASK, "--at", "2026-06-01T12:00:00"], "is no time"),
         (["--decision", "x", "--records", "y"], "a decision id looks like"),
         (["--decision", ID], "say where its record is"),
         (["--decision", ID, "--records", "a", "--debug", "unix:b"], "say where its record is"),
-        (["--decision", ID, "--records", "gone"], "--records: `gone` cannot be read"),
-        (["--decision", ID, "--debug", "unix:gone.sock"], "--debug: nobody answers at unix:gone.sock"),
         (["--decision", ID, "--debug", "gone"], "there is no port in it"),
     ],
 )
@@ -192,6 +189,22 @@ def test_wrong_usage_is_told_in_one_line(words: list[str], why: str) -> None:
     assert why in result.stderr
     assert result.stderr.count("\n") == 1
     assert "swordfish" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["policies", "--request", "gone.json"], "`gone.json` cannot be read: No such file"),
+        (["policies", *ASK, "--header", "@gone"], "`gone` cannot be read"),
+        (["policies", *ASK, "--config", "gone.toml"], "gone.toml: no such file"),
+        (["--decision", ID, "--records", "gone"], "--records: `gone` cannot be read"),
+        (["--decision", ID, "--debug", "unix:gone.sock"], "--debug: nobody answers at unix:gone.sock"),
+    ],
+)
+def test_what_is_not_there_is_no_wrong_usage(words: list[str], why: str) -> None:
+    result = explain(*words)
+    assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
+    assert why in result.stderr
 
 
 def test_an_invalid_set_is_told_with_its_faults() -> None:
