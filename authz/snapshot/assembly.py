@@ -80,6 +80,8 @@ class Assembly:
         self._overrides: BuiltOverrides | None = None  # None: never good
         self._override_files: Files | None = None
         self._failures: dict[str, Failure] = {}
+        self._roots: tuple[str, ...] = ()
+        self._ownership: tuple[Scopes, Ownership] | None = None
         self._shown: tuple[Main | None, BuiltOverrides | None] = (None, None)
 
     def resume(self, parts: Parts, revision: str, loaded_at_us: int) -> Outcome:
@@ -100,12 +102,23 @@ class Assembly:
         self._main, self._overrides, self._override_files = main, overrides, parts.get(OVERRIDES)
         return self._outcome({})
 
+    def scope_of(self, file: str) -> str:
+        """Return the scope that a file belongs to by the Scope documents in force; "" where none is."""
+        main = self._main
+        if main is None:
+            return ""
+        if self._ownership is None or self._ownership[0] is not main.scopes:
+            self._ownership = main.scopes, Ownership(self._roots, main.scopes.bounds)
+        return self._ownership[1].scope_of(file)
+
     def brake(self, files: Files) -> Outcome:
         """Put overrides alone in force; the gate may call it while it looks at the rest."""
         return self._outcome(self._offer_overrides(files))
 
     def offer(self, reading: Reading, loaded_at_us: int) -> Outcome:
         """Try what was read; what is broken replaces nothing."""
+        if reading.policies.roots != self._roots:
+            self._roots, self._ownership = reading.policies.roots, None
         rejected = self._offer_overrides(reading.overrides)
         rejected |= self._offer_main(reading, loaded_at_us)
         return self._outcome(rejected)

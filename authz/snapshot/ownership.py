@@ -10,11 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from authz.model.errors import Place, PolicyError
 from authz.policy.scopes import Bounds
 from authz.snapshot.parts import PLATFORM, Files, part_of_scope
-
-# Bounds of what one scope may hold. Reading it takes some seconds, of a thread that all scopes share; a team
-# with more than that has its directories split.
-MAX_FILES = 5000
-MAX_BYTES = 16 * 1024 * 1024
+from authz.snapshot.scan import SCOPE_MAX_BYTES, SCOPE_MAX_FILES
 
 
 class Ownership:
@@ -81,10 +77,11 @@ def split(files: Files, ownership: Ownership) -> dict[str, Files]:
 
 
 def _too_much(directory: str, contents: Mapping[str, bytes]) -> Iterator[PolicyError]:
-    if len(contents) > MAX_FILES:
-        yield PolicyError(Place(directory), f"more than {MAX_FILES} files in one scope: split it")
-    elif sum(map(len, contents.values())) > MAX_BYTES:
-        yield PolicyError(Place(directory), f"more than {MAX_BYTES} bytes in one scope: split it")
+    """A scope that is known is held to its bounds before it is read; one that is new, here."""
+    if len(contents) > SCOPE_MAX_FILES:
+        yield PolicyError(Place(directory), f"more than {SCOPE_MAX_FILES} files in one scope: split it")
+    elif sum(map(len, contents.values())) > SCOPE_MAX_BYTES:
+        yield PolicyError(Place(directory), f"more than {SCOPE_MAX_BYTES} bytes in one scope: split it")
 
 
 def _strange_links(links: Mapping[str, str], ownership: Ownership) -> Iterator[tuple[str, PolicyError]]:

@@ -14,10 +14,18 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from authz.model.errors import Place, PolicyError
+from authz.policy.yaml import MAX_FILE_BYTES
 from authz.snapshot.ways import Ways
 
 MAX_DEPTH = 16  # directories in directories
+
+# What is more is not even read: files that fill a memory must not end what is served.
 MAX_FILES = 100_000  # a set of a million keys has a thousand
+MAX_BYTES = 512 * 1024 * 1024  # and half of this. Without the files of scopes, which have bounds of their own
+SCOPE_MAX_FILES = 5000  # reading it takes some seconds, of a thread that all scopes share
+SCOPE_MAX_BYTES = 16 * 1024 * 1024
+
+ScopeOf = Callable[[str], str]  # name of a file, as people know it -> the scope that it belongs to, "": none
 
 
 class Entry(NamedTuple):
@@ -55,26 +63,38 @@ class Look(NamedTuple):
     links: Mapping[str, str] = MappingProxyType({})  # what was given, and each link: shown -> real path
 
 
-def look(directories: Sequence[Path], breathe: Callable[[], None] = lambda: None) -> Look:
+def no_scope(_: str) -> str:
+    """Say of a file that it belongs to no scope."""
+    return ""
+
+
+def look(
+    directories: Sequence[Path], breathe: Callable[[], None] = lambda: None, scope_of: ScopeOf = no_scope
+) -> Look:
     """Look at everything below some directories; each file and each directory counts once.
 
     Args:
         breathe: called for each file, so that others may use the interpreter.
+        scope_of: who has bounds of its own. Of whoever is beyond its bounds nothing is to be read.
     """
-    scan = _Scan(breathe)
+    scan = _Scan(breathe, scope_of)
     for directory in directories:
         scan.root(directory)
     scan.outward()
     holding = frozenset(scan.directories)
-    return Look(scan.entries, scan.faults, Watched(scan.directories, scan.names(), holding), scan.links)
+    watched = Watched(scan.directories, scan.names(), holding)
+    return Look(scan.within_bounds(), scan.faults, watched, scan.links)
 
 
 _Outward = tuple[str, str, os.stat_result, str, int]  # a link: name, real path, its marks, root, depth
 
 
 class _Scan:
-    def __init__(self, breathe: Callable[[], None]) -> None:
+    def __init__(self, breathe: Callable[[], None], scope_of: ScopeOf) -> None:
         self._breathe = breathe
+        self._scope_of = scope_of
+        self._sizes: dict[str, tuple[int, int]] = {}  # scope -> how many files, how many bytes
+        self._beyond: set[str] = set()
         self.entries: list[Entry] = []
         self.faults: list[PolicyError] = []
         self.directories: dict[str, tuple[int, int]] = {}
@@ -171,14 +191,38 @@ class _Scan:
             self._fault(shown, "only files that end in `.yaml` are read: rename it")
         elif not stat.S_ISREG(found.st_mode):
             self._fault(shown, "not a regular file: remove it")
-        elif len(self.entries) >= MAX_FILES:
-            self._fault(shown, f"more than {MAX_FILES} files: put several documents into one")
         elif self._is_new(found):
             self._read[found.st_dev, found.st_ino] = real
-            marks = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-            self.entries.append(Entry(shown, real, *marks))
+            if self._fits(shown, min(found.st_size, MAX_FILE_BYTES)):  # no more of one is read
+                marks = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+                self.entries.append(Entry(shown, real, *marks))
         else:  # a hard link is told as a link: it may take a file from where somebody else has it
             self.links.setdefault(shown, self._read[found.st_dev, found.st_ino])
+
+    def _fits(self, shown: str, size: int) -> bool:
+        scope = self._scope_of(shown)
+        if scope in self._beyond:
+            return False
+        count, total = self._sizes.get(scope, (0, 0))
+        self._sizes[scope] = count, total = count + 1, total + size
+        files, most = (SCOPE_MAX_FILES, SCOPE_MAX_BYTES) if scope else (MAX_FILES, MAX_BYTES)
+        if count <= files and total <= most:
+            return True
+        self._beyond.add(scope)
+        what, mend = (
+            ("one scope", "split it") if scope else ("a set", "put several documents into one, or less")
+        )
+        self._fault(shown, f"more than {files} files or {most} bytes in {what}: {mend}")
+        return False
+
+    def within_bounds(self) -> list[Entry]:
+        """Return the files to read."""
+        beyond = self._beyond
+        return (
+            [one for one in self.entries if self._scope_of(one.shown) not in beyond]
+            if beyond
+            else self.entries
+        )
 
     def _is_inside(self, shown: str, real: str, root: str) -> bool:
         # SECURITY: a link must not bring in files that nobody reviewed as part of the set.

@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from authz.model.errors import Place, PolicyError, SnapshotRejected
 from authz.policy.yaml import MAX_FILE_BYTES
 from authz.snapshot.parts import Files, Reading
-from authz.snapshot.scan import Entry, Look, Watched, look, why
+from authz.snapshot.scan import Entry, Look, ScopeOf, Watched, look, no_scope, why
 
 ATTEMPTS = 3  # a swap takes a moment; what moves longer than that is still being written
 
@@ -36,6 +36,7 @@ class Source:
         may_be_empty: without any file there is nothing, else a fault.
         wall_ns: the clock of file systems.
         breathe: called for each file, so that others may use the interpreter.
+        scope_of: see `look`.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Source:
         may_be_empty: bool = False,
         wall_ns: Callable[[], int] = time.time_ns,
         breathe: Callable[[], None] = lambda: None,
+        scope_of: ScopeOf = no_scope,
     ) -> None:
         self._breathe = breathe
+        self._scope_of = scope_of
         self.directories = tuple(directories)
         self._roots = tuple(str(directory) for directory in self.directories)
         self._may_be_empty = may_be_empty
@@ -56,7 +59,7 @@ class Source:
 
     def moved(self) -> bool:
         """Whether anything was touched since the last reading, as far as the files' marks say."""
-        now = look(self.directories, self._breathe)
+        now = self._look()
         return _marks(now) != _marks(self.seen)
 
     def read(self, *, every: bool = False) -> Files:
@@ -67,21 +70,35 @@ class Source:
         """
         if every:
             self._kept = {}
-        self.seen = found = look(self.directories, self._breathe)
+        before, self.seen = _NOTHING_SEEN, self._look()
+        contents: dict[str, bytes] = {}
+        faults: list[PolicyError] = []
         for _ in range(ATTEMPTS):
-            contents, faults = self._contents(found)
-            self.seen = look(self.directories, self._breathe)
-            if self.seen.entries == found.entries:
+            before = self.seen
+            contents, faults = self._contents(before)
+            self.seen = self._look()
+            if self.seen.entries == before.entries:
                 break
-            found = self.seen
         else:
-            place = Place(str(self.directories[0]))
-            fault = PolicyError(place, "the files change while they are read: try again")
-            return Files({}, (fault,), self._roots)
+            faults += self._unsteady(before, self.seen)
         if not contents and not faults and not self._may_be_empty:
             names = " ".join(str(directory) for directory in self.directories)
             faults = [PolicyError(Place(names), "no documents here: write at least one `.yaml` file")]
         return Files(contents, tuple(faults), self._roots, self.seen.links)
+
+    def _look(self) -> Look:
+        return look(self.directories, self._breathe, self._scope_of)
+
+    def _unsteady(self, before: Look, after: Look) -> Iterator[PolicyError]:
+        """Yield a fault for each scope whose files were not the same before and after they were read.
+
+        SECURITY: the others' stood there together all the same. A team whose files never stand still must not
+        keep everybody's changes from coming into force.
+        """
+        moving = sorted({entry.shown for entry in {*before.entries} ^ {*after.entries}})
+        of_scopes = {self._scope_of(shown): shown for shown in reversed(moving)}
+        for shown in sorted(of_scopes.values()):
+            yield PolicyError(Place(shown), "files change while they are read, this one too: try again")
 
     def _contents(self, found: Look) -> tuple[dict[str, bytes], list[PolicyError]]:
         contents: dict[str, bytes] = {}
@@ -125,6 +142,7 @@ class Sources:
     Args:
         breathe: see `Source`.
         rest: is called instead while overrides are read; default: the same.
+        scope_of: which scope a file below the policies belongs to, as far as that is known before it is read.
     """
 
     def __init__(
@@ -132,12 +150,14 @@ class Sources:
         named: Directories,
         breathe: Callable[[], None] = lambda: None,
         rest: Callable[[], None] | None = None,
+        scope_of: ScopeOf = no_scope,
     ) -> None:
-        self._policies = Source(named.policies, breathe=breathe)
+        self._policies = Source(named.policies, breathe=breathe, scope_of=scope_of)
         self._scopes = Source(named.scopes, breathe=breathe) if named.scopes else None
         self._overrides = (
             Source(named.overrides, may_be_empty=True, breathe=rest or breathe) if named.overrides else None
         )
+        self._divided: Files | None = None  # the Scope documents of the last reading
         self._all = [one for one in (self._policies, self._scopes, self._overrides) if one is not None]
 
     def moved(self) -> bool:
@@ -146,11 +166,31 @@ class Sources:
 
     def read(self, *, every: bool = False) -> Reading:
         """Read what stands there; see `Source.read`."""
-        return Reading(
-            self._policies.read(every=every),
-            self._scopes.read(every=every) if self._scopes is not None else None,
-            self._overrides.read(every=every) if self._overrides is not None else None,
+        policies, scopes = self._read(every=every)
+        overrides = self._overrides.read(every=every) if self._overrides is not None else None
+        return Reading(policies, scopes, overrides)
+
+    def _read(self, *, every: bool) -> tuple[Files, Files | None]:
+        """Read policies, and the Scope documents that stood beside them.
+
+        SECURITY: the directory of a team and its Scope may go in one step. Were the one read before and the
+        other after that, what the team wrote would count as the platform's.
+        """
+        policies = self._policies.read(every=every)
+        if self._scopes is None:
+            return policies, None
+        scopes = Files({})
+        for _ in range(ATTEMPTS):
+            scopes = self._scopes.read(every=every)
+            known = self._divided is not None and scopes.contents == self._divided.contents
+            if known or not self._policies.moved():
+                self._divided = scopes
+                return policies, scopes
+            policies = self._policies.read(every=every)
+        fault = PolicyError(
+            Place(" ".join(scopes.roots)), "policies change while Scope documents do: try again"
         )
+        return policies, self._divided or Files({}, (fault,), scopes.roots)
 
     def watched(self) -> Watched:
         """Return what the last reading depended on."""

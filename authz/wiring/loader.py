@@ -50,7 +50,7 @@ class Loader:
     ) -> None:
         self._named = named
         self._surroundings = surroundings
-        self._sources = Sources(named, self.breathe, self._rest)
+        self._sources = Sources(named, self.breathe, self._rest, lambda file: self._assembly.scope_of(file))
         self._gate = gate
         self._clock = clock
         self._assembly = Assembly(Builder(surroundings, self.breathe), self._ask)

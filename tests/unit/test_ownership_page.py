@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from authz.cli.policyset import read_set
-from authz.snapshot.ownership import MAX_BYTES, MAX_FILES
+from authz.snapshot.scan import SCOPE_MAX_BYTES, SCOPE_MAX_FILES
 from authz.snapshot.sources import Directories
 from tests.support.parts import decided
 
@@ -48,4 +48,4 @@ def test_what_the_page_calls_a_default_is_one(tmp_path: Path) -> None:
 
 
 def test_the_bounds_on_the_page_are_those_of_the_code() -> None:
-    assert f"{MAX_FILES:,} files and {MAX_BYTES // 2**20} MiB" in PAGE
+    assert f"{SCOPE_MAX_FILES:,} files and {SCOPE_MAX_BYTES // 2**20} MiB" in PAGE

@@ -10,6 +10,7 @@ import pytest
 from authz.model.errors import SnapshotRejected
 from authz.policy.yaml import MAX_FILE_BYTES
 from authz.snapshot import scan, sources
+from authz.snapshot.parts import Files
 from authz.snapshot.sources import Directories, Source, Sources, read
 
 
@@ -185,7 +186,9 @@ def test_directories_are_bounded_in_depth_and_files_in_number(
     monkeypatch.setattr(scan, "MAX_FILES", 1)
     for name in "ab":
         (root / f"{name}.yaml").write_bytes(b"x")
-    assert any("set/b.yaml:1:1: more than 1 files" in fault for fault in refused(root))
+    (root / "c.yaml").write_bytes(b"x")
+    told = [fault for fault in refused(root) if "more than 1 files" in fault]
+    assert [fault.partition(" ")[0] for fault in told] == ["set/b.yaml:1:1:"]
 
 
 def test_names_are_one_line_and_no_two_are_written_alike(root: Path) -> None:
@@ -225,7 +228,113 @@ def test_a_set_that_never_stands_still_is_refused(root: Path, monkeypatch: pytes
         return content
 
     monkeypatch.setattr(sources, "_read_one", growing)
-    assert refused(root) == ["set:1:1: the files change while they are read: try again"]
+    unsteady = "files change while they are read, this one too: try again"
+    assert refused(root) == [f"set/a.yaml:1:1: {unsteady}"]
+    (root / "team").mkdir()
+    (root / "team/b.yaml").write_bytes(b"")
+    (root / "team/c.yaml").write_bytes(b"")
+    found = Source([root], scope_of=lambda file: "t" if "/team/" in file else "").read()
+    assert list(map(str, found.faults)) == [f"set/{one}.yaml:1:1: {unsteady}" for one in ("a", "team/b")]
+
+
+def test_a_team_that_never_stands_still_holds_up_nobody_else(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "team").mkdir()
+    for name in ("a", "team/b"):
+        (root / f"{name}.yaml").write_bytes(b"x")
+    real = sources._read_one
+
+    def growing(path: Path) -> bytes:
+        content = real(path)
+        if path.name == "b.yaml":
+            path.write_bytes(content + b"x")
+        return content
+
+    monkeypatch.setattr(sources, "_read_one", growing)
+    found = Source([root], scope_of=lambda file: "t" if "/team/" in file else "").read()
+    assert found.contents["set/a.yaml"] == b"x"
+    assert [fault.place.file for fault in found.faults] == ["set/team/b.yaml"]
+
+
+@pytest.mark.parametrize(("name", "size"), [("SCOPE_MAX_FILES", 2), ("SCOPE_MAX_BYTES", 100)])
+def test_of_a_scope_beyond_its_bounds_nothing_is_read_and_everything_of_others(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: int
+) -> None:
+    monkeypatch.setattr(scan, name, size)
+    (root / "team").mkdir()
+    for number in range(4):
+        (root / f"team/{number}.yaml").write_bytes(b"x" * 50)
+        (root / f"{number}.yaml").write_bytes(b"x" * 50)
+    found = Source([root], scope_of=lambda file: "t" if "/team/" in file else "").read()
+    assert sorted(found.contents) == [f"set/{number}.yaml" for number in range(4)]
+    (fault,) = found.faults
+    assert fault.place.file == "set/team/2.yaml"
+    assert "in one scope: split it" in fault.what
+
+
+@pytest.mark.parametrize(("name", "size"), [("MAX_FILES", 2), ("MAX_BYTES", 100)])
+def test_of_a_set_beyond_its_bounds_nothing_is_read_but_scopes(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: int
+) -> None:
+    monkeypatch.setattr(scan, name, size)
+    (root / "team").mkdir()
+    (root / "team/t.yaml").write_bytes(b"x")
+    for number in range(4):
+        (root / f"{number}.yaml").write_bytes(b"x" * 50)
+    found = Source([root], scope_of=lambda file: "t" if "/team/" in file else "").read()
+    assert list(found.contents) == ["set/team/t.yaml"]
+    assert len(found.faults) == 1
+
+
+def test_policies_are_read_again_where_the_scopes_beside_them_changed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A team's directory and its Scope go at once: the one must not be read before, and the other after."""
+    policies, scopes = root / "policies", root / "scopes"
+    for directory in (policies / "team", scopes):
+        directory.mkdir(parents=True)
+    (policies / "a.yaml").write_bytes(b"a")
+    (policies / "team/t.yaml").write_bytes(b"t")
+    (scopes / "s.yaml").write_bytes(b"s")
+    (scopes / "t.yaml").write_bytes(b"t")
+    made = Sources(Directories([policies], [scopes]))
+    assert len(made.read().policies.contents) == 2
+    real = Source.read
+
+    def read(self: Source, *, every: bool = False) -> Files:
+        found = real(self, every=every)
+        if self.directories == (policies,) and (scopes / "t.yaml").exists():
+            (scopes / "t.yaml").unlink()
+            (policies / "team/t.yaml").unlink()
+        return found
+
+    monkeypatch.setattr(Source, "read", read)
+    reading = made.read()
+    assert reading.scopes is not None
+    assert list(reading.scopes.contents) == ["set/scopes/s.yaml"]
+    assert list(reading.policies.contents) == ["set/policies/a.yaml"]
+
+
+def test_where_policies_never_stand_still_changed_scopes_wait(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policies, scopes = root / "policies", root / "scopes"
+    policies.mkdir(parents=True)
+    scopes.mkdir()
+    (policies / "a.yaml").write_bytes(b"a")
+    (scopes / "s.yaml").write_bytes(b"s")
+    named = Directories([policies], [scopes])
+    made = Sources(named)
+    made.read()
+    (scopes / "s.yaml").write_bytes(b"other")
+    monkeypatch.setattr(Source, "moved", lambda _: True)
+    found = made.read().scopes
+    assert found is not None
+    assert found.contents == {"set/scopes/s.yaml": b"s"}
+    first = Sources(named).read().scopes
+    assert first is not None
+    assert [fault.what for fault in first.faults] == ["policies change while Scope documents do: try again"]
 
 
 DAY_NS = 86_400 * 10**9

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from authz.config.rooms import SnapshotSettings
+from authz.snapshot import scan, sources
 from authz.snapshot.assembly import Assembly
 from authz.snapshot.build import Surroundings
 from authz.snapshot.snapshot import Snapshot
@@ -300,3 +301,28 @@ def test_a_kept_set_that_is_too_old_is_not_in_force_for_a_moment(
     world.life(max_staleness_s=60, when_stale="deny")
     world.life(max_staleness_s=62, when_stale="deny")
     assert ready == [False, True]
+
+
+def test_what_a_team_writes_beyond_its_bounds_is_not_read_and_holds_up_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = world.life()
+    monkeypatch.setattr(scan, "SCOPE_MAX_FILES", 3)
+    for number in range(5):
+        world.write(f"policies/items/{number}.yaml", "kind: [")
+    world.write("policies/base.yaml", policy("effect: allow, identity: [anyone]", "new", '["*"]'))
+    world.write("policies/users/p.yaml", policy("effect: deny", "users-new", "[users.test]"))
+    before = made.current().revision
+    read: list[str] = []
+    real = sources._read_one
+
+    def noting(path: Path) -> bytes:
+        read.append(path.parent.name)
+        return real(path)
+
+    monkeypatch.setattr(sources, "_read_one", noting)
+    made.load()
+    assert made.current().revision != before
+    assert made.facts().parts == {**dict.fromkeys(made.facts().parts, False), "scope:items": True}
+    assert "in one scope: split it" in made.about()["rejected"]
+    assert "items" not in read
