@@ -19,6 +19,8 @@ from authz.policy.kind_test import TestCase
 from authz.rehearsal.testing.run import Stage
 from authz.snapshot.build import Built, Surroundings
 from authz.snapshot.build import build as build_snapshot
+from authz.snapshot.overrides import OverridesBuilder
+from authz.snapshot.parts import Files
 from tests.support.decisions import Judge
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +113,23 @@ def test_every_relative_link_of_a_page_leads_to_something(page: str) -> None:
     assert [target for target in _targets(page) if target and not (folder / target).exists()] == []
 
 
+def _anchors(page: Path) -> set[str]:
+    """Return what headings of a page are called in links, as GitHub makes it of them."""
+    headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_to_a_heading_leads_to_one(page: str) -> None:
+    lost = []
+    for target in _LINK.findall(_FENCE.sub("", _text(page))):
+        file, hash_, anchor = target.partition("#")
+        if hash_ and ":" not in file and (not file or file.endswith(".md")):
+            there = (ROOT / page).parent / file if file else ROOT / page
+            lost += [] if anchor in _anchors(there) else [target]
+    assert lost == []
+
+
 def test_every_page_is_in_the_index() -> None:
     listed = set(_targets("docs/README.md"))
     assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} <= listed
@@ -163,6 +182,19 @@ def test_the_key_that_is_shown_has_a_right_checksum() -> None:
 
 def test_the_map_is_short_enough_to_be_read() -> None:
     assert len(_text("authz/README.md").splitlines()) <= 120
+
+
+def test_the_brake_of_the_page_for_the_night_can_be_pulled_as_it_is_printed() -> None:
+    shell = "\n".join(_blocks("docs/operations.md", "sh"))
+    written = re.search(r"<<'END'\n(.*?)\nEND\n", shell, re.DOTALL)
+    assert written is not None
+    built, faults = OverridesBuilder().build_lenient(Files({"stop.yaml": written[1].encode()}))
+    assert (faults, list(built.warnings)) == ([], [])
+    assert built.asked is not None
+    assert ", ".join(built.asked.rules) in shell.partition("\nEND\n")[2].splitlines()[0]
+    released = re.search(r"echo '(.*)' > /etc/authz/overrides/stop.yaml", shell)
+    assert released is not None
+    assert OverridesBuilder().build(Files({"stop.yaml": released[1].encode()})).asked is None
 
 
 def test_what_the_security_page_names_is_there() -> None:
