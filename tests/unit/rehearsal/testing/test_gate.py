@@ -17,7 +17,7 @@ from authz.snapshot.build import Built, Surroundings
 from authz.snapshot.overrides import OverridesBuilder
 from authz.snapshot.parts import PLATFORM, Files
 from tests.support.policies import PROVIDER, MadeKey, documents, load
-from tests.support.rehearsals import SET, asked, cases
+from tests.support.rehearsals import KEY, POLICY, SET, asked, cases
 
 ALL = frozenset((PLATFORM,))
 PASSES = f"{asked()}, expect: {{outcome: deny}}"
@@ -96,6 +96,63 @@ def test_tests_that_take_for_ever_are_a_fault_and_not_for_ever(monkeypatch: pyte
     assert gate.asked == 3
     assert str(fault).startswith("4.yaml:10:7: the tests have taken 3 s of the processor, and this one")
     assert gate._passed is None
+
+
+def test_a_key_that_is_taken_away_is_taken_away_whoever_expects_it_to_be_good() -> None:
+    good = f"{asked()}, credential: {{key: partner}}, expect: {{outcome: allow}}"
+    revoked = KEY.document.replace("spec:\n", "spec:\n  enabled: false\n", 1)
+    assert revoked != KEY.document
+    expired = KEY.document.replace("spec:\n", "spec:\n  expiresAt: 2026-01-01T00:00:00Z\n", 1)
+    customer = "kind: Customer\nmetadata: {name: acme}\nspec: {enabled: false}"
+    for texts in ((revoked,), (expired,), (KEY.document, customer)):
+        told: list[PolicyError] = []
+        gate = Gate(tell=told.extend)
+        assert gate(built(PROVIDER, POLICY, KEY.document, cases(good)), ALL) == []
+        assert gate(built(PROVIDER, POLICY, *texts, cases(good)), ALL) == []
+        assert [fault.what.partition(" fails")[0] for fault in told] == ["the test `t/case 0`"]
+        # Whatever else fails does count.
+        assert len(gate(built(PROVIDER, POLICY, *texts, cases(good, FAILS)), ALL)) == 1
+
+
+def _scoped(one: Built) -> Built:
+    owners = {test.file: test.name if test.name != "t" else "" for test in one.loaded.tests}
+    return replace(one, scope_of=lambda file: owners.get(file, ""))
+
+
+def test_tests_of_a_scope_that_take_for_ever_hold_up_that_scope_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SCOPE_WORK_MAX_S", 3.0)
+    texts = (*SET, cases(*[PASSES] * 9, name="a"), cases(*[PASSES] * 3, name="b"), cases(PASSES))
+    told: list[PolicyError] = []
+
+    def ask(changed: str) -> Sequence[PolicyError]:
+        worked = iter(range(100))
+        gate = Gate(pacing=Pacing(worked_s=lambda: float(next(worked))), tell=told.extend)
+        found = gate(_scoped(built(*texts)), frozenset((changed,)))
+        assert gate.asked == 4 + 3 + 1
+        assert gate._passed is None
+        return found
+
+    (fault,) = ask("scope:a")
+    assert fault.what.startswith("the tests of the scope `a` have taken 3 s of the processor")
+    assert not told
+    assert ask(PLATFORM) == []
+    assert [one.what for one in told] == [fault.what]
+
+
+def test_tests_of_scopes_never_keep_those_of_the_platform_from_being_finished(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "WORK_MAX_S", 3.0)
+    worked = iter(range(100))
+    told: list[PolicyError] = []
+    gate = Gate(pacing=Pacing(worked_s=lambda: float(next(worked))), tell=told.extend)
+    one = _scoped(built(*SET, cases(*[PASSES] * 9, name="a"), cases(PASSES, PASSES, PASSES)))
+    # Nor is it the fault of a scope that there is no time left when its turn comes.
+    assert gate(one, frozenset((PLATFORM, "scope:a"))) == []
+    assert gate.asked == 3
+    assert len(told) == 1
 
 
 def test_neither_a_closed_host_nor_an_override_keeps_a_set_from_changing() -> None:
