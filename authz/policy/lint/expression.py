@@ -92,13 +92,19 @@ def _failing(use: _Use) -> Iterator[PolicyError]:
         if parameter is not None:
             yield from _uncaptured(use, parameter[1])
         elif use.effect != "deny":  # of a deny rule, compiling it tells
-            what = f"`{access}` fails where the key is missing, and {_FAILS[use.effect]}: use `[?...]`"
+            what = f"`{access}` fails where the key is missing, and {_FAILS[use.effect]}: {_guarded(access)}"
             yield use.document.fault(what, *use.at, code="expression-can-fail")
     checked = tree_of(use.compiled)
     for hazard in hazards(checked) if checked is not None else ():
         if not hazard.segments or _shortest(use.rules) < hazard.segments:
             what = f"{hazard.what} fails, and {_FAILS[use.effect]}: {hazard.mend}"
             yield use.document.fault(what, *use.at, code="expression-can-fail")
+
+
+def _guarded(access: str) -> str:
+    """Say how to write an access to a map so that it has a value where the key is missing."""
+    of, bracket, key = access.rpartition("[")
+    return f"write `{of}[?{key}.orValue(...)`" if bracket else "use `[?...]`"
 
 
 def _uncaptured(use: _Use, name: str) -> Iterator[PolicyError]:

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from authz.model.errors import PolicyError
+from authz.model.reason import Reason
 from authz.policy.kind_test import TestCase, TestIdentity
 from authz.policy.shape import written_names
+from authz.rehearsal.testing.expect import Got
 from authz.rehearsal.testing.run import Result
 
 
@@ -30,9 +32,15 @@ def explained(result: Result, directories: Sequence[str]) -> Iterator[str]:
     """Yield how a case came out otherwise, who decided, and how to see each step."""
     yield from map(str, result.differences)
     if result.got is not None:
-        rules = ", ".join(f"{rule.policy}/{rule.rule}" for rule in result.got.rules)
-        yield f"decided by: {rules or 'no rule'}"
+        yield f"decided by: {_decided(result.got)}"
     yield f"each step: {explain_command(result, directories)}"
+
+
+def _decided(got: Got) -> str:
+    rules = ", ".join(f"{rule.policy}/{rule.rule}" for rule in got.rules) or "no rule"
+    if got.reason is Reason.ALLOWED:
+        return rules
+    return f"{rules}: {got.reason.value}" + (f" ({got.detail.value})" if got.detail else "")
 
 
 def summary(results: Sequence[Result]) -> str:

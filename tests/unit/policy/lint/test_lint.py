@@ -79,3 +79,11 @@ def test_overrides_do_nothing_but_deny_and_have_no_tests() -> None:
 def test_a_warning_points_at_its_line() -> None:
     found = lint(loaded(PROVIDER, join(PER_KEY, READ)))
     assert [(one.code, one.place.line) for one in found] == [("unused-limit", 8), ("no-tests", 13)]
+
+
+def test_an_access_that_can_fail_is_shown_as_it_should_be_written() -> None:
+    when = """effect: allow, identity: [keys], when: 'request.headers["x-a"] == "b"'"""
+    (what,) = (
+        str(one) for one in lint(loaded(join(PROVIDER, policy(when)))) if one.code == "expression-can-fail"
+    )
+    assert what.endswith("write `request.headers[?'x-a'].orValue(...)`")

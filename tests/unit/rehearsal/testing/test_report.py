@@ -31,8 +31,9 @@ def test_a_failing_case_is_told_with_its_place_what_came_and_who_decided() -> No
     assert told(PASSES) == []
 
 
-def test_where_no_rule_decided_it_says_so() -> None:
-    assert told(f"{asked('/none')}, expect: {{outcome: allow}}")[2] == "    decided by: no rule"
+def test_where_no_rule_decided_it_says_so_and_why_it_was_refused() -> None:
+    line = told(f"{asked('/none')}, expect: {{outcome: allow}}")[2]
+    assert line == "    decided by: no rule: no_matching_policy"
 
 
 def test_the_command_that_explains_a_case_asks_the_same() -> None:
