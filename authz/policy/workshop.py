@@ -57,19 +57,28 @@ class MadeLimit:
 
     Args:
         tried: it is in `mode: shadow`.
+        params: some expression reads what host and path patterns captured.
     """
 
     rule: LimitRule
     tried: bool
+    params: bool
     findings: Findings
 
 
 class Placed(NamedTuple):
-    """A rule, the paths that it is placed under, and the limits that it names."""
+    """A rule, the paths that it is placed under, and the limits that it names.
+
+    Args:
+        of_identity: what it sets for the upstream follows from the identity alone.
+        params: some expression of its policy reads what host and path patterns captured.
+    """
 
     rule: Rule
     paths: tuple[PathPattern, ...]
     limits: tuple[str, ...]
+    of_identity: bool
+    params: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +119,7 @@ class Workshop:
         bench = _Bench(self.compiler, document)
         headers = bench.headers(document)
         placed = [
-            Placed(bench.rule(document, number, headers), _paths(rule), rule.limits or ())
+            _placed(bench.rule(document, number, headers), rule)
             for number, rule in enumerate(document.spec.rules)
         ]
         return Cut(tuple(placed), bench.findings)
@@ -127,8 +136,9 @@ class Workshop:
         fixed, cost = bench.cost(spec)
         rate = spec.to_rate().share(self._processes)
         limit = LimitRule(document.name, tuple(filter(None, per)), rate, tuple(tiers), fixed, cost)
-        limit = replace(limit, of_identity=all(map(_of_identity, _asked((), [limit]))))
-        return MadeLimit(limit, spec.mode == "shadow", bench.findings)
+        asked = tuple(_asked(limit))
+        limit = replace(limit, of_identity=all(map(_of_identity, asked)))
+        return MadeLimit(limit, spec.mode == "shadow", any(map(_of_params, asked)), bench.findings)
 
 
 class _Bench:
@@ -244,22 +254,24 @@ class _Bench:
         self.findings.warnings.append(relative(warning, self._document.line))
 
 
+def _placed(rule: Rule, spec: RuleSpec) -> Placed:
+    asked = [expression for _, expression in rule.headers]
+    of_identity, params = all(map(_of_identity, asked)), any(map(_of_params, asked))
+    if rule.when is not None:
+        params = params or _of_params(rule.when)
+    return Placed(rule, _paths(spec), spec.limits or (), of_identity, params)
+
+
 def _bound(placed: Placed, limits: Mapping[str, MadeLimit]) -> Placed:
-    """Return a rule with its limits, and what follows from them."""
-    rule = placed.rule
+    """Return a rule with its limits, and what follows from them. Ten thousand may be bound in one load."""
     named = [limits[name] for name in placed.limits if name in limits]
     spent = tuple([limit.rule for limit in named if not limit.tried])
-    tried = tuple([limit.rule for limit in named if limit.tried])
-    asked = tuple(_asked(rule.headers, spent))
     bound = replace(
-        rule,
+        placed.rule,
         limits=spent,
-        shadow_limits=tried,
-        grant_of_identity=all(map(_of_identity, asked)),
-        params=any(
-            one is not None and "params" in one.inspection.names
-            for one in (*asked, *_asked((), tried), rule.when)
-        ),
+        shadow_limits=tuple([limit.rule for limit in named if limit.tried]),
+        grant_of_identity=placed.of_identity and all(limit.of_identity for limit in spent),
+        params=placed.params or any(limit.params for limit in named),
     )
     return placed._replace(rule=bound)
 
@@ -274,23 +286,22 @@ def _of_identity(expression: Condition | Expression) -> bool:
     return all(name.startswith("identity.") for name in expression.inspection.names)
 
 
+def _of_params(expression: Condition | Expression) -> bool:
+    return "params" in expression.inspection.names
+
+
 def _paths(rule: RuleSpec) -> tuple[PathPattern, ...]:
     if rule.grpc:
         return tuple(_grpc_paths(rule.grpc))
     return tuple(map(parse_path, rule.paths)) if rule.paths else _EVERY_PATH
 
 
-def _asked(
-    headers: Iterable[tuple[str, Expression]], limits: Iterable[LimitRule]
-) -> Iterator[Condition | Expression]:
-    """Every expression that a grant is made from."""
-    for _, expression in headers:
-        yield expression
-    for limit in limits:
-        yield from limit.per
-        yield from (tier.when for tier in limit.tiers)
-        if limit.cost is not None:
-            yield limit.cost
+def _asked(limit: LimitRule) -> Iterator[Condition | Expression]:
+    """Every expression that a bucket, its rate and its cost are made from."""
+    yield from limit.per
+    yield from (tier.when for tier in limit.tiers)
+    if limit.cost is not None:
+        yield limit.cost
 
 
 def _peer(text: str) -> PeerPattern:
