@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -90,3 +91,26 @@ def test_who_ends_does_not_wait(tree: Path) -> None:
     clock = Clock()
     Checkout(clock).wait([str(tree)], ended)
     assert clock.now_s <= 101.0
+
+
+def test_of_thousands_of_directories_each_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directories = [str(tmp_path / f"{number // 10}" / f"{number}") for number in range(200)]
+    asked: list[str] = []
+    real = os.stat
+
+    def counting(path: str) -> os.stat_result:
+        asked.append(str(path))
+        return real(path)
+
+    monkeypatch.setattr("authz.snapshot.checkout.os.stat", counting)
+    now_s = 100.0
+    checkout = Checkout(lambda: now_s)
+    for _ in range(3):
+        checkout.wait(directories, Event())
+    once = len(asked)
+    assert once == len(set(asked)) < 200 + 20 + 20
+    now_s += 1
+    checkout.wait(directories, Event())
+    assert len(asked) == 2 * once
