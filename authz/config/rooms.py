@@ -78,7 +78,10 @@ class ServeSettings(Room):
         le=3600,
     )
     source_revision: values.Line = _set(
-        "", "the commit that the documents come from, for records and metrics", flag=True
+        "",
+        "the commit that the documents come from, for records and metrics; it stays what it was at the start,"
+        " so name it only where documents change with the sidecar alone",
+        flag=True,
     )
 
 

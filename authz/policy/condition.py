@@ -296,10 +296,12 @@ def _explain(message: str) -> str:
 
 
 def _guess(what: str) -> str:
-    """Return what to write instead of a variable that there is not, where one is close."""
+    """Return what to write instead of a variable that there is not, or where to look."""
     undeclared = re.match(r"undeclared reference to '([A-Za-z_][A-Za-z0-9_.]{0,79})'", what)
     meant = nearest(undeclared[1]) if undeclared else None
-    return f": did you mean `{meant}`?" if meant else ""
+    if meant:
+        return f": did you mean `{meant}`?"
+    return ": docs/conditions.md lists what there is" if undeclared else ""
 
 
 def _clean(text: str) -> str:

@@ -37,6 +37,14 @@ _RATE = re.compile(
 )  # a label may be called `rate` too
 
 
+# What one may not know by heart, when one writes a document in a hurry.
+_MISSED = {
+    "apiVersion": "`apiVersion: policy.authz/v1alpha1`",
+    "metadata": "`metadata: {name: NAME}`",
+    "spec.now": "the time of all cases, such as `now: 2026-06-01T12:00:00Z`",
+}
+
+
 class Flaw(NamedTuple):
     """One thing wrong in one document, before its place is known."""
 
@@ -68,7 +76,7 @@ def _flaw(details: ErrorDetails, path: Path, kind: str, *, at_key: bool) -> Flaw
     name = dotted(path)
     match details["type"]:
         case "missing":
-            return Flaw(path[:-1], f"`{name}` is missing: write it")
+            return Flaw(path[:-1], f"`{name}` is missing: write {_MISSED.get(name, 'it')}")
         case "unexpected_keyword_argument":
             return Flaw(path, f"unknown field `{name}`: {_nearest(path, kind)}", at_key=True)
         case "too_short":

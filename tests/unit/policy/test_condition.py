@@ -145,6 +145,7 @@ def test_the_path_with_its_query_is_refused_with_a_hint(source: str) -> None:
         ("foo == 1", "undeclared reference to `foo` (at character 1 of line 1 of the expression)"),
         ("true\n  && foo", "undeclared reference to `foo` (at character 6 of line 2 of the expression)"),
         ("request == 1", "undeclared reference to `request`"),
+        ("identity.key == 'a'", " of the expression): docs/conditions.md lists what there is"),
         ("'a' in identity.scops", " of the expression): did you mean `identity.scopes`?"),
         ("'a' == 1", "found no matching overload"),
         ("", "Syntax error"),

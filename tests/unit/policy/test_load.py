@@ -115,7 +115,7 @@ def test_a_set_without_documents_is_refused() -> None:
         ("kind: 7\n", "f.yaml:1:7: there is no kind `7`: write one of `ApiKey`, "),
         ("kind: [Policy]\n", "f.yaml:1:7: there is no kind `"),
         ("kind: Data\n", "f.yaml:1:7: needs a newer authz: this one knows no kind `Data`; upgrade it first"),
-        ("kind: Policy\nspec: {}\n", "f.yaml:1:1: `apiVersion` is missing: write it"),
+        ("kind: Policy\nspec: {}\n", "f.yaml:1:1: `apiVersion` is missing: write `apiVersion: policy."),
         (
             OPEN.replace("v1alpha1", "v1"),
             "f.yaml:1:13: needs a newer authz: this one reads `policy.authz/v1alpha1`, not `policy.authz/v1`",
