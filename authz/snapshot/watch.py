@@ -55,8 +55,13 @@ class Stopping(Protocol):
 
 def _notify(directories: list[str]) -> Notify:
     # Nor may an error be ignored: it would be that of running out of watches, too.
-    readable = [directory for directory in directories if os.access(directory, os.R_OK)]
+    readable = [one for one in directories if _is_text(one) and os.access(one, os.R_OK)]
     return RustNotify(readable, False, False, 0, False, False)  # noqa: FBT003 - that is its signature
+
+
+def _is_text(directory: str) -> bool:
+    """Whether the library takes a name; whoever made another one must not cost everybody their watches."""
+    return directory.isascii() or not any("\ud800" <= character <= "\udfff" for character in directory)
 
 
 class Watch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -177,6 +178,20 @@ def test_a_directory_that_is_not_there_stops_nobody_from_being_watched(tmp_path:
     (tmp_path / "file.yaml").touch()
     assert made.wait(20)
     made.close()
+
+
+def test_a_directory_whose_name_is_no_text_stops_nobody_from_being_watched(tmp_path: Path) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff")
+    os.mkdir(odd)  # noqa: PTH102 - as a team may
+    (tmp_path / "é").mkdir()
+    watch = Watch(25, Event())
+    assert watch.arm(look([tmp_path]).watched)
+    assert watch.told
+    (tmp_path / "a.yaml").write_text("x")
+    assert watch.wait(20)
+    (tmp_path / "é" / "a.yaml").write_text("x")
+    assert watch.wait(20)
+    watch.close()
 
 
 def test_only_other_directories_need_new_watches() -> None:
