@@ -29,8 +29,8 @@ def pairs(values: Mapping[str, str]) -> str:
 
 
 def field(name: str, value: str) -> str:
-    """Return a word and its value, in columns."""
-    return f"{name:<{LABEL - 1}} {value}".rstrip() if len(name) < LABEL else f"{name} {value}"
+    """Return a word and its value, in columns; a colon ends a word that is wider than its column."""
+    return f"{name:<{LABEL - 1}} {value}".rstrip() if len(name) < LABEL else f"{name}: {value}"
 
 
 @contextmanager
