@@ -10,7 +10,7 @@ touched, since it is still being asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -21,6 +21,11 @@ from authz.policy.path import PathPattern
 from authz.policy.rule import Candidate, Rule
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+
+# Most nodes lead nowhere further or nothing ends at them, and ten thousand policies have thirty thousand.
+# INVARIANT: these stay empty.
+_NO_LITERALS: dict[str, _Node] = {}
+_NO_ENTRIES: list[_Entry] = []
 
 
 class _Entry(NamedTuple):
@@ -42,20 +47,20 @@ class _Node:
 
     def __init__(self, owner: object) -> None:
         self.owner = owner
-        self.literals: dict[str, _Node] = {}
+        self.literals = _NO_LITERALS
         self.wildcard: _Node | None = None
-        self.ends: list[_Entry] = []  # patterns that end here
-        self.below: list[_Entry] = []  # patterns that end here in `**`
+        self.ends = _NO_ENTRIES  # patterns that end here
+        self.below = _NO_ENTRIES  # patterns that end here in `**`
 
     def owned(self, owner: object) -> _Node:
         """Return the node, or a copy that its new owner may change."""
         if self.owner is owner:
             return self
         copy = _Node(owner)
-        copy.literals = self.literals.copy()
+        copy.literals = self.literals.copy() if self.literals else _NO_LITERALS
         copy.wildcard = self.wildcard
-        copy.ends = self.ends.copy()
-        copy.below = self.below.copy()
+        copy.ends = self.ends.copy() if self.ends else _NO_ENTRIES
+        copy.below = self.below.copy() if self.below else _NO_ENTRIES
         return copy
 
     def child(self, segment: str | None) -> _Node:
@@ -64,6 +69,8 @@ class _Node:
         child = _Node(self.owner) if known is None else known.owned(self.owner)
         if segment is None:
             self.wildcard = child
+        elif self.literals is _NO_LITERALS:
+            self.literals = {segment: child}
         else:
             self.literals[segment] = child
         return child
@@ -80,20 +87,39 @@ class _Node:
         """Whether no pattern leads here or further."""
         return not (self.literals or self.wildcard or self.ends or self.below)
 
-    def leaf(self, pattern: PathPattern) -> list[_Entry]:
-        """Return the entries of a pattern, to be added to."""
+    def put(self, pattern: PathPattern, entry: _Entry) -> None:
+        """Add an entry to a pattern."""
         node = self
         for segment in pattern.segments:
             node = node.child(segment)
-        return node.below if pattern.rest else node.ends
+        if pattern.rest:
+            node.below = _with(node.below, entry)
+        else:
+            node.ends = _with(node.ends, entry)
+
+    def lost(self, now: _Node | None) -> Iterator[_Node]:
+        """Yield every node from here on that is not in another trie, each before those below it."""
+        ahead: list[tuple[_Node, _Node | None]] = [(self, now)]
+        while ahead:
+            node, other = ahead.pop()
+            if node is other:
+                continue
+            yield node
+            for segment, child in node.literals.items():
+                ahead.append((child, other.literals.get(segment) if other is not None else None))
+            if node.wildcard is not None:
+                ahead.append((node.wildcard, other.wildcard if other is not None else None))
 
     def prune(self, pattern: PathPattern, rules: Set[Rule]) -> None:
         """Take the entries of some rules away from a pattern, and the nodes that then lead nowhere."""
         way = [self]
         for segment in pattern.segments:
             way.append(way[-1].child(segment))
-        entries = way[-1].below if pattern.rest else way[-1].ends
-        entries[:] = [entry for entry in entries if entry.rule not in rules]
+        last = way[-1]
+        if pattern.rest:
+            last.below = [entry for entry in last.below if entry.rule not in rules] or _NO_ENTRIES
+        else:
+            last.ends = [entry for entry in last.ends if entry.rule not in rules] or _NO_ENTRIES
         for segment in reversed(pattern.segments):
             if not way.pop().empty:
                 return
@@ -120,6 +146,13 @@ class _Node:
             found += node.ends
             found += node.below
         return found
+
+
+def _with(entries: list[_Entry], entry: _Entry) -> list[_Entry]:
+    if entries is _NO_ENTRIES:
+        return [entry]
+    entries.append(entry)
+    return entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +207,7 @@ class Index:
         for pattern in paths:
             asked = rule.params and (pattern.captures or host.capture)
             plain = None if asked else Candidate(rule, _NOTHING)
-            trie.leaf(pattern).append(_Entry(rule, plain, pattern.captures, host.capture))
+            trie.put(pattern, _Entry(rule, plain, pattern.captures, host.capture))
 
     def remove(self, rules: Set[Rule], host: HostPattern, pattern: PathPattern) -> None:
         """Take some rules away from one pattern under which they were placed."""
@@ -192,6 +225,13 @@ class Index:
             named[name] = named.get(name, 0) + count
             if named[name] == 0:
                 del named[name]
+
+    def lost(self, now: Index) -> Iterator[object]:
+        """Yield what this index is made of and another is not, each before what it leads to."""
+        for kind, nodes in self._nodes.items():
+            for host, node in nodes.items():
+                other = now._nodes[kind].get(host)
+                yield from node.trie.lost(other.trie if other is not None else None)
 
     def seal(self) -> None:
         """Call once, after the last change."""

@@ -10,7 +10,7 @@ from authz.model.errors import Place, PolicyError
 from authz.record.facts import AgeFacts
 from authz.snapshot.assembly import Assembly, Outcome, no_gate
 from authz.snapshot.build import Builder, Built, Surroundings
-from authz.snapshot.memory import no_full_collection, tidy, tidy_again
+from authz.snapshot.memory import let_go, no_full_collection, tidy, tidy_again
 from authz.snapshot.pace import Pace, yielding
 from authz.snapshot.parts import OVERRIDES, PLATFORM, Faults, Files, Parts, Reading, alike
 from authz.snapshot.scan import Watched
@@ -190,7 +190,11 @@ class Loader:
             tidy_again()
         else:
             tidy()
+        before = self.in_force.snapshot
         self.in_force.put(snapshot)
+        lost = before.index.lost(snapshot.index)
+        del before
+        let_go(lost, self.breathe)
 
     def _refused(self, rejected: Faults) -> None:
         problem = self._rejections.tell(rejected, self._active)

@@ -197,6 +197,21 @@ def test_a_successor_is_as_if_built_from_nothing_and_leaves_the_one_before_alone
     assert found(before, before.view(host)) == then
 
 
+def test_what_is_lost_with_an_index_is_what_its_successor_does_not_share() -> None:
+    before = Index()
+    for host in ("a.example", "b.example"):
+        for path in ("/one/x", "/one/*", "/two/**"):
+            before.add(rule(path[1:4]), parse_host(host), [parse_path(path)])
+    before.seal()
+    assert list(before.lost(before)) == []
+    after = Index(before)
+    after.add(rule("new"), parse_host("a.example"), [parse_path("/one/y")])
+    after.seal()
+    assert len(list(before.lost(after))) == 2  # of one host: its root, and `/one`
+    assert len(list(after.lost(before))) == 3
+    assert len(list(before.lost(Index()))) == 2 * 5
+
+
 def _place(index: Index, one: Rule, hosts: Sequence[HostPattern], paths: Sequence[PathPattern]) -> None:
     for host in hosts:
         index.add(one, host, paths)

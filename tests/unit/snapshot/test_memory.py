@@ -11,7 +11,7 @@ import pytest
 from authz.model.errors import SnapshotRejected
 from authz.snapshot import memory
 from authz.snapshot.build import Builder, Surroundings
-from authz.snapshot.memory import no_full_collection, tidy, tidy_again
+from authz.snapshot.memory import let_go, no_full_collection, tidy, tidy_again
 from tests.support.policies import OPEN_AND_LIMITED, PROVIDER, MadeKey, documents
 
 
@@ -73,3 +73,16 @@ def test_a_load_leaves_no_cycles_behind() -> None:
 def test_a_library_that_cannot_trim_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     memory._trim()
+
+
+def test_what_is_let_go_is_freed_one_by_one() -> None:
+    class Thing:
+        pass
+
+    things = [Thing() for _ in range(3)]
+    alive = [weakref.ref(thing) for thing in things]
+    seen: list[int] = []
+    lost = iter(things)
+    del things
+    let_go(lost, lambda: seen.append(sum(one() is not None for one in alive)))
+    assert seen == [3, 3, 3, 3, 2, 1]  # the last one is held until the end
