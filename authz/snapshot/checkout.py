@@ -91,6 +91,6 @@ def _linked(git: Path) -> Path | None:
 def _mark(lock: Path) -> Mark | None:
     try:
         found = lock.lstat()
-    except OSError:
+    except (OSError, ValueError):  # whoever wrote where the lock is may have written anything
         return None
     return (found.st_dev, found.st_ino, found.st_mtime_ns)

@@ -12,6 +12,7 @@ from authz.config.rooms import SnapshotSettings
 from authz.record.facts import LoadFacts
 from authz.snapshot.scan import Watched
 from authz.snapshot.watch import Watch
+from authz.wiring.crashes import place_of
 from authz.wiring.loader import GivenUp, Loader
 from authz.wiring.mounts import Mounts
 
@@ -78,7 +79,12 @@ class Reloading:
 
     def _run(self) -> None:
         with suppress(GivenUp):
-            self._follow()
+            while not self._ended.is_set():
+                try:
+                    self._follow()
+                except Exception as error:  # noqa: BLE001 - SECURITY: without this thread nothing is revoked
+                    _log.error("following the directories crashed: please report it", where=place_of(error))
+                    self._ended.wait(_RETRY_S)
 
     def _follow(self) -> None:
         next_look_s = 0.0

@@ -114,3 +114,8 @@ def test_of_thousands_of_directories_each_is_asked_once(
     now_s += 1
     checkout.wait(directories, Event())
     assert len(asked) == 2 * once
+
+
+def test_a_lock_that_cannot_be_is_none(tmp_path: Path) -> None:
+    (tmp_path / ".git").write_text("gitdir: a\0b")
+    Checkout().wait([str(tmp_path)], Event())

@@ -162,6 +162,27 @@ def test_whatever_is_raised_while_loading_the_thread_goes_on(
         assert made.moves_on(good.revision)
 
 
+def test_whatever_is_raised_while_waiting_the_thread_goes_on(
+    policies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_RETRY_S", 0.01)
+    crashes: list[None] = []
+    real = Watch.wait
+
+    def wait(self: Watch, timeout_s: float) -> bool:
+        if len(crashes) < 2:
+            crashes.append(None)
+            raise ValueError("embedded null byte")
+        return real(self, timeout_s)
+
+    monkeypatch.setattr(Watch, "wait", wait)
+    with following(policies) as made:
+        assert eventually(lambda: len(crashes) == 2, SOON_S)
+        good = made.revision
+        change(policies, ROOMY)
+        assert made.moves_on(good)
+
+
 def test_a_load_that_hangs_is_told_once_and_stops_nobody(
     policies: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
