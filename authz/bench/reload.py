@@ -38,7 +38,7 @@ class Toil:
     """How often to reload."""
 
     changes: int = 11  # for the latency, of which the median counts
-    seconds: int = 5  # under load, with and without changes, in turns
+    seconds: int = 3  # under load, with and without changes, in turns
     turns: int = 3
     few: int = 10
     many: int = 1000
