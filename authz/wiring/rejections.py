@@ -69,8 +69,12 @@ class Rejections:
 
     @property
     def problem(self) -> str:
-        """What is refused, in one line; "" where nothing is."""
-        return next(iter(self._said.values()), "")
+        """What is refused, in one line: the first part's fault, and which others are; "" where nothing is."""
+        if not self._said:
+            return ""
+        first, *others = self._said
+        more = f"; refused, too: {', '.join(others[:_SHOWN])}" if others else ""
+        return self._said[first] + more
 
     def ended(self) -> None:
         """Note that nothing is refused any more."""

@@ -45,3 +45,12 @@ def test_the_command_to_run_also_shows_failing_tests_but_for_overrides_which_the
 
 def test_what_needs_a_newer_version_is_not_mended_by_a_command() -> None:
     assert told("platform", NEWER)["mend"] == "upgrade this sidecar first"
+
+
+def test_the_line_of_readiness_names_every_part_that_is_refused() -> None:
+    rejections = Rejections()
+    assert rejections.problem == ""
+    one = rejections.tell({"scope:b": (FAULT,)})
+    assert one == str(FAULT)
+    both = rejections.tell({"scope:b": (FAULT,), "scope:c": (NEWER,)})
+    assert both == f"{FAULT}; refused, too: scope:c"
