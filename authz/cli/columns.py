@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TextIO
 
+from authz.model.text import visible
+
 WIDTH = 100  # what files and pipes get; more is hard to read on the widest terminal
 _LEAST = 60
 _width: ContextVar[int] = ContextVar("width", default=WIDTH)
@@ -53,9 +55,8 @@ def _width_of(out: TextIO) -> int:
 
 def wrapped(text: str, first: str, following: str = "") -> Iterator[str]:
     """Yield a text in lines that fit; what client or file put into it moves no terminal."""
-    safe = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
     yield from textwrap.wrap(
-        safe,
+        visible(text),
         _width.get(),
         initial_indent=first,
         subsequent_indent=following or first,

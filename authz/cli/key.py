@@ -27,6 +27,7 @@ from authz.config.rooms import IdentitySettings
 from authz.identity.apikey import new_token
 from authz.identity.keyring import Key, Peppers
 from authz.model.errors import AuthzError, ConfigError, SnapshotRejected
+from authz.model.moment import microseconds
 from authz.model.reason import Detail
 
 app = typer.Typer(no_args_is_help=True, help="API keys: make, rotate, revoke, verify and list them.")
@@ -172,7 +173,7 @@ def verify(
         identity = _identity_settings()
         _current(identity)  # without it no answer would be true
         known = read_keys(policies, _peppers(identity), identity.key_brand, identity.key_env)
-        verdict = known.verify(_token_on_stdin(), _us(_now()), address)
+        verdict = known.verify(_token_on_stdin(), microseconds(_now()), address)
     if isinstance(verdict, Key):
         _tell_good(known, verdict, output)
         return
@@ -193,7 +194,7 @@ def list_keys(policies: _Policies, output: _Output = Output.TABLE) -> None:
     with _answers():
         identity = _identity_settings()
         known = read_keys(policies, _peppers(identity), identity.key_brand, identity.key_env)
-    rows = known.rows(_us(_now()))
+    rows = known.rows(microseconds(_now()))
     if output is Output.JSON:
         typer.echo(json.dumps([row.as_json() for row in rows]))
     else:
@@ -254,10 +255,6 @@ def _stop(code: int, line: str) -> NoReturn:
 def _now() -> datetime:
     """Read the clock, in whole seconds; tests replace this."""
     return datetime.fromtimestamp(int(time.time()), UTC)
-
-
-def _us(moment: datetime) -> int:
-    return int(moment.timestamp()) * 1_000_000
 
 
 def _span(text: str, flag: str) -> timedelta:

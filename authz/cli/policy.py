@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from authz.cli import policy_diff, policy_explain, policy_fmt, policy_test
+from authz.cli.colour import coloured
 from authz.cli.options import Overrides, Scopes, SetDirectories
 from authz.cli.policyset import PartFault, PolicySet, read_set
 from authz.model.errors import PolicyError
@@ -112,26 +112,17 @@ def schema() -> None:
 
 def _print(verdict: _Verdict) -> None:
     for warning in verdict.warnings:
-        told = f"{warning.place}: {_coloured('warning:', 'yellow')} {warning.what} [{warning.code}]"
+        told = f"{warning.place}: {coloured('warning:', 'yellow')} {warning.what} [{warning.code}]"
         typer.echo(told, err=True)
     for fault in verdict.faults:
         place, what = fault.fault.place, fault.fault.what
         part = f" [{fault.part}]" if fault.part != PLATFORM else ""
-        typer.echo(f"{place}: {_coloured(what, 'red')}{part}", err=True)
+        typer.echo(f"{place}: {coloured(what, 'red')}{part}", err=True)
     if not verdict.faults:
         loaded = verdict.found.loaded
         shadow = f", {_in_shadow(loaded)} of them in shadow" if _in_shadow(loaded) else ""
         counts = _counts(verdict.found)
         typer.echo(f"{_summary(counts)}{shadow}, revision {loaded.revision}")
-
-
-def _coloured(text: str, colour: str) -> str:
-    """Colour a text, unless its reader asks for none; where no terminal is, `typer.echo` takes it off again.
-
-    Source: no-color.org, and the terminal type `dumb`, which knows no colours.
-    """
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return text if plain else typer.style(text, fg=colour)
 
 
 def _counts(found: PolicySet) -> dict[str, int]:

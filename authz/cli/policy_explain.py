@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,6 +24,7 @@ from authz.cli.options import Overrides, Scopes, SettingsFile
 from authz.config.settings import load
 from authz.model.address import parse_address
 from authz.model.errors import ConfigError
+from authz.model.moment import microseconds
 from authz.policy.loaded import Loaded
 from authz.record.entry import Record
 from authz.rehearsal.explaining.explain import explain
@@ -38,7 +39,6 @@ from authz.snapshot.sources import Directories, Sources
 from authz.wiring.surroundings import surroundings
 
 _DECISION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _USAGE, _CANNOT_RUN = 2, 3
 _STDIN_MAX_CHARS = 8 * 1024 * 1024
 
@@ -225,7 +225,7 @@ def _moment(text: str) -> int:
         moment = None
     if moment is None or moment.tzinfo is None:
         _usage(f"--at: `{text[:60]}` is no time; write one such as 2026-06-01T12:00:00Z")
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return microseconds(moment)
 
 
 def _text_of(name: str) -> str:

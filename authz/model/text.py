@@ -1,4 +1,4 @@
-"""Bytes and escapes of a request as text: one reading, shared by every room that looks."""
+"""Bytes and escapes as text: one reading of a request, and one way to show what others wrote."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def header_text(value: bytes) -> str:
     Source: protocol.md, "The request": alike whether Envoy sends raw or joined headers.
     """
     return _BAD_BYTE.sub("!", value.decode("utf-8", "surrogateescape"))
+
+
+def visible(text: str) -> str:
+    """Return a text in which whatever a terminal would obey stands as an escape."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def percent_decode(text: str) -> str:

@@ -276,11 +276,6 @@ class Reviser:
         return state.hexdigest()[:REVISION_CHARS]
 
 
-def revision_of(loaded: Loaded, overrides: Loaded | None = None) -> str:
-    """See Reviser."""
-    return Reviser().revision(loaded, overrides)
-
-
 def _kind(counted: tuple[Group, str]) -> str:
     return counted[1]
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
 from authz.model.identity import Identity
+from authz.model.moment import EPOCH
 from authz.model.request import Request
 from authz.model.text import header_text, percent_decode, query_pairs
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Facts(NamedTuple):
@@ -94,7 +93,7 @@ def _params(facts: Facts) -> dict[str, str]:
 
 
 def _time(facts: Facts) -> datetime:
-    return _EPOCH + timedelta(microseconds=facts.request.time_us)
+    return EPOCH + timedelta(microseconds=facts.request.time_us)
 
 
 VOCABULARY: dict[str, Variable] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from sys import intern
 from types import MappingProxyType
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from authz.identity.keyring import Key, KeySecret
 from authz.model.identity import Identity, IdentityKind, Provider
 from authz.model.limit import Rate
+from authz.model.moment import microseconds
 from authz.policy.group import Group
 from authz.policy.kind_identity import ApiKeySpec, CustomerSpec
 from authz.policy.leaf import Ties
@@ -20,7 +21,6 @@ from authz.policy.loaded import Document, Loaded, namespace_of
 from authz.policy.shape import RateSpec
 from authz.policy.workshop import network
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_RATES: Mapping[str, Rate] = MappingProxyType({})
 _NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
 
@@ -177,4 +177,4 @@ def _digest(text: str) -> bytes:
 
 
 def _us(moment: datetime | None) -> int | None:
-    return (moment - _EPOCH) // timedelta(microseconds=1) if moment is not None else None
+    return microseconds(moment) if moment is not None else None

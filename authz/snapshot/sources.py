@@ -225,12 +225,6 @@ def read(directories: Sequence[Path]) -> Mapping[str, bytes]:
     return files.contents
 
 
-def read_lenient(directories: Sequence[Path]) -> tuple[Mapping[str, bytes], list[PolicyError]]:
-    """Read what can be read, and return it together with every fault."""
-    files = read_files(directories)
-    return files.contents, list(files.faults)
-
-
 def _read_one(real: Path) -> bytes:
     # SECURITY: without O_NONBLOCK a FIFO that took the file's place would hang us for ever.
     descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

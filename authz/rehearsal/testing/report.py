@@ -9,6 +9,7 @@ from typing import Any
 
 from authz.model.errors import PolicyError
 from authz.model.reason import Reason
+from authz.model.text import visible
 from authz.policy.kind_test import TestCase, TestIdentity
 from authz.policy.shape import written_names
 from authz.rehearsal.testing.expect import Got
@@ -25,7 +26,7 @@ def lines(results: Sequence[Result], directories: Sequence[str], failed: str = "
     for result in results:
         if not result.passed:
             yield f"{result.place}: {failed} {title(result)}"
-            yield from (f"    {_plain(line)}" for line in explained(result, directories))
+            yield from (f"    {visible(line)}" for line in explained(result, directories))
 
 
 def explained(result: Result, directories: Sequence[str]) -> Iterator[str]:
@@ -98,11 +99,6 @@ def _identity(who: TestIdentity) -> str:
     """Write an identity as `--identity` takes it: what a case leaves out stays out."""
     said = {name: getattr(who, name) for name in written_names(TestIdentity)}
     return json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False)
-
-
-def _plain(line: str) -> str:
-    """Write a line so that a terminal obeys nothing in it: headers of a case may hold anything."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
 
 
 def _count(number: int, what: str) -> str:

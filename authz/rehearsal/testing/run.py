@@ -8,11 +8,11 @@ set is tested alike wherever it is loaded.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from authz.check import reply
 from authz.model.errors import Place
+from authz.model.moment import microseconds
 from authz.policy.kind_test import PolicyTestSpec, TestCase
 from authz.policy.loaded import Document
 from authz.rehearsal.scene import message_of, of_case, play, stage, unbound
@@ -21,9 +21,6 @@ from authz.rehearsal.troupe import Troupe
 from authz.response.message import ID_PLACEHOLDER
 from authz.response.refusal import Refuser
 from authz.snapshot.build import Built
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 Test = Document[PolicyTestSpec]
 Ticks = Callable[[], int]  # microseconds of a clock that never goes back
@@ -92,7 +89,7 @@ class Stage:
         began_us = self._ticks()
         case = test.spec.cases[position]
         try:
-            got = self._got(case, (test.spec.now - _EPOCH) // _MICROSECOND)
+            got = self._got(case, microseconds(test.spec.now))
         except Exception as error:  # noqa: BLE001 - one case that we cannot run must not hide the others
             crash = (Difference("run", "an answer", f"a crash ({type(error).__name__}): please report it"),)
             return Result(test, position, None, crash, self._ticks() - began_us)
