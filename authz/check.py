@@ -76,6 +76,9 @@ class Check:
             return
         for bucket in spent:
             if not bucket.passed:
+                if any(bucket.failed for bucket in spent):
+                    self.decision = Deny(Reason.STORE_UNAVAILABLE, spent=spent)
+                    return
                 hopeless = any(bucket.retry_ms < 0 for bucket in spent)
                 detail = Detail.COST_EXCEEDS_BURST if hopeless else None
                 self.decision = Deny(Reason.RATE_LIMITED, detail, spent=spent)

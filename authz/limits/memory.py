@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from math import ceil
 from threading import Lock
 
-from authz.limits.bucket import settle, wait_us
+from authz.limits.bucket import settle
+from authz.limits.outcome import charged, refused, room
 from authz.limits.store import S
-from authz.model.limit import Rate, Spend, Spent, Store
+from authz.model.limit import Spend, Spent, Store
 
 # One bucket takes about 400 bytes with its name: 100,000 are 40 MB at the very worst.
 MAX_BUCKETS = 100_000
@@ -17,11 +17,8 @@ MAX_BUCKETS = 100_000
 # Old buckets looked at per new one. Two would keep pace with any flood; four also shrinks after it.
 _SWEEP = 4
 
-
 _Held = tuple[float, int, float]  # debt (tokens), when (us), rate (tokens/s)
 _FULL: _Held = (0.0, 0, 1.0)  # the state of a bucket that nobody has drawn from
-_MEMORY = Store.MEMORY
-_new = tuple.__new__  # what a NamedTuple's own constructor does, without its 0.3 us of arguments
 
 
 class MemoryLimiter:
@@ -33,10 +30,14 @@ class MemoryLimiter:
     Args:
         clock: microseconds of a monotonic clock; wall clock trouble changes nothing.
         max_buckets: how many buckets may exist.
+        store: what these buckets are called in records and metrics.
     """
 
-    def __init__(self, clock: Callable[[], int], max_buckets: int = MAX_BUCKETS) -> None:
+    def __init__(
+        self, clock: Callable[[], int], max_buckets: int = MAX_BUCKETS, store: Store = Store.MEMORY
+    ) -> None:
         self._clock = clock
+        self._store = store
         self._max_buckets = max_buckets
         self._buckets: dict[tuple[str, ...], _Held] = {}
         self._oldest: deque[tuple[str, ...]] = deque()
@@ -58,7 +59,7 @@ class MemoryLimiter:
         """Draw from buckets that have as much room again, apart: a trial never fills that of the others."""
         with self._lock:
             if self._shadow is None:
-                self._shadow = MemoryLimiter(self._clock, self._max_buckets)
+                self._shadow = MemoryLimiter(self._clock, self._max_buckets, self._store)
         self._shadow.spend(trials, then)
 
     def draw(self, spends: tuple[Spend, ...], now_us: int) -> tuple[Spent, ...]:
@@ -66,16 +67,16 @@ class MemoryLimiter:
         found = []
         passed = True
         for spend in spends:
-            _, bucket, rate, cost = spend
+            bucket, rate, cost = spend.bucket, spend.rate, spend.cost
             held = self._buckets.get(bucket)
             if held is None:
                 bucket, held = self._unheld(spend, now_us)
             debt = settle(held[0], now_us - held[1], rate.rate_per_s)
-            if debt + cost > rate.burst_tokens and debt + cost > _room(rate, cost):
+            if debt + cost > rate.burst_tokens and debt + cost > room(rate, cost):
                 passed = False
             found.append((spend, bucket, debt))
         if not passed:
-            return tuple([_refused(spend, debt) for spend, _, debt in found])
+            return tuple([refused(spend, debt, self._store) for spend, _, debt in found])
         return tuple(
             [self._charged(spend, bucket, debt + spend.cost, now_us) for spend, bucket, debt in found]
         )
@@ -89,15 +90,9 @@ class MemoryLimiter:
 
     def _charged(self, spend: Spend, bucket: tuple[str, ...], debt: float, now_us: int) -> Spent:
         """Owe `debt` tokens from now on, and say so."""
-        limit, _, rate, _ = spend
-        rate_per_s = rate.rate_per_s
         if bucket in self._buckets or self._opened(bucket, debt, now_us):
-            self._buckets[bucket] = (debt, now_us, rate_per_s)
-        full_s = int(debt / rate_per_s) + 1 if debt > 0.0 else 0
-        remaining = int(rate.burst_tokens - debt)
-        if remaining < 0:  # a share let the cost of a whole burst pass
-            remaining = 0
-        return _new(Spent, (limit, True, remaining, 0, full_s, rate, _MEMORY))
+            self._buckets[bucket] = (debt, now_us, spend.rate.rate_per_s)
+        return charged(spend, debt, self._store)
 
     def _opened(self, bucket: tuple[str, ...], debt: float, now_us: int) -> bool:
         """Make room for a new bucket; a full one needs none."""
@@ -131,34 +126,6 @@ class NoLimiter:
     def spend_in_shadow(self, trials: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
         """Let every trial pass."""
         self.spend(trials, then)
-
-
-def _room(rate: Rate, cost: float) -> float:
-    """Return the burst for a cost: a check that fits the whole burst passes a full bucket of any share."""
-    fits = rate.whole is not None and cost <= rate.whole.burst_tokens
-    return max(rate.burst_tokens, cost) if fits else rate.burst_tokens
-
-
-def _refused(spend: Spend, debt: float) -> Spent:
-    """Say how one bucket stands of which nothing was taken, since it or another had no room."""
-    rate = spend.rate
-    excess = debt + spend.cost - _room(rate, spend.cost)
-    passed = excess <= 0.0
-    return Spent(
-        spend.limit,
-        passed,
-        max(0, int(rate.burst_tokens - debt)),
-        0 if passed else _retry_ms(excess, spend),
-        int(debt / rate.rate_per_s) + 1 if debt > 0.0 else 0,
-        rate,
-        _MEMORY,
-    )
-
-
-def _retry_ms(excess: float, spend: Spend) -> int:
-    if spend.cost > _room(spend.rate, spend.cost):
-        return -1
-    return ceil(wait_us(excess, spend.rate.rate_per_s) / 1000)
 
 
 def _unlimited(spend: Spend) -> Spent:

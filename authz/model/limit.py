@@ -16,6 +16,14 @@ class Store(StrEnum):
     OFF = "off"
 
 
+class OnStoreError(StrEnum):
+    """What a limit does while the store of its buckets does not answer."""
+
+    LOCAL = "local"  # a bucket in this process, with this process's share of the rate
+    ALLOW = "allow"
+    DENY = "deny"
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """How fast a bucket refills and how much it holds.
@@ -47,6 +55,10 @@ class Spend(NamedTuple):
     bucket: tuple[str, ...]  # (limit, customer name space, values of `per`...): names the bucket
     rate: Rate
     cost: float  # tokens, finite, >= 0
+    # What every bucket of one caller shares, where the limit is the caller's: on a Cluster they then lie
+    # together. A kind, a name space and a value; empty where anybody may draw from the bucket.
+    caller: tuple[str, ...] = ()
+    on_store_error: OnStoreError = OnStoreError.LOCAL
 
 
 class Spent(NamedTuple):
@@ -59,3 +71,4 @@ class Spent(NamedTuple):
     full_s: int  # until the bucket is full again, rounded up
     rate: Rate
     store: Store
+    failed: bool = False  # its store did not answer, and the limit refuses then; it never passed

@@ -1,0 +1,58 @@
+"""What the spender asks of Redis, however many servers that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class ScriptCall(NamedTuple):
+    """One call of the spending script; all its keys lie in one slot."""
+
+    slot: int  # of a Cluster; 0 elsewhere
+    keys: tuple[bytes, ...]
+    argument: bytes  # see spend.lua
+
+
+class Unanswered(NamedTuple):
+    """No answer to one call. Whether it spent is unknown, and it is never sent again."""
+
+    why: str  # a word for metrics: `down`, `timeout`, `broken`, or Redis' own first word in lower case
+
+
+Reply = list[int] | Unanswered
+
+
+class Session(Protocol):
+    """The connections of one process to Redis, which mend themselves on a thread of their own.
+
+    INVARIANT: `run` never connects, and never takes longer than its timeout; a connection on which anything
+    went wrong is closed, and never used again.
+    """
+
+    @property
+    def generation(self) -> int:
+        """Grows with each connection made anew: behind it may stand a server that lost writes."""
+        ...
+
+    def slot(self, key: bytes) -> int:
+        """Return where a key lies; keys of one slot may be named in one call."""
+        ...
+
+    def answers(self) -> bool:
+        """Whether `run` would reach anybody at all. Asked by judging threads, so it costs an attribute."""
+        ...
+
+    def run(self, calls: Sequence[ScriptCall]) -> Sequence[Reply]:
+        """Send all calls at once and return what came of each, in order. One thread at a time."""
+        ...
+
+    def start(self) -> None:
+        """Begin to connect, and to mend; returns at once."""
+        ...
+
+    def close(self) -> None:
+        """Close whatever is open."""
+        ...
+
+
