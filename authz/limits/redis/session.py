@@ -54,5 +54,3 @@ class Session(Protocol):
     def close(self) -> None:
         """Close whatever is open."""
         ...
-
-

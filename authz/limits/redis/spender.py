@@ -1,0 +1,257 @@
+"""Spends in Redis for every judging thread of one process, on a thread of its own.
+
+    judging thread   nobody would answer  -> decided here and now, as each limit says
+                     a bucket surely has no room -> refused here and now
+                     else -> left for the spender
+    spender          takes everything that waits, asks once, hands on what came of it
+
+While it waits for Redis, checks pile up into its next batch: cost per check falls as load rises, and where
+little is asked nobody waits for a timer. A check waits for the round trip that is under way, and for its own;
+if the one under way fails, it is decided at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, NamedTuple, cast
+
+from authz.limits.outage import Outage
+from authz.limits.redis.batch import Batch, Page
+from authz.limits.redis.keys import Keys
+from authz.limits.redis.session import Reply, Session, Unanswered
+from authz.limits.seen import Seen
+from authz.limits.store import S, Spending
+from authz.model.limit import Spend
+
+Then = Callable[[Sequence[Any]], None]
+
+_IDLE_S = 1.0  # between looks at what is due while nothing is asked
+_CRASHED = Unanswered("crashed")
+
+
+class Waiting(NamedTuple):
+    """Checks that one judging thread left together."""
+
+    checks: Sequence[Spending]
+    then: Then
+
+
+class Counts:
+    """What a limiter counts; each number is changed by one thread at a time, or may be off by a few."""
+
+    __slots__ = ("alone", "coalesced", "remembered", "spent")
+
+    def __init__(self) -> None:
+        self.spent = 0  # checks that Redis decided
+        self.coalesced = 0  # of those, how many joined the entry of another
+        self.remembered = 0  # refused without asking: only time lowers a debt
+        self.alone = 0  # decided without Redis, as each limit says
+
+
+class RedisLimiter:
+    """Token buckets in Redis: exact over every process that shares its keyspace.
+
+    Args:
+        ticks_us: a clock that never goes back.
+        tend: called about once a second, and after each round trip, on the spender's thread.
+        crashed: told of each exception that nobody expected.
+    """
+
+    later = True
+
+    def __init__(
+        self,
+        session: Session,
+        keys: Keys,
+        seen: Seen,
+        outage: Outage,
+        ticks_us: Callable[[], int],
+        crashed: Callable[[BaseException], None],
+        tend: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._session = session
+        self._keys = keys
+        self._seen = seen
+        self._outage = outage
+        self._ticks_us = ticks_us
+        self._crashed = crashed
+        self._tend = tend
+        self._inbox: SimpleQueue[Waiting | None] = SimpleQueue()  # None: end
+        self._held: deque[Waiting] = deque()  # taken from the inbox, and one batch was full before
+        self._thread = Thread(target=self._run, name="spender", daemon=True)
+        self.counts = Counts()
+
+    def start(self) -> None:
+        """Begin to connect and to spend."""
+        self._session.start()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Spend what waits, then let go of Redis. Nobody may spend afterwards. Safe before `start`."""
+        if self._thread.ident is not None:
+            self._inbox.put(None)
+            self._thread.join()
+        self._session.close()
+
+    def spend(self, waiting: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
+        """Settle at once what needs no answer; leave the rest for the spender."""
+        if not self._session.answers():
+            self._decide(waiting, then)
+            return
+        now_us = self._ticks_us()
+        asking: list[S] = []
+        refused: list[S] = []
+        for check in waiting:
+            spent = self._seen.refusal(check.spends, now_us)
+            if spent is None:
+                asking.append(check)
+            else:
+                check.settle(spent)
+                refused.append(check)
+        if refused:
+            self.counts.remembered += len(refused)
+            then(refused)
+        if asking:
+            self._leave(asking, then)
+
+    def spend_in_shadow(self, trials: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
+        """Leave them for the spender: their buckets have names of their own."""
+        if self._session.answers():
+            self._leave(trials, then)
+        else:
+            self._decide(trials, then)
+
+    @property
+    def waiting(self) -> int:
+        """About how many hands of checks wait for the spender."""
+        return self._inbox.qsize() + len(self._held)
+
+    def _leave(self, checks: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
+        self._inbox.put(Waiting(checks, cast("Then", then)))
+        if not self._session.answers():  # perhaps after the spender looked for the last time
+            self._decide_inbox()
+
+    def _decide(self, checks: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
+        """Decide without Redis, on whatever thread."""
+        now_us = self._ticks_us()
+        for check in checks:
+            check.settle(self._outage.decide(check.spends, now_us))
+        self.counts.alone += len(checks)
+        then(checks)
+
+    def _decide_inbox(self) -> None:
+        """Decide everything that was left and not yet taken."""
+        ended = False
+        with suppress(Empty):
+            while True:
+                waiting = self._inbox.get_nowait()
+                if waiting is None:
+                    ended = True
+                else:
+                    self._decide(*waiting)
+        if ended:
+            self._inbox.put(None)
+
+    # --- the spender's thread
+
+    def _run(self) -> None:
+        while self._await():
+            try:
+                self._turn()
+            except BaseException as error:  # noqa: BLE001 - SECURITY: who is left unsettled is refused by the sweep
+                self._crashed(error)
+
+    def _await(self) -> bool:
+        """Wait until somebody waits; False where there is nothing left to do for ever."""
+        while not self._held:
+            self._tend()
+            try:
+                waiting = self._inbox.get(timeout=_IDLE_S)
+            except Empty:
+                continue
+            if waiting is None:
+                return False
+            self._held.append(waiting)
+        return True
+
+    def _turn(self) -> None:
+        """Spend one batch, and hand on whoever was in it."""
+        generation, sent_us = self._session.generation, self._ticks_us()
+        batch = Batch(
+            self._keys, self._session.slot, lambda spend: self._seen.floor(spend, sent_us, generation)
+        )
+        hands = self._gather(batch)
+        pages = list(batch.pages.values())
+        replies = self._ask(pages)
+        self.counts.coalesced += batch.coalesced
+
+        def learn(spend: Spend, debt: float) -> None:
+            self._seen.learn(spend.bucket, debt, sent_us, spend.rate, generation)
+
+        alone: list[Spending] = []
+        for page, reply in zip(pages, replies, strict=True):
+            alone += page.checks if isinstance(reply, Unanswered) else self._settle(page, reply, learn)
+        self._settle_alone(alone)
+        self.counts.spent += sum(len(hand.checks) for hand in hands) - len(alone)
+        for hand in hands:
+            hand.then(hand.checks)
+        if alone and not self._session.answers():
+            self._decide_rest()
+
+    def _gather(self, batch: Batch) -> list[Waiting]:
+        """Fill a batch with what waits, first come, first served."""
+        hands: list[Waiting] = []
+        held = self._held
+        while not batch.full:
+            if not held:
+                try:
+                    waiting = self._inbox.get_nowait()
+                except Empty:
+                    break
+                if waiting is None:
+                    self._inbox.put(None)  # for `_await`, once the rest is done
+                    break
+                held.append(waiting)
+            checks, then = held.popleft()
+            taken = 0
+            for check in checks:
+                if batch.full:
+                    held.appendleft(Waiting(checks[taken:], then))
+                    break
+                batch.add(check)
+                taken += 1
+            hands.append(Waiting(checks[:taken], then))
+        return hands
+
+    def _ask(self, pages: Sequence[Page]) -> Sequence[Reply]:
+        try:
+            return self._session.run([page.call() for page in pages])
+        except Exception as error:  # noqa: BLE001 - a bug of ours: each limit says what happens then
+            self._crashed(error)
+            return [_CRASHED] * len(pages)
+
+    def _settle(
+        self, page: Page, reply: Sequence[int], learn: Callable[[Spend, float], None]
+    ) -> list[Spending]:
+        """Settle one page; return whom Redis did not decide."""
+        try:
+            return page.settle(reply, learn)
+        except ValueError as error:
+            self._crashed(error)
+            return page.checks
+
+    def _settle_alone(self, checks: Sequence[Spending]) -> None:
+        now_us = self._ticks_us()
+        for check in checks:
+            check.settle(self._outage.decide(check.spends, now_us))
+        self.counts.alone += len(checks)
+
+    def _decide_rest(self) -> None:
+        """Nobody answers any more: decide whoever waits, instead of letting each wait for itself."""
+        while self._held:
+            self._decide(*self._held.popleft())
+        self._decide_inbox()
