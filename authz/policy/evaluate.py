@@ -22,7 +22,7 @@ from authz.model.reason import Detail, Reason
 from authz.model.request import Request
 from authz.policy.condition import EvaluationFailed, Truth
 from authz.policy.memo import Memo
-from authz.policy.rule import Candidate, LimitRule, Rule
+from authz.policy.rule import Candidate, LimitRule, Rule, Whose
 from authz.policy.vocabulary import Facts
 
 # Visible ASCII, spaces inside: anything else could end the header or be read differently by an upstream.
@@ -33,6 +33,7 @@ _HEADER_VALUE_MAX = 4096
 _NAME_PART_MAX = 128
 
 _PROVEN = Standing.PROVEN
+_CUSTOMER, _ANYBODY = Whose.CUSTOMER, Whose.ANYBODY  # looked up once: a member of an enum costs 40 ns
 _BAD_CREDENTIAL = {
     Standing.INVALID: Reason.CREDENTIAL_INVALID,
     Standing.AMBIGUOUS: Reason.CREDENTIAL_AMBIGUOUS,
@@ -228,7 +229,16 @@ def spend_of(limit: LimitRule, facts: Facts) -> Spend | Detail:
             cost = limit.cost.number(facts)
         except EvaluationFailed:
             return Detail.LIMIT_COST_INVALID
-    return Spend(limit.name, (limit.name, facts.identity.namespace, *values), rate, cost)
+    bucket = (limit.name, facts.identity.namespace, *values)
+    caller = () if limit.whose is _ANYBODY else _caller(limit, facts)
+    return Spend(limit.name, bucket, rate, cost, caller, limit.on_store_error)
+
+
+def _caller(limit: LimitRule, facts: Facts) -> tuple[str, ...]:
+    """Name what every bucket of one caller shares: see `Spend.caller`."""
+    if limit.whose is _CUSTOMER:
+        return ("customer", facts.identity.namespace, facts.identity.customer)
+    return ("network", facts.request.client.network)
 
 
 def _bounded(value: str) -> str:

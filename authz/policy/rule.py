@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 from authz.model.decision import RuleName
 from authz.model.identity import Identity
-from authz.model.limit import Rate
+from authz.model.limit import OnStoreError, Rate
 from authz.model.request import Client, Request
 from authz.policy.condition import Condition, Expression
 
@@ -47,11 +48,21 @@ class Tier:
     rate: Rate
 
 
+class Whose(Enum):
+    """Who shares the buckets of a limit, as far as `per` says so by plain attributes."""
+
+    CUSTOMER = "customer"  # `identity.customer` or `identity.key_id`
+    NETWORK = "network"  # `client.network`, and neither of those
+    ANYBODY = "anybody"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LimitRule:
     """A compiled Limit document.
 
     Args:
+        whose: who shares its buckets.
+        on_store_error: what it does while their store does not answer.
         of_identity: bucket, rate and cost follow from the identity alone.
     """
 
@@ -62,6 +73,8 @@ class LimitRule:
     fixed_cost: float = 1.0  # tokens
     cost: Expression | None = None  # where the cost depends on the request
     of_identity: bool = False
+    whose: Whose = Whose.ANYBODY
+    on_store_error: OnStoreError = OnStoreError.LOCAL
 
 
 @dataclass(frozen=True, slots=True, eq=False)

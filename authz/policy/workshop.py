@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from authz.model.decision import RuleName
 from authz.model.errors import PolicyError
+from authz.model.limit import OnStoreError
 from authz.model.site import Site
 from authz.policy.condition import Compiler, Condition, Expression, ExpressionFault
 from authz.policy.kind_limit import LimitSpec
@@ -24,11 +25,12 @@ from authz.policy.kind_site import SiteSpec
 from authz.policy.loaded import Document
 from authz.policy.page import relative
 from authz.policy.path import PathPattern, parse_path
-from authz.policy.rule import LimitRule, Network, PeerPattern, Rule, Tier
+from authz.policy.rule import LimitRule, Network, PeerPattern, Rule, Tier, Whose
 from authz.policy.siting import site
 
 _EVERY_PATH = (PathPattern((), (), rest=True),)
 _SPECIAL_IDENTITIES = frozenset({"anonymous", "anyone"})
+_CUSTOMER = frozenset({"identity.customer", "identity.key_id"})  # a key has one customer
 _TIER_VARIABLES = frozenset({"identity.key_id", "identity.customer", "identity.scopes", "identity.labels"})
 
 # A number as CEL writes it; Python alone reads `1_000`, `+1` and digits of other scripts.
@@ -134,8 +136,16 @@ class Workshop:
             if (when := bench.tier(number, tier.when)) is not None
         ]
         fixed, cost = bench.cost(spec)
-        rate = spec.to_rate().share(self._processes)
-        limit = LimitRule(document.name, tuple(filter(None, per)), rate, tuple(tiers), fixed, cost)
+        limit = LimitRule(
+            name=document.name,
+            per=tuple(filter(None, per)),
+            rate=spec.to_rate().share(self._processes),
+            tiers=tuple(tiers),
+            fixed_cost=fixed,
+            cost=cost,
+            whose=whose(spec.per),
+            on_store_error=OnStoreError(spec.on_store_error),
+        )
         asked = tuple(_asked(limit))
         limit = replace(limit, of_identity=all(map(_of_identity, asked)))
         return MadeLimit(limit, spec.mode == "shadow", any(map(_of_params, asked)), bench.findings)
@@ -274,6 +284,14 @@ def _bound(placed: Placed, limits: Mapping[str, MadeLimit]) -> Placed:
         params=placed.params or any(limit.params for limit in named),
     )
     return placed._replace(rule=bound)
+
+
+def whose(per: Iterable[str]) -> Whose:
+    """Return who shares the buckets that such expressions name."""
+    paths = {text.strip() for text in per}
+    if not paths.isdisjoint(_CUSTOMER):
+        return Whose.CUSTOMER
+    return Whose.NETWORK if "client.network" in paths else Whose.ANYBODY
 
 
 def network(text: str) -> Network:

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authz.model.errors import PolicyError
-from authz.model.limit import Rate
+from authz.model.limit import OnStoreError, Rate
 from authz.model.reason import Coarse
 from authz.model.site import DEFAULT_SITE, Redirect, Refusal
 from authz.policy.compile import Ruleset, compile_set, network
-from authz.policy.rule import Network, Rule
+from authz.policy.rule import Network, Rule, Whose
 from authz.snapshot.snapshot import Snapshot
 from tests.support.decisions import Judge
 from tests.support.documents import PER_CUSTOMER, PER_KEY, PROVIDER, document, loaded
@@ -199,6 +199,33 @@ def test_a_written_cost_is_read_once(cost: str, value: float) -> None:
     limit = document("Limit", "per-key", f"{{per: [identity.key_id], rate: 10/s, cost: '{cost}'}}")
     found = the_rule("effect: allow, identity: [anyone], limits: [per-key]", limit)
     assert (found.limits[0].fixed_cost, found.limits[0].cost) == (value, None)
+
+
+@pytest.mark.parametrize(
+    ("per", "whose"),
+    [
+        ("identity.key_id", Whose.CUSTOMER),
+        (" identity.customer ", Whose.CUSTOMER),
+        ("client.network, identity.customer", Whose.CUSTOMER),
+        ("request.host, client.network", Whose.NETWORK),
+        ("client.address", Whose.ANYBODY),
+        ("'identity.customer + request.host'", Whose.ANYBODY),  # no plain attribute: may be anybody's
+        ("identity.subject", Whose.ANYBODY),
+    ],
+)
+def test_whose_a_limit_is_follows_from_plain_attributes(per: str, whose: Whose) -> None:
+    limit = document("Limit", "per-key", f"{{per: [{per}], rate: 10/s}}")
+    found = the_rule("effect: allow, identity: [anyone], limits: [per-key]", limit)
+    assert found.limits[0].whose is whose
+
+
+@pytest.mark.parametrize(
+    ("fields", "mode"), [("", "local"), *[(f", onStoreError: {mode}", mode) for mode in OnStoreError]]
+)
+def test_a_limit_says_what_it_does_without_a_store(fields: str, mode: str) -> None:
+    limit = document("Limit", "per-key", f"{{per: [identity.key_id], rate: 10/s{fields}}}")
+    found = the_rule("effect: allow, identity: [anyone], limits: [per-key]", limit)
+    assert found.limits[0].on_store_error is OnStoreError(mode)
 
 
 def test_a_cost_above_the_burst_deserves_a_warning() -> None:

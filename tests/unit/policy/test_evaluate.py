@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from authz.model.decision import Deny, Grant, RuleName
 from authz.model.identity import ANONYMOUS, NOBODY, Caller, Identity, IdentityKind, Standing
-from authz.model.limit import Rate
+from authz.model.limit import OnStoreError, Rate
 from authz.model.reason import Detail, Reason
 from authz.model.request import NOWHERE
 from authz.policy.evaluate import Memos, evaluate
-from authz.policy.rule import Candidate, LimitRule, Network, PeerPattern, Rule, Tier
+from authz.policy.rule import Candidate, LimitRule, Network, PeerPattern, Rule, Tier, Whose
 from tests.support.facts import COMPILER, condition, rule
 from tests.support.requests import client, request
 
@@ -253,6 +253,30 @@ def test_the_rate_is_the_callers_own_then_the_first_tier_that_holds_then_the_lim
     assert rate(limit(tiers=tiers), PROVEN) == 4.0
     assert rate(limit(tiers=tiers), own) == 6.0
     assert rate(limit("other", tiers=tiers), own) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("whose", "caller"),
+    [
+        (Whose.CUSTOMER, ("customer", "example", "acme")),
+        (Whose.NETWORK, ("network", "203.0.113.7/32")),
+        (Whose.ANYBODY, ()),
+    ],
+)
+@pytest.mark.parametrize("per", [("identity.key_id",), ("identity.key_id", "request.host")])
+def test_a_spend_says_whose_the_bucket_is(
+    whose: Whose, caller: tuple[str, ...], per: tuple[str, ...]
+) -> None:
+    found = judge(rule(limits=(limit(per=per, whose=whose),)), caller=PROVEN)
+    assert isinstance(found, Grant)
+    assert found.spends[0].caller == caller
+
+
+@pytest.mark.parametrize("mode", OnStoreError)
+def test_a_spend_says_what_becomes_of_it_without_a_store(mode: OnStoreError) -> None:
+    found = judge(rule(limits=(limit(on_store_error=mode),)), caller=PROVEN)
+    assert isinstance(found, Grant)
+    assert found.spends[0].on_store_error is mode
 
 
 # --- laws over random rules
