@@ -71,7 +71,7 @@ def compile_set(
         workshop: instead of both, kept by the caller: it compiles no document twice.
         before: an earlier set of the same workshop, whatever it was; it is not touched.
     """
-    return _Set(loaded, workshop or Workshop(compiler, processes), pace).compile(before)
+    return _Set(loaded, workshop or Workshop(compiler, processes, processes), pace).compile(before)
 
 
 class _Set:

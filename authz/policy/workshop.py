@@ -105,12 +105,14 @@ class Workshop:
     """Compiles documents.
 
     Args:
-        processes: so many keep buckets of their own: each limit gets this one's share of its rate.
+        processes: so many keep the faults of a guard, each of its own: each gets its share of the rate.
+        keepers: so many keep buckets, each of its own: likewise of each limit; 1 where all share a store.
     """
 
-    def __init__(self, compiler: Compiler | None = None, processes: int = 1) -> None:
+    def __init__(self, compiler: Compiler | None = None, processes: int = 1, keepers: int = 1) -> None:
         self.compiler = compiler or Compiler()
         self._processes = processes
+        self._keepers = keepers
 
     def site(self, document: Document[SiteSpec]) -> Site:
         """Compile a Site."""
@@ -131,7 +133,7 @@ class Workshop:
         spec, bench = document.spec, _Bench(self.compiler, document)
         per = [bench.text(source, "spec", "per", number) for number, source in enumerate(spec.per)]
         tiers = [
-            Tier(when, tier.to_rate().share(self._processes))
+            Tier(when, tier.to_rate().share(self._keepers))
             for number, tier in enumerate(spec.tiers or ())
             if (when := bench.tier(number, tier.when)) is not None
         ]
@@ -139,7 +141,7 @@ class Workshop:
         limit = LimitRule(
             name=document.name,
             per=tuple(filter(None, per)),
-            rate=spec.to_rate().share(self._processes),
+            rate=spec.to_rate().share(self._keepers),
             tiers=tuple(tiers),
             fixed_cost=fixed,
             cost=cost,

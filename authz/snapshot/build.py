@@ -34,7 +34,8 @@ class Surroundings:
     source_revision: str = ""
     sidecar: str = ""
     record_headers: tuple[str, ...] = ()
-    processes: int = 1  # that share every limit, each in a memory of its own
+    processes: int = 1  # that share the guards of Sites, each in a memory of its own
+    keepers: int = 1  # likewise of limits; 1 where all share a store
 
     @property
     def token_prefix(self) -> bytes:
@@ -78,8 +79,8 @@ class Builder:
         self.surroundings = surroundings
         self.pace = pace
         self._cache = Cache()
-        self._workshop = Workshop(processes=surroundings.processes)
-        self._smith = Keysmith(surroundings.processes)
+        self._workshop = Workshop(processes=surroundings.processes, keepers=surroundings.keepers)
+        self._smith = Keysmith(surroundings.keepers)
         self._rules: Ruleset | None = None
         self._ring = _Ring((), Keyring(), ())
 

@@ -56,20 +56,20 @@ def providers(loaded: Loaded) -> dict[str, Provider]:
     }
 
 
-def keys(loaded: Loaded, known: Mapping[str, Provider], processes: int = 1) -> tuple[Key, ...]:
+def keys(loaded: Loaded, known: Mapping[str, Provider], keepers: int = 1) -> tuple[Key, ...]:
     """Return every API key of a set."""
-    return Keysmith(processes).keys(loaded, known)
+    return Keysmith(keepers).keys(loaded, known)
 
 
 class Keysmith:
     """Makes the keys of one set after the other, and only those that are new.
 
     Args:
-        processes: so many keep buckets of their own: overrides of limits are this one's share.
+        keepers: so many keep buckets, each of its own: overrides of limits are this one's share.
     """
 
-    def __init__(self, processes: int = 1) -> None:
-        self._processes = processes
+    def __init__(self, keepers: int = 1) -> None:
+        self._keepers = keepers
         self._shared: dict[object, Mapping[str, str]] = {}
         self._grounds: dict[tuple[str, str], _Ground] = {}  # (name space, customer) -> as it was last
         self._groups: tuple[Group, ...] = ()
@@ -117,7 +117,7 @@ class Keysmith:
         leaf = document.leaf
         if leaf.maker is not self:
             spec = document.spec
-            leaf.made = _Customer(spec.enabled, spec.labels, _rates(spec.limits, self._processes))
+            leaf.made = _Customer(spec.enabled, spec.labels, _rates(spec.limits, self._keepers))
             leaf.maker = self
         return leaf.made  # type: ignore[return-value]  # made here
 
@@ -126,7 +126,7 @@ class Keysmith:
         if len(self._shared) >= _SHARED_MAX:
             self._shared.clear()
         own = self._shared.setdefault(tuple(sorted(labels.items())), MappingProxyType(labels))
-        return _key(spec, ground.namespace, ground.customer, own, self._processes)
+        return _key(spec, ground.namespace, ground.customer, own, self._keepers)
 
 
 def _key(
@@ -134,9 +134,9 @@ def _key(
     namespace: str,
     customer: _Customer,
     labels: Mapping[str, str],
-    processes: int,
+    keepers: int,
 ) -> Key:
-    own = _rates(spec.limits, processes)
+    own = _rates(spec.limits, keepers)
     key_id = intern(spec.id)
     identity = Identity(
         kind=IdentityKind.API_KEY,
@@ -166,10 +166,10 @@ def _key(
     )
 
 
-def _rates(limits: Mapping[str, RateSpec] | None, processes: int) -> Mapping[str, Rate]:
+def _rates(limits: Mapping[str, RateSpec] | None, keepers: int) -> Mapping[str, Rate]:
     if not limits:
         return _NO_RATES
-    return {name: spec.to_rate().share(processes) for name, spec in limits.items()}
+    return {name: spec.to_rate().share(keepers) for name, spec in limits.items()}
 
 
 def _digest(text: str) -> bytes:

@@ -16,7 +16,7 @@ def directories(settings: Settings) -> Directories:
 
 
 def surroundings(settings: Settings, sidecar: str, processes: int = 1) -> Surroundings:
-    """Return what a snapshot takes from settings; `processes` share its limits."""
+    """Return what a snapshot takes from settings; `processes` share its limits, where a store does not."""
     identity, request = settings.identity, settings.request
     return Surroundings(
         peppers=Peppers(
@@ -39,4 +39,5 @@ def surroundings(settings: Settings, sidecar: str, processes: int = 1) -> Surrou
         sidecar=sidecar,
         record_headers=settings.record.record_headers,
         processes=processes,
+        keepers=1 if settings.shared.redis_url else processes,
     )

@@ -30,7 +30,7 @@ from authz.snapshot.snapshot import Snapshot
 from tests.support.policies import PEPPER, MadeKey
 from tests.support.requests import request
 
-AROUND = Surroundings(Peppers(PEPPER), processes=2)
+AROUND = Surroundings(Peppers(PEPPER), processes=2, keepers=2)
 HEAD = "apiVersion: policy.authz/v1alpha1\n"
 PROVIDER = (
     "kind: IdentityProvider\nmetadata: {name: keys}\nspec: {customers: e, apiKey: {in: [{header: x-key}]}}\n"

@@ -149,7 +149,8 @@ def test_a_limit_that_asks_for_the_body_has_it_read() -> None:
     assert load(PROVIDER, limit).snapshot.reading.body
 
 
-def test_every_rate_of_a_set_is_shared_among_processes() -> None:
+@pytest.mark.parametrize("keepers", [4, 1])
+def test_every_rate_of_a_set_is_shared_among_those_who_keep_buckets(keepers: int) -> None:
     limit = """
 kind: Limit
 metadata: {name: shared}
@@ -165,13 +166,13 @@ spec:
   hosts: [shares.example.com]
   rules: [{name: r, effect: allow, identity: [partner-keys], limits: [shared]}]
 """
-    around = Surroundings(Peppers(PEPPER), processes=4)
+    around = Surroundings(Peppers(PEPPER), processes=4, keepers=keepers)
     extra = "  limits: {shared: {rate: 8/s}}\n"
     files = documents(PROVIDER, limit, MadeKey("shares", extra=extra).document)
     made = build(files, around, loaded_at_us=0).snapshot
     asked = request(host="shares.example.com")
     (candidate,) = made.index.candidates(made.index.view("shares.example.com"), asked)
     (rule,) = candidate.rule.limits
-    assert (rule.rate, rule.tiers[0].rate) == (Rate(100, 300).share(4), Rate(40, 40).share(4))
-    (key,) = keys(load_set(files), made.providers, 4)
-    assert key.identity.limits == {"shared": Rate(8, 8).share(4)}
+    assert (rule.rate, rule.tiers[0].rate) == (Rate(100, 300).share(keepers), Rate(40, 40).share(keepers))
+    (key,) = keys(load_set(files), made.providers, keepers)
+    assert key.identity.limits == {"shared": Rate(8, 8).share(keepers)}
