@@ -1,0 +1,115 @@
+"""What Redis last said of buckets: enough to refuse without asking, and to tell a server that forgot.
+
+Only time lowers a debt, so what is left of one that was seen, had it been seen when the question was sent, is
+never more than the truth. That lower bound serves three times:
+
+    refusal   a bucket that surely has no room is not asked about again, for a second at most
+    floor     a server that is new to us may have lost writes: once per bucket it is told what we know
+    debt      while no server answers, a bucket of our own begins with its share of this, and not full
+
+Entries carry the rate under which they were seen, so a changed policy set makes none of them wrong: a refusal
+asks for the same rate and burst, a floor takes the faster of both rates. Nothing has to be forgotten with a
+revision. What lowers a debt by hand (`authz limits reset`) is felt within the second.
+Source: "Exact mode" and "Outage" in the contract on limits.
+"""
+
+from __future__ import annotations
+
+from authz.limits.bucket import settle
+from authz.limits.outcome import refused
+from authz.model.limit import Rate, Spend, Spent, Store
+
+REFUSE_US = 1_000_000  # what was seen longer ago refuses nobody
+
+# Twice as many at most, each about 300 bytes with a name that nobody else holds: 30 MB at the very worst.
+# A bucket that falls out costs a question to Redis, or a debt that starts at nothing; never a wrong answer.
+ENTRIES_MAX = 50_000
+
+_Bucket = tuple[str, ...]
+_Held = tuple[float, int, Rate, int]  # debt (tokens), when it was asked for (us), rate, generation
+
+
+class Seen:
+    """Debts as they were last seen. One thread learns; any thread may ask, and takes no lock.
+
+    INVARIANT: an entry is one value, replaced by one assignment, and so are the two tables.
+
+    Args:
+        entries_max: how many buckets the younger of two tables holds before it becomes the older one.
+    """
+
+    __slots__ = ("_entries_max", "_old", "_young")
+
+    def __init__(self, entries_max: int = ENTRIES_MAX) -> None:
+        self._entries_max = entries_max
+        self._young: dict[_Bucket, _Held] = {}
+        self._old: dict[_Bucket, _Held] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def learn(self, bucket: _Bucket, debt: float, sent_us: int, rate: Rate, generation: int) -> None:
+        """Keep what a server said.
+
+        Args:
+            debt: tokens.
+            sent_us: ticks before the question was sent, not when the answer came.
+            generation: of the connections, as it was then.
+        """
+        young = self._young
+        young[bucket] = (debt, sent_us, rate, generation)
+        if len(young) >= self._entries_max:
+            self._old = young  # before it is emptied: who reads meanwhile finds it in either
+            self._young = {}
+
+    def refusal(self, spends: tuple[Spend, ...], now_us: int) -> tuple[Spent, ...] | None:
+        """Return what a check is told that surely has no room; None: ask Redis.
+
+        A cost above the burst never passes, whatever was seen.
+        """
+        young, old = self._young, self._old
+        for spend in spends:
+            _, bucket, rate, cost, _, _ = spend
+            held = young.get(bucket)
+            if held is None and old:
+                held = old.get(bucket)
+            if held is None:
+                if cost > rate.burst_tokens:
+                    return self._told(spends, now_us)
+            elif held[0] + cost > rate.burst_tokens and _is_full(held, spend, now_us):
+                return self._told(spends, now_us)
+        return None
+
+    def floor(self, spend: Spend, now_us: int, generation: int) -> float:
+        """Return the least debt that a bucket has, for a server of this generation that may not know it.
+
+        0.0 where there is none, and where one of this generation has said itself what it knows.
+        """
+        held = self._find(spend.bucket)
+        if held is None or held[3] == generation:
+            return 0.0
+        return settle(held[0], now_us - held[1], max(held[2].rate_per_s, spend.rate.rate_per_s))
+
+    def debt(self, bucket: _Bucket, now_us: int) -> float:
+        """Return what a bucket owes at least, in tokens; 0.0 where nothing was seen of it."""
+        held = self._find(bucket)
+        return settle(held[0], now_us - held[1], held[2].rate_per_s) if held is not None else 0.0
+
+    def _find(self, bucket: _Bucket) -> _Held | None:
+        return self._young.get(bucket) or self._old.get(bucket)
+
+    def _told(self, spends: tuple[Spend, ...], now_us: int) -> tuple[Spent, ...] | None:
+        """Say how each bucket stands as far as we know: one that was never seen is told as full."""
+        told = tuple([refused(spend, self.debt(spend.bucket, now_us), Store.REDIS) for spend in spends])
+        # SECURITY: another thread may have learned better meanwhile, and passing means charged: nothing is.
+        return None if all(spent.passed for spent in told) else told
+
+
+def _is_full(held: _Held, spend: Spend, now_us: int) -> bool:
+    """Tell whether what was seen a moment ago leaves no room for a spend."""
+    debt, sent_us, rate, _ = held
+    if spend.cost > spend.rate.burst_tokens:
+        return True
+    if now_us - sent_us > REFUSE_US or (rate is not spend.rate and rate != spend.rate):
+        return False
+    return settle(debt, now_us - sent_us, rate.rate_per_s) + spend.cost > rate.burst_tokens
