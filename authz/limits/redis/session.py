@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha1
 from typing import NamedTuple, Protocol
 
 
+class Script(NamedTuple):
+    """A script in Lua, and the name under which a server keeps it once it has seen it."""
+
+    text: bytes
+    sha: bytes  # SHA-1 of the text, in hexadecimal
+
+    @classmethod
+    def of(cls, text: bytes) -> Script:
+        """Name a script."""
+        return cls(text, sha1(text, usedforsecurity=False).hexdigest().encode())
+
+
 class ScriptCall(NamedTuple):
-    """One call of the spending script; all its keys lie in one slot."""
+    """One call of a script; all its keys lie in one slot."""
 
     slot: int  # of a Cluster; 0 elsewhere
     keys: tuple[bytes, ...]
     argument: bytes  # see spend.lua
+    script: Script | None = None  # None: the spending script, which every connection has loaded
 
 
 class Unanswered(NamedTuple):
