@@ -15,18 +15,16 @@ not how many cores the machine has.
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from authz.bench import subjects
+from authz.bench import openloop, subjects
 from authz.bench.frame import frame
+from authz.bench.openloop import Outcome
 from authz.proxy.cluster import CHECKS_OPEN
-from tests.support.openloop import Outcome
 
 FACTORS = (1.0, 1.5, 2.0, 3.0)
 DEADLINE_MS = 200
@@ -46,10 +44,7 @@ COSTLY_PATH = "/" + "/".join(["abcdef"] * 300)
 
 def ask(socket: Path, frames: list[Path], *how: str) -> Outcome:
     """Run the generator once, in a process of its own."""
-    command = [sys.executable, "-m", "tests.support.openloop", str(socket), *map(str, frames)]
-    command += [*how, "--deadline-ms", str(DEADLINE_MS)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return Outcome(**json.loads(done.stdout))
+    return openloop.ask([socket], frames, *how, "--deadline-ms", str(DEADLINE_MS))
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from authz.bench.connection import PREFACE, frame
+from authz.bench.openloop import Run
 from authz.bench.usage import resident_mib
 from authz.proxy.process import Child, Plan, free_port, http_get, program
 from authz.proxy.stage import short_directory
@@ -24,7 +26,6 @@ from authz.transport.front import METHOD
 from tests.soak.garbage import Garbage
 from tests.support.checks import check_request
 from tests.support.grpc import Ask, client, read
-from tests.support.openloop import PREFACE, Run, frame
 
 # How many the process may have open: fewer than what the front itself would take.
 FILES = {"native": 256, "grpcio": 1024}
@@ -225,7 +226,7 @@ def test_well_framed_garbage_is_refused_call_by_call(sidecar: Sidecar, ask: Ask)
 def test_more_calls_than_can_wait_are_refused_with_503_and_never_lost(sidecar: Sidecar, ask: Ask) -> None:
     """8,000 calls at once; whoever cannot be judged in 100 ms is refused, everybody is answered."""
     message = b"\0" + len(OPEN).to_bytes(4, "big") + OPEN
-    run = Run(sidecar.path, [message], 20_000, 16)
+    run = Run([sidecar.path], [message], 20_000, 16)
     found = run.go(80_000.0, 0.1)
     run.close()
     assert found.sent > 1000

@@ -20,8 +20,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from authz.bench.connection import PREFACE, frame
+from authz.bench.openloop import Run
 from authz.transport.front import METHOD
-from tests.support.openloop import PREFACE, Run, frame
 
 _HEADERS, _DATA, _RESET, _SETTINGS, _CONTINUATION = 1, 0, 3, 4, 9
 _BLOCK = (
@@ -125,7 +126,9 @@ class Garbage:
     def calls(self) -> None:
         """Well-framed calls whose message is no CheckRequest: each must be refused in so many words."""
         payloads = [self._message() for _ in range(16)]
-        run = Run(Path(self._path), [b"\0" + len(one).to_bytes(4, "big") + one for one in payloads], 5000, 2)
+        run = Run(
+            [Path(self._path)], [b"\0" + len(one).to_bytes(4, "big") + one for one in payloads], 5000, 2
+        )
         found = run.go(0.0, _CALLS_S, closed=_CALLS)
         run.close()
         self.counts["called"] += found.sent
