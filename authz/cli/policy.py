@@ -19,6 +19,7 @@ from authz.policy.host import parse_host
 from authz.policy.lint.lint import lint
 from authz.policy.loaded import Loaded
 from authz.policy.newer import need_newer
+from authz.snapshot.build import Surroundings
 from authz.snapshot.parts import PLATFORM
 from authz.snapshot.sources import Directories
 
@@ -49,8 +50,8 @@ class _Verdict(NamedTuple):
         return self.found.faults
 
 
-def _judge(named: Directories, served: Sequence[str]) -> _Verdict:
-    found = read_set(named)
+def _judge(named: Directories, served: Sequence[str], around: Surroundings) -> _Verdict:
+    found = read_set(named, around)
     if found.built is None:
         return _Verdict(found, found.warnings)
     warnings = lint(found.loaded, found.compiler, served)
@@ -71,6 +72,9 @@ def validate(
         list[str] | None,
         typer.Option(metavar="NAME", help="Hosts that `serve --hosts` will name; repeat. Default: any."),
     ] = None,
+    clustered: Annotated[
+        bool, typer.Option("--clustered", help="Where REDIS_URL will name a Cluster: limits must fit there.")
+    ] = False,
     output: _Output = Output.TEXT,
 ) -> None:
     """Check that a policy set could be served, and say why not.
@@ -81,7 +85,7 @@ def validate(
     Exit codes: 0 it could be served; 1 it has faults, or with --strict warnings; 2 usage.
     """
     named = Directories(directories, scopes or (), overrides or ())
-    verdict = _judge(named, _patterns(hosts or []))
+    verdict = _judge(named, _patterns(hosts or []), Surroundings(clustered=clustered))
     if output is Output.JSON:
         typer.echo(json.dumps(_as_json(verdict), ensure_ascii=False))
     else:

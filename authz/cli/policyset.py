@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from authz.model.errors import Place, PolicyError
+from authz.policy.clustering import faults_on_cluster
 from authz.policy.compile import compile_set
 from authz.policy.condition import Compiler
 from authz.policy.load import load_lenient
@@ -58,6 +59,7 @@ class _Reader:
     def __init__(self, reading: Reading, around: Surroundings) -> None:
         self._reading = reading
         self._whole = WholeBuilder(Builder(around))
+        self._clustered = around.clustered
         self._compiler = Compiler()
         self._faults: list[PartFault] = []
         self._warnings: list[PolicyError] = []
@@ -94,6 +96,8 @@ class _Reader:
         loaded, faults = load_lenient(contents)
         compiled = compile_set(loaded, self._compiler)
         faults += [*compiled.faults, *breaches(loaded, scopes.bounds, ownership.scope_of)]
+        if self._clustered:
+            faults += faults_on_cluster(loaded)
         for fault in faults:
             self._add(ownership.part_of(fault.place.file), [fault])
         self._warnings += [*loaded.warnings, *compiled.warnings]

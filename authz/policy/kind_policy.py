@@ -63,6 +63,11 @@ class Rule(Model):
     when: Expression | None = Field(default=None, description="CEL condition, of type bool.")
     limits: Unlike[Name] | None = Field(default=None, description="Limits, all spent together or none.")
 
+    @property
+    def anonymous_alone(self) -> bool:
+        """Whether it fits only callers who presented nothing."""
+        return self.identity is not None and set(self.identity) == {"anonymous"}
+
 
 @model
 class OnAllow(Model):

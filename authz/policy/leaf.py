@@ -18,7 +18,7 @@ from authz.model.errors import PolicyError
 from authz.policy.document import READERS
 from authz.policy.host import HostPattern, parse_host
 from authz.policy.kind_identity import ApiKeySpec, CustomerSpec
-from authz.policy.kind_policy import PolicySpec
+from authz.policy.kind_policy import PolicySpec, Rule
 from authz.policy.shape import Model
 
 MANY = frozenset(("ApiKey", "Customer", "Policy"))  # kinds of which sets have thousands
@@ -36,6 +36,7 @@ class Ties:
         hosts: of a Policy.
         providers: identity providers that it names.
         limits: limits that it names.
+        limits_of_known: of a Policy: those of rules that others fit than who presented nothing.
         headers: of a Policy: header to expression, as `onAllow` has them.
         rules: of a Policy: the names of its rules.
         customer: of an ApiKey: its customer; of a Customer: the name space that it writes, or "".
@@ -45,6 +46,7 @@ class Ties:
     hosts: tuple[HostPattern, ...] = ()
     providers: frozenset[str] = frozenset()
     limits: frozenset[str] = frozenset()
+    limits_of_known: frozenset[str] = frozenset()
     headers: tuple[tuple[str, str], ...] = ()
     rules: tuple[str, ...] = ()
     customer: str = ""
@@ -130,7 +132,8 @@ def _ties(spec: Model) -> Ties:
                 shadow=spec.mode == "shadow",
                 hosts=tuple(map(parse_host, spec.hosts)),
                 providers=frozenset(_named(spec)),
-                limits=frozenset(name for rule in spec.rules for name in rule.limits or ()),
+                limits=frozenset(_limits(spec.rules)),
+                limits_of_known=frozenset(_limits(rule for rule in spec.rules if not rule.anonymous_alone)),
                 headers=tuple(sorted(spec.on_allow.headers.items())) if spec.on_allow is not None else (),
                 rules=tuple(rule.name for rule in spec.rules),
             )
@@ -140,6 +143,10 @@ def _ties(spec: Model) -> Ties:
         case CustomerSpec():
             return Ties(limits=frozenset(spec.limits or ()), customer=spec.customers or "")
     return Ties()
+
+
+def _limits(rules: Iterable[Rule]) -> Iterable[str]:
+    return (name for rule in rules for name in rule.limits or ())
 
 
 def _named(spec: PolicySpec) -> Iterable[str]:

@@ -11,6 +11,7 @@ from authz.identity.keyring import Key, Keyring, Peppers
 from authz.model.errors import PolicyError, SnapshotRejected
 from authz.model.identity import Provider
 from authz.model.site import Listener, ReadingRules
+from authz.policy.clustering import faults_on_cluster
 from authz.policy.compile import Ruleset, compile_set
 from authz.policy.load import Cache, load_lenient
 from authz.policy.loaded import Loaded
@@ -36,6 +37,7 @@ class Surroundings:
     record_headers: tuple[str, ...] = ()
     processes: int = 1  # that share the guards of Sites, each in a memory of its own
     keepers: int = 1  # likewise of limits; 1 where all share a store
+    clustered: bool = False  # that store is a Redis Cluster: a set must keep to `policy/clustering.py`
 
     @property
     def token_prefix(self) -> bytes:
@@ -112,9 +114,10 @@ class Builder:
             raise SnapshotRejected(strangers)
         rules = compile_set(loaded, workshop=self._workshop, before=self._rules, pace=self.pace)
         self._rules = rules
-        if faults or rules.faults:
-            raise SnapshotRejected(faults + rules.faults)
         around = self.surroundings
+        faults += [*rules.faults, *(faults_on_cluster(loaded) if around.clustered else ())]
+        if faults:
+            raise SnapshotRejected(faults)
         known = providers(loaded)
         ring = self._keyring(self._smith.keys(loaded, known, self.pace))
         snapshot = Snapshot(

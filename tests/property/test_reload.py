@@ -8,7 +8,7 @@ sets that were in force earlier still answer as they did then.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -25,7 +25,7 @@ from authz.policy.page import Page
 from authz.policy.reading import read_page
 from authz.policy.rule import LimitRule, Rule
 from authz.policy.shape import Model
-from authz.snapshot.build import Builder, Built, Surroundings, build
+from authz.snapshot.build import Builder, Built, Surroundings
 from authz.snapshot.snapshot import Snapshot
 from tests.support.policies import PEPPER, MadeKey
 from tests.support.requests import request
@@ -68,10 +68,11 @@ def policies() -> st.SearchStrategy[str]:
 
 def limits() -> st.SearchStrategy[str]:
     return st.builds(
-        lambda name, rate, more: (
-            f"kind: Limit\nmetadata: {{name: {name}}}\nspec: {{per: [identity.key_id], rate: {rate}{more}}}\n"
+        lambda name, per, rate, more: (
+            f"kind: Limit\nmetadata: {{name: {name}}}\nspec: {{per: [{per}], rate: {rate}{more}}}\n"
         ),
         st.sampled_from(["l0", "l1"]),
+        st.sampled_from(["identity.key_id", "identity.key_id", "client.network", "request.host"]),
         st.sampled_from(["10/s", "5/min"]),
         st.sampled_from(["", ", burst: 7", ", mode: shadow", ", cost: 'size(params)'", ", cost: '99'"]),
     )
@@ -161,9 +162,9 @@ def written(files: Files) -> dict[str, bytes]:
     return {name: "---\n".join(texts).encode() for name, texts in files.items()}
 
 
-def attempt(made: Builder | None, files: Files) -> Built | list[str]:
+def attempt(made: Builder, files: Files) -> Built | list[str]:
     try:
-        return made.build(written(files), 7) if made is not None else build(written(files), AROUND, 7)
+        return made.build(written(files), 7)
     except SnapshotRejected as rejected:
         return [str(fault) for fault in rejected.faults]
 
@@ -269,18 +270,20 @@ def shown_page(page: Page) -> list[object]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(EDITS)
+@given(EDITS, st.booleans())
 def test_a_set_after_many_others_is_the_set_built_from_nothing(
     edits: list[tuple[str, int, str, str]],
+    clustered: bool,
 ) -> None:
-    made = Builder(AROUND)
+    around = replace(AROUND, clustered=clustered)
+    made = Builder(around)
     files: Files = {"a.yaml": START}
     history: list[Files] = []
     served: list[tuple[Snapshot, list[object]]] = []
     for edit in edits:
         history.append(files)
         files = edited(files, history, edit)
-        found, fresh = attempt(made, files), attempt(None, files)
+        found, fresh = attempt(made, files), attempt(Builder(around), files)
         if isinstance(found, list) or isinstance(fresh, list):
             assert found == fresh
             continue

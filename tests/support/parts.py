@@ -60,8 +60,8 @@ def _files(root: str, contents: Contents, links: Mapping[str, str] | None = None
 class Served:
     """An assembly, and the snapshot that it has put in force."""
 
-    def __init__(self, gate: Gate = no_gate) -> None:
-        self.assembly = Assembly(Builder(Surroundings(Peppers(PEPPER))), gate)
+    def __init__(self, gate: Gate = no_gate, *, clustered: bool = False) -> None:
+        self.assembly = Assembly(Builder(Surroundings(Peppers(PEPPER), clustered=clustered)), gate)
         self.snapshot: Snapshot | None = None
         self.outcome: Outcome = Outcome(None, {}, {})
 

@@ -67,6 +67,16 @@ def test_warnings_are_told_but_do_not_count() -> None:
     assert result.stderr.startswith("set/a.yaml:4:22: warning: a key in the query (`api_key`)")
 
 
+def test_a_set_for_a_cluster_is_held_to_what_is_exact_there() -> None:
+    limit = document("Limit", "per-host", "{per: [request.host], rate: 5/s}")
+    write(PROVIDER, limit, policy(f"{ALLOW}, limits: [per-host]"))
+    assert CliRunner().invoke(app, ["validate", "set"]).exit_code == 0
+    result = CliRunner().invoke(app, ["validate", "set", "--clustered"])
+    assert result.exit_code == 1
+    assert [line for line in result.stderr.splitlines() if line.startswith("set/a.yaml:9:")]
+    assert "not supported yet on Cluster" in result.stderr
+
+
 def test_strict_takes_a_warning_for_a_no() -> None:
     write(PROVIDER, policy(ALLOW))
     result = CliRunner().invoke(app, ["validate", "--strict", "set"])

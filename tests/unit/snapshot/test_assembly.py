@@ -28,6 +28,23 @@ def started(repository: Repository) -> Served:
     return served
 
 
+def test_what_does_not_fit_on_a_cluster_is_one_teams_fault() -> None:
+    limit = document("Limit", "per-network", "{per: [client.network], rate: 5/s}")
+    repository = two_teams()
+    repository.policies["limit.yaml"] = limit
+    served = Served(clustered=True)
+    assert served.offer(repository) == {}
+    for team, identity in (("a", "anyone"), ("b", "anonymous")):
+        rule = f"effect: allow, identity: [{identity}], limits: [per-network], paths: [/new]"
+        repository.policies[f"teams/{team}/p.yaml"] = opening(team, rule=rule)
+    rejected = served.offer(repository)
+    assert set(rejected) == {"scope:a"}
+    assert "`per-network` is not supported yet on Cluster in this rule" in rejected["scope:a"][0]
+    assert served.ask("a.example.com") == "allow a/r"
+    assert served.ask("b.example.com", "/new") == "allow b/r"
+    assert Served().offer(repository) == {}
+
+
 def test_without_scopes_and_overrides_there_is_one_part() -> None:
     served = started(Repository({"a.yaml": opening("a")}))
     assert set(served.outcome.active) == {PLATFORM}
