@@ -193,8 +193,47 @@ class LimitSettings(Room):
         ge=1,
         le=10_000_000,
     )
-    limit_headers: Annotated[Literal["draft", "off"], values.Lower] = _set(
-        "draft", "limit headers in refusals: the IETF draft's structured form, or `off`"
+    redis_url: values.RedisUrl = _set(
+        None,
+        "the Redis in which every sidecar keeps its buckets: `redis://`, `rediss://` (TLS), `unix://`,"
+        " `redis+sentinel://`, `redis+cluster://`; default: each process keeps buckets of its own;"
+        " see redis.md",
+        env="REDIS_URL",
+        secret=True,
+    )
+    keyspace: values.Keyspace = _set(
+        "default",
+        "whose buckets these are: sidecars of one keyspace share them, those of others never meet them",
+    )
+    redis_timeout_ms: values.Whole = _set(
+        20,
+        "how long an answer of Redis is waited for; after that each limit does what its `onStoreError` says",
+        ge=5,
+        le=1000,
+    )
+    redis_ca: values.File = _set(
+        None, "CA that vouches for Redis, PEM; default: those that this machine trusts"
+    )
+    redis_cert: values.File = _set(None, "our certificate for Redis, PEM, where it asks for one")
+    redis_key: values.File = _set(None, "its key, PEM, without a passphrase")
+    redis_sentinel_user: values.Line = _set("", "user at the Sentinels, whose users are their own")
+    redis_sentinel_password: SecretBytes | None = _set(
+        None, "password at the Sentinels; default: they ask for none", secret=True
+    )
+    fleet_size: values.Whole = _set(
+        0,
+        "how many sidecars share the limits, for the time before Redis was ever reached; 0: not known, and"
+        " limits that keep buckets locally in an outage refuse until then",
+        ge=0,
+        le=100_000,
+    )
+    limit_headers: Annotated[Literal["draft", "triple", "x-ratelimit", "off"], values.Lower] = _set(
+        "draft",
+        "how clients are told of limits: the IETF `draft`'s structured headers, the `triple` of its older"
+        " versions, `x-ratelimit`, or `off`; see refusals.md",
+    )
+    limit_headers_on_allow: bool = _set(
+        default=False, meaning="also tell clients whose requests pass, in headers of their responses"
     )
 
 
@@ -230,9 +269,6 @@ class LogSettings(Room):
 class SharedSettings(Room):
     """Names that the whole product shares, accepted so that one environment serves all of it."""
 
-    redis_url: SecretBytes | None = _set(
-        None, "limits in Redis: not supported yet, so it is an error to set it", env="REDIS_URL", secret=True
-    )
     database_url: SecretBytes | None = _set(
         None,
         "database of the control plane: accepted, and ignored by the sidecar",

@@ -26,7 +26,7 @@ from authz.config.rooms import (
     TlsSettings,
 )
 from authz.config.sources import Key, Layer
-from authz.model.address import TcpAddress
+from authz.model.address import Address, TcpAddress, UnixAddress
 from authz.model.errors import ConfigError
 
 RUNTIME_DIR = Path("/run/authz")  # where XDG_RUNTIME_DIR is not set; a chart mounts it, shared with Envoy
@@ -76,6 +76,9 @@ class Settings(BaseSettings):
             said.append(f"--debug {debug} shows whole records to whoever reaches it: use a Unix socket")
         if not self.limits.rate_limit_enabled:
             said.append("RATE_LIMIT_ENABLED is false: no limit refuses anybody")
+        url = self.limits.redis_url
+        if url and url.login and not url.tls and not all(map(_is_local, url.hosts)):
+            said.append("REDIS_URL has a password and no TLS: the network can read it; write `rediss`")
         return tuple(said)
 
 
@@ -110,9 +113,24 @@ def load(
     except ValidationError as error:
         found = sources.faults(error.errors(), KEYS, _origins(layers, path))
         raise ConfigError(next(found)) from None
-    if settings.shared.redis_url:
-        raise ConfigError("REDIS_URL: limits in Redis are not supported yet; unset it to keep them in memory")
+    _refuse_contradictions(settings.limits)
     return settings
+
+
+def _refuse_contradictions(limits: LimitSettings) -> None:
+    url = limits.redis_url
+    if (limits.redis_cert is None) != (limits.redis_key is None):
+        raise ConfigError("redis_cert: our certificate for Redis and its key go together; set both or none")
+    if url is not None and not url.tls and (limits.redis_ca or limits.redis_cert):
+        raise ConfigError(
+            "REDIS_URL: is without TLS, and certificates are set for it; write `rediss`, or unset them"
+        )
+    if limits.redis_sentinel_user and not limits.redis_sentinel_password:
+        raise ConfigError("redis_sentinel_user: has no password; set AUTHZ_REDIS_SENTINEL_PASSWORD")
+
+
+def _is_local(address: Address) -> bool:
+    return isinstance(address, UnixAddress) or address.is_loopback
 
 
 def _as_bytes(environ: Mapping[bytes, bytes] | Mapping[str, str]) -> dict[bytes, bytes]:

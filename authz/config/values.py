@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import BeforeValidator, SecretBytes
+from pydantic import BeforeValidator, InstanceOf, PlainSerializer, SecretBytes
 
 from authz.model.address import Address, parse_address
 from authz.model.errors import ConfigError
+from authz.model.redis_address import RedisAddress, parse_redis_url
 
 PEPPER_MIN_BYTES = 32  # as many as the digest that it keys has
 LINE_MAX = 200  # characters of a text that is copied into every record
@@ -25,6 +26,7 @@ _HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110, section 5.6.
 _HOST = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?|\[[0-9a-f:.]+\]")
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _TOKEN_PART = re.compile(r"[a-z][a-z0-9]{0,15}")  # no `_`, which separates the parts of a token
+_KEYSPACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SINK = re.compile(r"stdout|off|file:[^\x00-\x1f\x7f]+")
 # A workload's id, or all below one path. Source: SPIFFE-ID, section 2; `.` and `..` are no segments.
 _CLIENT = re.compile(
@@ -139,6 +141,15 @@ def _pepper(value: object) -> object:
     return value
 
 
+def _redis_url(value: object) -> object:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return parse_redis_url(value.decode("ascii", "replace"))
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
 def printable(text: str) -> str:
     """Return the user's words fit for one line of an error."""
     return text.encode("unicode_escape").decode("ascii")[:120]
@@ -156,6 +167,16 @@ EndpointOrOff = Annotated[Address | None, BeforeValidator(_endpoint_or_off)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Line = Annotated[str, BeforeValidator(_line)]
 Pepper = Annotated[SecretBytes | None, BeforeValidator(_pepper)]
+RedisUrl = Annotated[
+    # SECURITY: printed as text, which leaves the password out; field by field it would be in the open.
+    InstanceOf[RedisAddress] | None,
+    BeforeValidator(_redis_url),
+    PlainSerializer(lambda address: address and str(address)),
+]
+Keyspace = Annotated[
+    str,
+    BeforeValidator(_one(_matching(_KEYSPACE, "keyspace; write up to 64 letters, digits, `.`, `_`, `-`"))),
+]
 TokenPart = Annotated[
     str, BeforeValidator(_one(_matching(_TOKEN_PART, "word of up to 16 lower-case letters and digits")))
 ]

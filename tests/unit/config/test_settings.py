@@ -101,8 +101,18 @@ def test_the_pepper_is_the_bytes_of_the_variable_as_they_stand() -> None:
 
 
 def test_no_secret_shows_when_settings_are_printed() -> None:
-    settings = load({}, {"API_KEY_SALT": CANARY * 9, "DATABASE_URL": f"postgres://u:{CANARY}@h/d"})
+    settings = load(
+        {},
+        {
+            "API_KEY_SALT": CANARY * 9,
+            "DATABASE_URL": f"postgres://u:{CANARY}@h/d",
+            "REDIS_URL": f"redis://u:{CANARY}@h/1",
+            "AUTHZ_REDIS_SENTINEL_PASSWORD": CANARY,
+        },
+    )
+    assert "redis://h:6379/1" in settings.model_dump_json()
     assert CANARY not in repr(settings) + str(settings) + settings.model_dump_json()
+    assert CANARY not in repr(settings.model_dump())
 
 
 def test_a_short_pepper_is_refused_with_where_what_and_what_to_do() -> None:
@@ -149,7 +159,13 @@ def test_a_secret_is_read_from_the_environment_alone(tmp_path: Path, source: str
         ({"AUTHZ_KEY_BRAND": "a_b"}, "AUTHZ_KEY_BRAND: `a_b` is no word"),
         ({"AUTHZ_SIDECAR": "a\nb"}, "AUTHZ_SIDECAR: is no single printable line"),
         ({"RATE_LIMIT_ENABLED": "maybe"}, "RATE_LIMIT_ENABLED: `maybe`"),
-        ({"REDIS_URL": f"redis://:{CANARY}@h"}, "REDIS_URL: limits in Redis are not supported yet"),
+        ({"REDIS_URL": f"redis://{CANARY}@h"}, "REDIS_URL: has one word before the `@`"),
+        ({"REDIS_URL": "redis://h", "AUTHZ_REDIS_CA": "/ca"}, "REDIS_URL: is without TLS"),
+        ({"AUTHZ_REDIS_CERT": "/cert"}, "redis_cert: our certificate for Redis and its key go together"),
+        ({"AUTHZ_REDIS_SENTINEL_USER": "u"}, "redis_sentinel_user: has no password"),
+        ({"AUTHZ_REDIS_TIMEOUT_MS": "4"}, "AUTHZ_REDIS_TIMEOUT_MS: `4`"),
+        ({"AUTHZ_KEYSPACE": "a:b"}, "AUTHZ_KEYSPACE: `a:b` is no keyspace"),
+        ({"AUTHZ_FLEET_SIZE": "-1"}, "AUTHZ_FLEET_SIZE: `-1`"),
         ({"AUTHZ_CONFIG": "/nowhere/authz.toml"}, "/nowhere/authz.toml: no such file"),
     ],
 )
@@ -207,6 +223,10 @@ def test_other_variables_and_empty_shared_urls_are_left_alone() -> None:
 def test_what_is_switched_off_or_ignored_is_said() -> None:
     settings = load({}, {"RATE_LIMIT_ENABLED": "false", "DATABASE_URL": f"postgres://{CANARY}"})
     assert len(settings.notes) == 2
+    open_password = load({}, {"REDIS_URL": f"redis://:{CANARY}@10.0.0.1"})
+    assert [note for note in open_password.notes if "the network can read it" in note]
+    for url in (f"rediss://:{CANARY}@10.0.0.1", f"redis://:{CANARY}@127.0.0.1", "redis://10.0.0.1"):
+        assert load({}, {"REDIS_URL": url}).notes == ()
     assert CANARY not in "".join(settings.notes)
 
 
