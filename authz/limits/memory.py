@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
+from typing import NamedTuple
 
 from authz.limits.bucket import settle
 from authz.limits.outcome import charged, refused, room
@@ -19,6 +20,15 @@ _SWEEP = 4
 
 _Held = tuple[float, int, float]  # debt (tokens), when (us), rate (tokens/s)
 _FULL: _Held = (0.0, 0, 1.0)  # the state of a bucket that nobody has drawn from
+
+
+class Held(NamedTuple):
+    """One bucket, as somebody finds it who looks and does not spend."""
+
+    bucket: tuple[str, ...]  # see Spend.bucket; of one part: the overflow bucket of that limit
+    debt: float  # tokens, when it was last drawn from
+    elapsed_us: int  # since then
+    rate_per_s: float  # at which it refills
 
 
 class MemoryLimiter:
@@ -62,6 +72,32 @@ class MemoryLimiter:
                 self._shadow = MemoryLimiter(self._clock, self._max_buckets, self._store)
         self._shadow.spend(trials, then)
 
+    def held(self) -> Iterator[Held]:
+        """Look at every bucket, those in shadow too. Of 100,000 naming them keeps others for 1 ms."""
+        for bucket in list(self._buckets):
+            found = self.find(bucket)
+            if found is not None:
+                yield found
+        if self._shadow is not None:
+            yield from self._shadow.held()
+
+    def find(self, bucket: tuple[str, ...]) -> Held | None:
+        """Look at one bucket; None: it is full."""
+        held = self._buckets.get(bucket)
+        if held is not None:
+            return Held(bucket, held[0], self._clock() - held[1], held[2])
+        return self._shadow.find(bucket) if self._shadow is not None else None
+
+    def forgive(self, bucket: tuple[str, ...]) -> bool:
+        """Fill a bucket up, at an operator's word; return whether there was one."""
+        with self._lock:
+            held = self._buckets.get(bucket)
+            if held is not None:
+                # It stays until it is swept, since `_oldest` names each bucket that there is.
+                self._buckets[bucket] = (0.0, self._clock(), held[2])
+                return True
+        return self._shadow.forgive(bucket) if self._shadow is not None else False
+
     def draw(self, spends: tuple[Spend, ...], now_us: int) -> tuple[Spent, ...]:
         """Draw from all buckets of one check, or from none."""
         found = []
@@ -80,6 +116,17 @@ class MemoryLimiter:
         return tuple(
             [self._charged(spend, bucket, debt + spend.cost, now_us) for spend, bucket, debt in found]
         )
+
+    def owe(self, spend: Spend, debt: float, now_us: int) -> None:
+        """Have a bucket owe at least so much (tokens), as somebody else saw it who kept it before.
+
+        Where there is no room for it nothing happens: strangers who share a bucket share no debt of his.
+        """
+        bucket, held = spend.bucket, self._buckets.get(spend.bucket)
+        if held is None:
+            bucket, held = self._unheld(spend, now_us)
+        if bucket is spend.bucket and settle(held[0], now_us - held[1], spend.rate.rate_per_s) < debt:
+            self._charged(spend, bucket, debt, now_us)
 
     def _unheld(self, spend: Spend, now_us: int) -> tuple[tuple[str, ...], _Held]:
         """Return the name and state of the bucket that answers for one that does not exist yet."""
