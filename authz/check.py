@@ -202,7 +202,10 @@ def reply(check: Check, snapshot: Snapshot, refuser: Refuser, decision_id: str) 
     request, decision = check.request, check.decision
     match decision:
         case Allow() if isinstance(request, Request) and check.view is not None:
-            answer = Reply(200, _allow(decision, request, check.caller, check.view, snapshot))
+            payload = _allow(decision, request, check.caller, check.view, snapshot)
+            if refuser.on_allow and decision.spent:
+                payload += refuser.passed(decision.spent)
+            answer = Reply(200, payload)
         case Allow():
             raise TypeError("an allow without a canonical request")
         case Deny():

@@ -15,12 +15,12 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from authz.model.decision import Deny
-from authz.model.limit import Spent
+from authz.model.limit import Spent, Store
 from authz.model.reason import Reason, coarse_of, code_of, status_of
 from authz.model.request import Request, Unreadable
 from authz.model.site import Redirect, Refusal, Site
 from authz.model.text import percent_decode
-from authz.response import message
+from authz.response import limits, message
 
 # What browsers and proxies surely take of one header. Escaping triples a URL: 60 KB would become 180.
 _LOCATION_MAX = 8192
@@ -41,17 +41,22 @@ class Refused(NamedTuple):
     body: bytes  # a CheckResponse
 
 
+_Build = Callable[[int, str, message.Headers, tuple[str, ...], str, bool], bytes]
+
+
 class Refuser:
-    """Builds refusals for one sidecar.
+    """Builds what one sidecar tells clients: refusals, and where asked how their limits stand.
 
     Args:
         sidecar: the name of this process, told to clients so that a refusal can be traced.
-        limit_headers: whether refusals by limits carry `ratelimit` and `ratelimit-policy`.
+        limit_headers: in which form clients are told of limits.
+        on_allow: whether those whose requests pass are told, too.
     """
 
-    def __init__(self, sidecar: str, *, limit_headers: bool = True) -> None:
+    def __init__(self, sidecar: str, limit_headers: limits.Form = "draft", *, on_allow: bool = False) -> None:
         self._sidecar = sidecar
         self._limit_headers = limit_headers
+        self.on_allow = on_allow and limit_headers != "off"
 
     def refuse(
         self,
@@ -73,7 +78,8 @@ class Refuser:
         additions = site.refusals.get(coarse, _NO_ADDITIONS)
         told = deny.reason.value if site.full_reasons else coarse.value
         headers: message.Headers = ()
-        build: Callable[[int, str, message.Headers, str, bool], bytes] = _cached_template
+        refusing: tuple[str, ...] = ()
+        build: _Build = _cached_template
         if additions.redirect is not None and isinstance(request, Request) and _browses(request):
             status, build = HTTPStatus.FOUND, _template
             headers += (("location", _location(additions.redirect, request, credential_parameters)),)
@@ -81,25 +87,45 @@ class Refuser:
             headers += (("www-authenticate", challenge),)
         if deny.spent and deny.reason is Reason.RATE_LIMITED:
             # Kept too: whoever is refused often is told the same whole seconds again and again.
-            headers += self._limit(deny.spent, decision_id)
+            limited, refusing = self._limited(limits.ordered(deny.spent), decision_id)
+            headers += limited
         elif deny.retry_ms:
             headers += (("retry-after", str(_retry_after_s(deny.retry_ms, decision_id))),)
         if len(decision_id) != len(_PLACEHOLDER):
             raise ValueError("a decision id of another length would break the lengths inside the message")
-        template = build(int(status), told, headers + additions.headers, self._sidecar, request.grpc)
+        headers += additions.headers
+        template = build(int(status), told, headers, refusing, self._sidecar, request.grpc)
         return Refused(int(status), template.replace(_PLACEHOLDER, decision_id.encode()))
 
-    def _limit(self, spent: Sequence[Spent], decision_id: str) -> message.Headers:
+    def passed(self, spent: Sequence[Spent]) -> bytes:
+        """Return what an allow ends with where `on_allow` is set.
+
+        Args:
+            spent: not empty. Where limits are switched off nothing was counted, so there is nothing to tell.
+        """
+        if spent[0].store is Store.OFF:
+            return b""
+        return message.for_client(limits.headers_in(self._limit_headers, limits.ordered(spent)))
+
+    def _limited(self, spent: Sequence[Spent], decision_id: str) -> tuple[message.Headers, tuple[str, ...]]:
+        """Return the headers of a refusal by limits, and which limits it names.
+
+        No `retry-after` where waiting does not help.
+        """
         waits = [bucket.retry_ms for bucket in spent if not bucket.passed]
         headers: message.Headers = ()
         if waits and min(waits) >= 0:
-            headers += (("retry-after", str(_retry_after_s(max(waits), decision_id))),)
-        return headers + limit_headers(spent) if self._limit_headers else headers
+            headers = (("retry-after", str(_retry_after_s(max(waits), decision_id))),)
+        if self._limit_headers == "off":
+            return headers, ()
+        return headers + limits.headers_in(self._limit_headers, spent), limits.refusing(spent)
 
 
-def _template(status: int, told: str, extra: message.Headers, sidecar: str, grpc: bool) -> bytes:
+def _template(
+    status: int, told: str, extra: message.Headers, refusing: tuple[str, ...], sidecar: str, grpc: bool
+) -> bytes:
     """Return a refusal with a placeholder for the decision id."""
-    content, body = _body(status, told, sidecar, grpc=grpc)
+    content, body = _body(status, told, refusing, sidecar, grpc=grpc)
     named = (("x-authz-reason", told), ("x-authz-decision-id", message.ID_PLACEHOLDER))
     return message.deny(status, code_of(status), named + extra + content, body)
 
@@ -107,15 +133,22 @@ def _template(status: int, told: str, extra: message.Headers, sidecar: str, grpc
 _cached_template = lru_cache(_TEMPLATES)(_template)
 
 
-def _body(status: int, told: str, sidecar: str, *, grpc: bool) -> tuple[message.Headers, str]:
-    """Return the headers that say what the body is, and the body."""
+def _body(
+    status: int, told: str, refusing: tuple[str, ...], sidecar: str, *, grpc: bool
+) -> tuple[message.Headers, str]:
+    """Return the headers that say what the body is, and the body.
+
+    Args:
+        refusing: names of the limits that refused; empty where no limit did, or nobody is to know.
+    """
     title = HTTPStatus(status).phrase
     if grpc:
         # Envoy turns the body into `grpc-message` and sets the content type of gRPC itself. Its own choice
         # of `grpc-status` would tell a limit (14) from an outage as little as a bad request (13) from a bug.
         code = ("grpc-status", str(int(code_of(status))))
-        return (code,), f"{told}: {title}, decision {message.ID_PLACEHOLDER}"
-    problem = {
+        by = f"by {' and '.join(refusing)}, " if refusing else ""
+        return (code,), f"{told}: {title}, {by}decision {message.ID_PLACEHOLDER}"
+    problem: dict[str, object] = {
         "type": "about:blank",
         "title": title,
         "status": status,
@@ -123,24 +156,9 @@ def _body(status: int, told: str, sidecar: str, *, grpc: bool) -> tuple[message.
         "decision_id": message.ID_PLACEHOLDER,
         "sidecar": sidecar,
     }
+    if refusing:
+        problem["limits"] = refusing
     return (("content-type", "application/problem+json"),), json.dumps(problem) + "\n"
-
-
-def limit_headers(spent: Sequence[Spent]) -> message.Headers:
-    """Return `ratelimit-policy` and `ratelimit`. Source: draft-ietf-httpapi-ratelimit-headers."""
-    policies = ", ".join(f'"{b.limit}";q={_quota(b)};w={b.rate.window_s}' for b in spent)
-    states = ", ".join(f'"{b.limit}";r={b.remaining};t={_reset_s(b)}' for b in spent)
-    return (("ratelimit-policy", policies), ("ratelimit", states))
-
-
-def _quota(bucket: Spent) -> int:
-    """Whole tokens per window, at least one, as the operator wrote the rate."""
-    rate = bucket.rate.whole or bucket.rate
-    return max(1, round(rate.rate_per_s * rate.window_s))
-
-
-def _reset_s(bucket: Spent) -> int:
-    return ceil(bucket.retry_ms / 1000) if bucket.retry_ms > 0 else bucket.full_s
 
 
 def _retry_after_s(wait_ms: int, decision_id: str) -> int:

@@ -250,7 +250,7 @@ class Sidecar:
             self.loader.current,
             self._limiter,
             self._guard,
-            Refuser(self._name, limit_headers=self._settings.limits.limit_headers != "off"),
+            self._refuser(),
             keeper,
             self._clock,
             Mint().make,
@@ -260,6 +260,10 @@ class Sidecar:
         return CheckServer(
             front, shield, self._clock.ticks_us, drain_s=serve.drain_s, max_wait_s=serve.max_wait_ms / 1000
         )
+
+    def _refuser(self) -> Refuser:
+        limits = self._settings.limits
+        return Refuser(self._name, limits.limit_headers, on_allow=limits.limit_headers_on_allow)
 
     def _serving(self) -> bool:
         return not self.draining and not self.loader.in_force.ailment

@@ -55,9 +55,25 @@ def test_no_header_is_both_set_and_removed_in_any_case(
     assert set(answer.headers_to_remove) == {name for name in removed if name.lower() not in names}
 
 
+@given(_HEADERS, _REMOVED, _HEADERS)
+def test_what_a_client_is_told_may_follow_any_allow(
+    headers: message.Headers, removed: tuple[str, ...], told: message.Headers
+) -> None:
+    alone = message.allow(headers, removed)
+    answer = read(alone + message.for_client(told))
+    assert [(each.header.key, each.header.value) for each in answer.ok_response.response_headers_to_add] == [
+        *told
+    ]
+    for option in answer.ok_response.response_headers_to_add:
+        assert option.append.value is False
+        assert option.append_action == base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    answer.ok_response.ClearField("response_headers_to_add")
+    assert answer == read(alone)
+
+
 @pytest.mark.parametrize("bad", ["\r", "\n", "\0", "a\r\nset-cookie: x=y", "a\n"])
 @pytest.mark.parametrize(
-    "build", [lambda h: message.allow(h, ()), lambda h: message.deny(403, Code.OK, h, "")]
+    "build", [lambda h: message.allow(h, ()), lambda h: message.deny(403, Code.OK, h, ""), message.for_client]
 )
 def test_a_value_that_would_end_the_header_is_refused(build: Any, bad: str) -> None:
     with pytest.raises(ValueError, match="the value of `x-a` holds a line break or NUL"):
@@ -83,3 +99,4 @@ def test_two_different_allows_never_share_bytes_in_the_cache(one: Any, other: An
 
 def test_the_cache_is_bounded() -> None:
     assert message.cached_allow.cache_info().maxsize == 8192
+    assert message._for_client.cache_info().maxsize == 4096

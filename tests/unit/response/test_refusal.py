@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -17,9 +17,9 @@ from authz.model.limit import Rate, Spent, Store
 from authz.model.reason import Coarse, Code, Detail, Reason, coarse_of, status_of
 from authz.model.request import Request, Unreadable
 from authz.model.site import DEFAULT_SITE, Redirect, Refusal, Site
-from authz.response import refusal
+from authz.response import limits, message, refusal
 from authz.response.message import ID_PLACEHOLDER
-from authz.response.refusal import Refused, Refuser, limit_headers
+from authz.response.refusal import Refused, Refuser
 from tests.support.requests import request
 
 ID = "0190e2c0-1111-7222-8333-444455556666"
@@ -255,27 +255,73 @@ def test_only_buckets_that_were_empty_are_waited_for() -> None:
     assert headers(refuse(Deny(Reason.RATE_LIMITED, spent=states)))["retry-after"] == "2"
 
 
-def test_the_limit_headers_are_those_of_the_draft() -> None:
-    states = (
-        spent("per-key", retry_ms=1001),
-        spent("per-day", passed=True, retry_ms=0, rate=Rate(5 / 86400, 5.0, 86400)),
-        spent("slow", retry_ms=-1, rate=Rate(1 / 86400, 1.0, 86400)),
-    )
-    assert dict(limit_headers(states)) == {
-        "ratelimit-policy": '"per-key";q=100;w=1, "per-day";q=5;w=86400, "slow";q=1;w=86400',
-        "ratelimit": '"per-key";r=4;t=2, "per-day";r=4;t=9, "slow";r=4;t=9',
-    }
-
-
-def test_a_worker_names_the_rate_that_was_written_and_not_its_share() -> None:
-    told = dict(limit_headers((spent("per-key", rate=Rate(100.0, 100.0).share(4)),)))
-    assert told["ratelimit-policy"] == '"per-key";q=100;w=1'
-
-
 def test_limit_headers_can_be_switched_off_and_waiting_not() -> None:
-    deny = Deny(Reason.RATE_LIMITED, spent=(spent(),))
-    refused = Refuser("s", limit_headers=False).refuse(deny, request(), DEFAULT_SITE, ID)
-    assert set(headers(refused)) == {"x-authz-reason", "x-authz-decision-id", "retry-after", "content-type"}
+    """Then no limit is named anywhere: an operator who hides what limits there are hides their names."""
+    deny = Deny(Reason.RATE_LIMITED, spent=(spent("per-key"),))
+    for grpc in (False, True):
+        refused = Refuser("s", "off").refuse(deny, request(grpc=grpc), DEFAULT_SITE, ID)
+        content = "grpc-status" if grpc else "content-type"
+        assert set(headers(refused)) == {"x-authz-reason", "x-authz-decision-id", "retry-after", content}
+        assert b"per-key" not in refused.body
+
+
+def test_the_body_names_the_limits_that_refused_and_no_other() -> None:
+    states = (spent("roomy", passed=True, retry_ms=0), spent("soon", retry_ms=10), spent("late", retry_ms=99))
+    deny = Deny(Reason.RATE_LIMITED, spent=states)
+    told = json.loads(read(refuse(deny)).denied_response.body)
+    assert told["limits"] == ["late", "soon"]
+    line = read(refuse(deny, request(grpc=True))).denied_response.body
+    assert line == f"limited: Too Many Requests, by late and soon, decision {ID}"
+
+
+@pytest.mark.parametrize("form", get_args(limits.Form))
+def test_no_more_limits_are_told_than_a_client_can_use(form: limits.Form) -> None:
+    deny = Deny(Reason.RATE_LIMITED, spent=tuple(spent(f"{n:0>63}") for n in range(500)))
+    for grpc in (False, True):
+        refused = Refuser("s", form).refuse(deny, request(grpc=grpc), DEFAULT_SITE, ID)
+        assert len(refused.body) < 8192
+
+
+@pytest.mark.parametrize("reason", [reason for reason in REFUSALS if reason is not Reason.RATE_LIMITED])
+def test_only_refusals_by_limits_name_limits(reason: Reason) -> None:
+    """Of a store that is out of order clients learn nothing: that is no limit's doing."""
+    states = (spent("per-key")._replace(failed=True), spent("per-customer", passed=True, retry_ms=0))
+    for grpc in (False, True):
+        told = refuse(Deny(reason, spent=states), request(grpc=grpc)).body
+        assert b"per-key" not in told
+        assert b"per-customer" not in told
+
+
+@pytest.mark.parametrize("reason", [reason for reason in REFUSALS if status_of(reason) == 503])
+def test_no_503_says_when_to_come_back_since_nobody_knows(reason: Reason) -> None:
+    states = (spent("per-key", retry_ms=5000)._replace(failed=True),)
+    assert "retry-after" not in headers(refuse(Deny(reason, spent=states)))
+
+
+# --- what passes
+
+
+def test_who_passes_is_told_only_where_that_is_asked_for() -> None:
+    assert not Refuser("s").on_allow
+    assert Refuser("s", on_allow=True).on_allow
+    assert not Refuser("s", "off", on_allow=True).on_allow
+
+
+def test_what_a_client_that_passes_is_told_goes_behind_its_allow() -> None:
+    states = (spent("per-key", passed=True, retry_ms=0),)
+    told = Refuser("s", on_allow=True).passed(states)
+    kept = message.allow((("x-a", "1"),), ("x-b",))
+    answer = external_auth_pb2.CheckResponse.FromString(kept + told)
+    assert answer.status.code == Code.OK
+    assert [option.header.key for option in answer.ok_response.headers] == ["x-a"]
+    assert list(answer.ok_response.headers_to_remove) == ["x-b"]
+    found = [(o.header.key, o.header.value) for o in answer.ok_response.response_headers_to_add]
+    assert found == list(limits.headers_in("draft", states))
+
+
+def test_where_limits_are_switched_off_there_is_nothing_to_tell() -> None:
+    states = (spent("per-key", passed=True, retry_ms=0)._replace(store=Store.OFF),)
+    assert Refuser("s", on_allow=True).passed(states) == b""
 
 
 def test_the_state_of_buckets_is_told_by_refusals_of_limits_alone() -> None:
