@@ -146,8 +146,15 @@ class Batch:
         """Whether the rest waits for the next round trip."""
         return self.entries >= ENTRIES_MAX or self._named >= KEYS_MAX
 
-    def add(self, check: Spending) -> None:
-        """Take one check more."""
+    def fill(self, checks: Sequence[Spending]) -> int:
+        """Take checks until it is full; return how many were taken."""
+        for taken, check in enumerate(checks):
+            if self.full:
+                return taken
+            self._add(check)
+        return len(checks)
+
+    def _add(self, check: Spending) -> None:
         spends = check.spends
         entry = self._marks.get(id(spends))  # most are one value per caller: see `policy/memo.py`
         if entry is None:

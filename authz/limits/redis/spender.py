@@ -205,27 +205,28 @@ class RedisLimiter:
     def _gather(self, batch: Batch) -> list[Waiting]:
         """Fill a batch with what waits, first come, first served."""
         hands: list[Waiting] = []
-        held = self._held
-        while not batch.full:
-            if not held:
-                try:
-                    waiting = self._inbox.get_nowait()
-                except Empty:
-                    break
-                if waiting is None:
-                    self._inbox.put(None)  # for `_await`, once the rest is done
-                    break
-                held.append(waiting)
-            checks, then = held.popleft()
-            taken = 0
-            for check in checks:
-                if batch.full:
-                    held.appendleft(Waiting(checks[taken:], then))
-                    break
-                batch.add(check)
-                taken += 1
-            hands.append(Waiting(checks[:taken], then))
+        while not batch.full and self._more():
+            checks, then = self._held.popleft()
+            taken = batch.fill(checks)
+            if taken < len(checks):
+                self._held.appendleft(Waiting(checks[taken:], then))
+                checks = checks[:taken]
+            hands.append(Waiting(checks, then))
         return hands
+
+    def _more(self) -> bool:
+        """Take something from the inbox, unless something is held; False where nobody waits."""
+        if self._held:
+            return True
+        try:
+            waiting = self._inbox.get_nowait()
+        except Empty:
+            return False
+        if waiting is None:
+            self._inbox.put(None)  # for `_await`, once the rest is done
+            return False
+        self._held.append(waiting)
+        return True
 
     def _ask(self, pages: Sequence[Page]) -> Sequence[Reply]:
         try:

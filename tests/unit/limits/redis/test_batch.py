@@ -15,8 +15,7 @@ KEYS = Keys("test")
 
 def batch(*checks: Wanting, slots: dict[bytes, int] | None = None, floor: float = 0.0) -> Batch:
     made = Batch(KEYS, lambda key: (slots or {}).get(key, 0), lambda spend: floor)
-    for check in checks:
-        made.add(check)
+    made.fill(checks)
     return made
 
 
@@ -117,6 +116,12 @@ def test_a_batch_is_full_after_so_many_entries_but_not_for_those_that_join_one()
     assert not made.full
     made = batch(*[Wanting(spend(value=str(number))) for number in range(ENTRIES_MAX)])
     assert made.full
+
+
+def test_what_a_batch_does_not_hold_is_left() -> None:
+    made = batch()
+    assert made.fill([Wanting(spend(value=str(number))) for number in range(100)]) == ENTRIES_MAX
+    assert made.fill([Wanting(spend(value="late"))]) == 0
 
 
 def test_a_batch_is_full_after_so_many_keys() -> None:

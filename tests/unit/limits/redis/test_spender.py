@@ -181,7 +181,7 @@ def test_a_round_trip_that_fails_decides_for_everybody_who_waits_by_then() -> No
         for number in range(5):
             made.limiter.spend([Wanting(spend(value=f"late-{number}"))], made.desk.take)
 
-    session.others = others  # type: ignore[method-assign]  # what a test does to its own stand-in
+    session.others = others
     made.limiter.start()
     made.limiter.spend([Wanting(spend())], made.desk.take)
     assert len(made.desk.wait(6)) == 6
