@@ -14,6 +14,7 @@ from authz.model.errors import PolicyError
 from authz.policy.compile import compile_set
 from authz.policy.condition import Compiler
 from authz.policy.lint.expression import about_expressions
+from authz.policy.lint.limits import about_limits
 from authz.policy.lint.reach import about_reach
 from authz.policy.lint.tests import about_tests
 from authz.policy.loaded import Loaded
@@ -34,6 +35,10 @@ CODES: Mapping[str, str] = MappingProxyType(
         "limit-name-empty": "a limit that counts by something which some callers do not have",
         "header-comparison": "a deny rule that compares a header which may be sent twice",
         "cost-exceeds-burst": "a limit whose bucket never holds what one request costs",
+        "limit-never-refuses": "a limit that never has anything to refuse",
+        "burst-below-rate": "a bucket that holds less than a second's worth of its rate",
+        "bucket-of-choice": "a limit that a client leaves behind by sending another value",
+        "store-error-outvoted": "a limit that allows without its store, beside one that denies",
         "unused-limit": "a limit that no rule names",
         "unusual-method": "a method that is probably misspelled",
         "key-in-query": "a credential that ends up in logs",
@@ -62,6 +67,7 @@ def lint(
         *compile_set(loaded, compiler).warnings,
         *islice(about_reach(loaded, served, overrides=overrides), MAX_WARNINGS),
         *islice(about_expressions(loaded, compiler), MAX_WARNINGS),
+        *islice(about_limits(loaded, compiler), MAX_WARNINGS),
         *islice(() if overrides else about_tests(loaded), MAX_WARNINGS),
     )
     once = {(warning.place, warning.code, warning.what): warning for warning in found}
