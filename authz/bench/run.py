@@ -173,8 +173,7 @@ def _ask(case: Case, row: Row, number: int, count: int) -> None:
     counted = server.counts()
     before_s = usage.cpu_s(server.child.pid)
     run_ = load.calls(server.socket, case.frames[number % len(case.frames)], count)
-    # The kernel counts in ticks: less than one is at most one.
-    spent_s = max(usage.TICK_S, usage.cpu_s(server.child.pid) - before_s)
+    spent_s = usage.cpu_s(server.child.pid) - before_s
     row.cpu_rounds_us.append(spent_s / count * 1e6)
     row.speed_rounds.append(run_.calls / run_.wall_s)
     if case.reason:

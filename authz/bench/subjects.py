@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from authz.bench import documents
@@ -17,6 +18,8 @@ from authz.proxy.process import Child, Plan, free_port, http_get, program
 EMPTY = "empty server, same front"
 EMPTY_GRPCIO = "empty server on grpcio"
 DROPPED = "records dropped"
+
+_DECISIONS = re.compile(r'^authz_limit_decisions_total\{[^}]*store="([a-z]+)"[^}]*\} (\S+)', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,30 @@ class Server:
     ops_port: int = 0
     records: Path | None = None
     ready_s: float = 0.0
+    workers: int = 1
+
+    @property
+    def sockets(self) -> list[Path]:
+        """Where its workers listen, each at a socket of its own."""
+        if self.workers == 1:
+            return [self.socket]
+        return [self.socket.with_name(f"authz-{number}.sock") for number in range(self.workers)]
+
+    def wait_ready(self) -> None:
+        """Wait until it says that it is ready.
+
+        Raises:
+            NotStarted: it never does.
+        """
+        self.child.wait_until(lambda: (http_get(self.ops_port, "/ready") or (0,))[0] == 200, timeout_s=90)
+
+    def stores(self) -> dict[str, int]:
+        """Return how many buckets were asked so far, by where they are kept."""
+        page = http_get(self.ops_port, "/metrics")
+        found: dict[str, int] = {}
+        for store, count in _DECISIONS.findall(page[1].decode() if page else ""):
+            found[store] = found.get(store, 0) + int(float(count))
+        return found
 
     def counts(self) -> dict[str, float]:
         """Return how many checks ended so far, by reason; and as `DROPPED`, how many records were."""
@@ -73,10 +100,34 @@ def start_empty(directory: Path, stack: ExitStack, transport: str = "native") ->
     return Server(child, socket)
 
 
-def start_sidecar(directory: Path, policies: PolicySet, stack: ExitStack) -> Server:
-    """Start the whole sidecar, with records to a file."""
+def start_sidecar(
+    directory: Path,
+    policies: PolicySet,
+    stack: ExitStack,
+    env: Mapping[str, str] | None = None,
+    workers: int = 1,
+) -> Server:
+    """Start the whole sidecar, with records to a file, and wait until it is ready.
+
+    Args:
+        env: more settings.
+    """
+    began = time.monotonic()
+    server = launch_sidecar(directory, policies, stack, env, workers)
+    server.wait_ready()
+    return replace(server, ready_s=time.monotonic() - began)
+
+
+def launch_sidecar(
+    directory: Path,
+    policies: PolicySet,
+    stack: ExitStack,
+    env: Mapping[str, str] | None = None,
+    workers: int = 1,
+) -> Server:
+    """Start the whole sidecar; it is not ready yet."""
     socket, records, port = directory / "authz.sock", directory / "records.jsonl", free_port()
-    command = [program("authz"), "serve", "--policies", str(policies.directory)]
+    command = [program("authz"), "serve", "--policies", str(policies.directory), "--workers", str(workers)]
     command += [
         "--listen",
         f"unix:{socket}",
@@ -87,13 +138,9 @@ def start_sidecar(directory: Path, policies: PolicySet, stack: ExitStack) -> Ser
         "--state",
         "off",
     ]
-    env = {"API_KEY_SALT": documents.PEPPER, "AUTHZ_RECORD_SINK": f"file:{records}", "LOG_LEVEL": "warning"}
-    began = time.monotonic()
-    child = stack.enter_context(
-        Child(Plan("the sidecar", command, directory / "sidecar.log", Path("/dev/null"), env))
-    )
-    child.wait_until(lambda: (http_get(port, "/ready") or (0,))[0] == 200, timeout_s=90)
-    return Server(child, socket, port, records, time.monotonic() - began)
+    own = {"API_KEY_SALT": documents.PEPPER, "AUTHZ_RECORD_SINK": f"file:{records}", "LOG_LEVEL": "warning"}
+    plan = Plan("the sidecar", command, directory / "sidecar.log", Path("/dev/null"), {**own, **(env or {})})
+    return Server(stack.enter_context(Child(plan)), socket, port, records, workers=workers)
 
 
 def policy_set(directory: Path, policies: int, keys: int, hosts: int = documents.HOSTS) -> PolicySet:

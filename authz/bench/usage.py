@@ -1,18 +1,30 @@
-"""What a process has used, from the kernel's own accounting. Source: proc(5)."""
+"""What a process has used, from the kernel's own accounting. Source: proc(5), clock_getcpuclockid(3)."""
 
 from __future__ import annotations
 
-import os
+import time
 from pathlib import Path
 
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_AFTER_NAME = 2  # fields before utime are counted from behind the name, which may hold spaces
+_SCHEDULED = 2  # which of a process' clocks: the time that the scheduler gave it, in nanoseconds
 
 
 def cpu_s(pid: int) -> float:
-    """Return the CPU seconds, user and system, of all threads of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[13 - _AFTER_NAME]) + int(fields[14 - _AFTER_NAME])) * TICK_S
+    """Return the CPU seconds, user and system, of all threads of a process so far.
+
+    `/proc/PID/stat` would tell it too, but in ticks of 10 ms: a tenth of what a short turn takes.
+    """
+    return time.clock_gettime((~pid << 3) | _SCHEDULED)
+
+
+def tree_cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process and of those that it started and that still run."""
+    return cpu_s(pid) + sum(tree_cpu_s(child) for child in children(pid))
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started and that still run."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 def resident_mib(pid: int) -> float:
