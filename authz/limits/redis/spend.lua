@@ -12,38 +12,60 @@
 -- Arithmetic: authz/limits/bucket.py, the same operations in the same order.
 
 local QUANTA = 1048576
+local MOST = 4398046511104        -- tokens, 2^42: in quanta still an integer of a reply; no burst is as large
+local LONGEST = 1000000000000000  -- ms, 30,000 years: PX refuses a little more
 
 local unpacked, packed, ceil = struct.unpack, struct.pack, math.ceil
-local time = redis.call('TIME')
+local call, try = redis.call, redis.pcall
+local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
-local debts, stamps, rates, changed = {}, {}, {}, {}
 
-for index, key in ipairs(KEYS) do
-  local value = redis.pcall('GET', key)
+local debts, stamps = {}, {}  -- by index of the key; nothing for a bucket that cannot be read
+local refills = {}            -- the rate of each bucket that is to be written
+
+for index = 1, #KEYS do
+  local value = try('GET', KEYS[index])  -- not MGET: that says of a key of another type that there is none
   if not value then
     debts[index], stamps[index] = 0, now
   elseif type(value) == 'string' and #value == 16 then
     local debt, stamp = unpacked('<dd', value)
-    if debt >= 0 and debt < math.huge and stamp >= 0 and stamp < math.huge then
+    if debt >= 0 and debt <= MOST and stamp >= 0 and stamp < math.huge then
       debts[index], stamps[index] = debt, stamp
-      changed[index] = stamp > now  -- this server's clock went back: refill nothing, but go on from here
     end
   end
 end
 
--- What is left of a debt by now. Asked again within one call it changes nothing.
+-- Leaves of a debt what is left of it by now. Asked again within one call it changes nothing.
 local function settle(index, rate)
   local debt, elapsed = debts[index], now - stamps[index]
-  stamps[index], rates[index] = now, rate
-  if debt > 0 and elapsed > 0 then
+  stamps[index] = now
+  if elapsed < 0 then
+    refills[index] = rate  -- this server's clock went back: refill nothing, but go on from here
+  elseif debt > 0 and elapsed > 0 then
     local left = debt - elapsed * rate / 1000000
     debts[index] = left > 0 and ceil(left * QUANTA) / QUANTA or 0
   end
 end
 
+-- The entry at hand, by number of its bucket. One set of tables serves them all.
+local indexes, rates, bursts, costs = {}, {}, {}, {}
+
+local function fits(buckets)
+  for number = 1, buckets do
+    if debts[indexes[number]] + costs[number] > bursts[number] then return false end
+  end
+  return true
+end
+
+local function charge(buckets)
+  for number = 1, buckets do
+    local index = indexes[number]
+    debts[index], refills[index] = debts[index] + costs[number], rates[number]
+  end
+end
+
 local input, at = ARGV[1], 1
-local floors = {}
-local count
+local floors, count = {}
 count, at = unpacked('<d', input, at)
 for _ = 1, count do
   local index, debt
@@ -51,53 +73,47 @@ for _ = 1, count do
   floors[index] = debt
 end
 
-local reply = {}
+local reply, said = {}, 0
 while at <= #input do
   local times, buckets
   times, buckets, at = unpacked('<dd', input, at)
-  local entry, readable = {}, true
+  local readable = true
   for number = 1, buckets do
-    local index, rate, burst, cost
-    index, rate, burst, cost, at = unpacked('<dddd', input, at)
-    entry[number] = {index, burst, cost}
-    if debts[index] then
+    local index, rate
+    index, rate, bursts[number], costs[number], at = unpacked('<dddd', input, at)
+    indexes[number], rates[number] = index, rate
+    if not debts[index] then
+      readable = false
+    else
       settle(index, rate)
       local floor = floors[index]
       if floor and floor > debts[index] then
-        debts[index], changed[index] = floor, true
+        debts[index], refills[index] = floor, rate
       end
-    else
-      readable = false
     end
   end
 
   local passed = readable and 0 or -1
-  while readable and passed < times do
-    for number = 1, buckets do
-      local bucket = entry[number]
-      if debts[bucket[1]] + bucket[3] > bucket[2] then readable = false end
-    end
-    if readable then
-      for number = 1, buckets do
-        local bucket = entry[number]
-        debts[bucket[1]], changed[bucket[1]] = debts[bucket[1]] + bucket[3], true
-      end
-      passed = passed + 1
-    end
+  while readable and passed < times and fits(buckets) do
+    charge(buckets)
+    passed = passed + 1
   end
 
-  reply[#reply + 1] = passed
+  said = said + 1
+  reply[said] = passed
   for number = 1, buckets do
-    local debt = debts[entry[number][1]]
-    reply[#reply + 1] = debt and ceil(debt * QUANTA) or -1
+    local debt = debts[indexes[number]]
+    said = said + 1
+    reply[said] = debt and ceil(debt * QUANTA) or -1
   end
 end
 
--- It lives as long as it is not full, rounded up: a bucket forgotten early would be full early.
-for index, was in pairs(changed) do
-  if was and debts[index] > 0 then
-    local life = ceil(debts[index] * 1000 / rates[index]) + 1
-    redis.call('SET', KEYS[index], packed('<dd', debts[index], now), 'PX', string.format('%.0f', life))
+-- A key lives until its bucket is full, rounded up: one forgotten early would be full early.
+for index, rate in pairs(refills) do
+  local debt = debts[index]
+  if debt > 0 then
+    local life = ceil(debt * 1000 / rate) + 1
+    call('SET', KEYS[index], packed('<dd', debt, now), 'PX', life < LONGEST and life or LONGEST)
   end
 end
 
