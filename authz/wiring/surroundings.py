@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from authz.config.settings import Settings
 from authz.identity.keyring import Peppers
+from authz.model.redis_address import RedisKind
 from authz.model.site import Listener
 from authz.request.host import served_hosts
 from authz.snapshot.build import Surroundings
@@ -17,7 +18,7 @@ def directories(settings: Settings) -> Directories:
 
 def surroundings(settings: Settings, sidecar: str, processes: int = 1) -> Surroundings:
     """Return what a snapshot takes from settings; `processes` share its limits, where a store does not."""
-    identity, request = settings.identity, settings.request
+    identity, request, redis = settings.identity, settings.request, settings.limits.redis_url
     return Surroundings(
         peppers=Peppers(
             identity.api_key_salt.get_secret_value() if identity.api_key_salt else None,
@@ -39,5 +40,7 @@ def surroundings(settings: Settings, sidecar: str, processes: int = 1) -> Surrou
         sidecar=sidecar,
         record_headers=settings.record.record_headers,
         processes=processes,
-        keepers=1 if settings.shared.redis_url else processes,
+        keepers=1 if redis is not None else processes,
+        # Asked even where spending is off: a set that is served then must be fit for being switched on.
+        clustered=redis is not None and redis.kind is RedisKind.CLUSTER,
     )

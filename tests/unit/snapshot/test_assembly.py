@@ -41,7 +41,7 @@ def test_what_does_not_fit_on_a_cluster_is_one_teams_fault() -> None:
     assert set(rejected) == {"scope:a"}
     assert "`per-network` is not supported yet on Cluster in this rule" in rejected["scope:a"][0]
     assert served.ask("a.example.com") == "allow a/r"
-    assert served.ask("b.example.com", "/new") == "allow b/r"
+    assert served.ask("b.example.com", "/new") == "limited b/r"
     assert Served().offer(repository) == {}
 
 

@@ -134,6 +134,23 @@ def test_what_a_snapshot_takes_from_settings_is_handed_on() -> None:
     assert surroundings(settings_of({"hosts": ["*"]}, {}), "s-1").listener.hosts is None
 
 
+@pytest.mark.parametrize(
+    ("url", "keepers", "clustered"),
+    [
+        ("", 4, False),
+        ("redis://r", 1, False),
+        ("redis+sentinel://s/m", 1, False),
+        ("redis+cluster://c", 1, True),
+    ],
+)
+@pytest.mark.parametrize("enabled", ["true", "false"])
+def test_where_buckets_lie_says_who_shares_them_and_what_they_must_keep_to(
+    url: str, keepers: int, clustered: bool, enabled: str
+) -> None:
+    found = surroundings(settings_of({}, {"REDIS_URL": url, "RATE_LIMIT_ENABLED": enabled}), "s-1", 4)
+    assert (found.processes, found.keepers, found.clustered) == (4, keepers, clustered)
+
+
 def test_who_asks_whether_the_brake_is_pulled_is_told_which_rules_it_has(
     policies: Path, tmp_path: Path
 ) -> None:
