@@ -20,7 +20,7 @@ from authz.policy.index import Index
 from authz.policy.leaf import Leaf
 from authz.policy.loaded import Document, Documents, Loaded
 from authz.policy.path import PathPattern
-from authz.policy.rule import Rule
+from authz.policy.rule import LimitRule, Rule
 from authz.policy.shadow import Shadow
 from authz.policy.shape import Model
 from authz.policy.sites import SiteIndex
@@ -47,6 +47,7 @@ class Ruleset:
     index: Index = field(default_factory=Index)
     sites: SiteIndex = field(default_factory=SiteIndex)
     shadow: Shadow | None = None  # documents in `mode: shadow`; None where there are none
+    limits: Mapping[str, LimitRule] = field(default_factory=dict)  # every limit, by name
     settable: frozenset[str] = frozenset()  # headers that some enforcing policy sets
     names: frozenset[str] = frozenset()  # variables that some expression names
     faults: list[PolicyError] = field(default_factory=list)
@@ -99,6 +100,7 @@ class _Set:
         ties = loaded.policies.group.ties
         if any(limit.tried for limit in limits) or any(one.shadow for one in ties):
             result.shadow = Shadow(indexes.shadow, indexes.limited)
+        result.limits = {name: limit.rule for name, limit in known.items()}
         # A policy in shadow sets no header: it owns none.
         result.settable = frozenset(name for one in ties if not one.shadow for name, _ in one.headers)
         result.names = cuttings.names.union(*[limit.findings.names for limit in limits])

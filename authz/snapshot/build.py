@@ -127,6 +127,7 @@ class Builder:
             loaded_at_us=loaded_at_us,
             index=rules.index,
             shadow=rules.shadow,
+            limits=rules.limits,
             sites=rules.sites,
             providers=known,
             keyring=ring.keyring,

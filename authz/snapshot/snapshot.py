@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from authz.identity.credential import Plan, plan
@@ -15,6 +15,7 @@ from authz.policy.evaluate import Memos
 from authz.policy.host_map import HostMap
 from authz.policy.index import Index
 from authz.policy.overrides import Overrides
+from authz.policy.rule import LimitRule
 from authz.policy.shadow import Shadow
 from authz.policy.sites import SiteIndex
 from authz.record.entry import FixedFields
@@ -51,6 +52,7 @@ class Snapshot:
         ready: whether a whole, valid policy set is here. A snapshot that is not ready allows nothing.
         problem: why it is not ready, one line.
         shadow: documents that are tried and change nothing; None where there are none.
+        limits: every limit by name, for those who look at buckets; whoever judges has them in its rules.
         overrides: deny rules that are asked first; None where there are none.
         closed: hosts about which a scope speaks that was never good; None where there are none.
         fixed: what is alike in every record made under it.
@@ -65,6 +67,7 @@ class Snapshot:
     loaded_at_us: int = 0
     index: Index = field(default_factory=Index)
     shadow: Shadow | None = None
+    limits: Mapping[str, LimitRule] = field(default_factory=dict)
     overrides: Overrides | None = None
     closed: HostMap[str] | None = None
     sites: SiteIndex = field(default_factory=SiteIndex)

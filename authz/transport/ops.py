@@ -2,13 +2,14 @@
 
 The standard library's server parses requests and runs threads: slow, but a few requests a second come here,
 and a better one would cost memory in every pod. What it lacks is added: bounds for connections at once, for
-bytes and seconds of a head, for seconds of a reply; and one request a connection.
+bytes and seconds of a head and a body, for seconds of a reply; and one request a connection.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import re
 import socket
 import socketserver
 import sys
@@ -22,11 +23,12 @@ from typing import Any
 from authz.config.log import get_logger
 from authz.model.address import Address, TcpAddress, UnixAddress, parse_address
 from authz.model.errors import ConfigError
-from authz.transport.routes import Response, Route, problem
+from authz.transport.routes import JSON, Post, Response, Route, problem
 from authz.transport.socket import Claim, claim
 
 HEAD_MAX_BYTES = 8192  # a scrape sends 300
 HEAD_TIMEOUT_S = 3.0  # for the whole head: a byte now and then does not extend it
+BODY_MAX_BYTES = 64 * 1024  # a question about a few hundred buckets
 REPLY_TIMEOUT_S = 10.0  # for the whole reply
 CONNECTIONS_MAX = 16  # at once; others wait in the backlog, which is safer than refusing a probe
 # What a connection surely has while others wait: 64 silent ones kept a probe waiting for 9 s, and a sidecar
@@ -36,6 +38,7 @@ CROWDED_REPLY_S = 1.0
 _BACKLOG = 64
 _SOCKET_MODE = 0o600
 
+_LENGTH = re.compile(r"[0-9]{1,9}")
 _FAILED = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 _Connection = socket.socket | tuple[bytes, socket.socket]  # the second is for datagrams, which never come
@@ -49,14 +52,18 @@ class OpsServer:
     Args:
         address: parsed or as text; what listens at a `unix:PATH` only our own user may reach.
         routes: path -> what answers it; one that ends in `/` answers for all below it and is told the rest.
+        posts: path -> what answers a POST there, and is told its body.
 
     Raises:
         ConfigError: the address cannot be read.
     """
 
-    def __init__(self, address: Address | str, routes: Mapping[str, Route]) -> None:
+    def __init__(
+        self, address: Address | str, routes: Mapping[str, Route], posts: Mapping[str, Post] | None = None
+    ) -> None:
         self._address = parse_address(address) if isinstance(address, str) else address
         self._routes = dict(routes)
+        self._posts = dict(posts or {})
         self._claim: Claim | None = None
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -75,7 +82,7 @@ class OpsServer:
             ConfigError: the port or socket cannot be had.
         """
         listener = self._listen()
-        self._server = _Server(listener, self._routes)
+        self._server = _Server(listener, self._routes, self._posts)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="ops", daemon=True
         )
@@ -140,11 +147,13 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, listener: socket.socket, routes: Mapping[str, Route]) -> None:
+    def __init__(
+        self, listener: socket.socket, routes: Mapping[str, Route], posts: Mapping[str, Post]
+    ) -> None:
         super().__init__(("", 0), _Handler, bind_and_activate=False)
         self.socket.close()  # made by the base class, for an address that we do not want
         self.socket = listener
-        self.routes = routes
+        self.routes, self.posts = routes, posts
         self._slots = threading.BoundedSemaphore(CONNECTIONS_MAX)
         self._lock = threading.Lock()
         self._patience: dict[_Connection, float] = {}  # connection -> when it may be hung up on for others
@@ -212,6 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.bear(self.connection, CROWDED_REPLY_S)
         self.rfile = io.BytesIO(head)
         self.requestline, self.request_version, self.command = "", "HTTP/1.1", ""
+        self.allowed = "GET, HEAD"
         if not _is_whole(head):
             self._reply(problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
             return
@@ -225,15 +235,37 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.sendall(self.reply.getvalue())
 
     def _route(self) -> Response:
-        if self.command not in ("GET", "HEAD"):
-            return problem(HTTPStatus.METHOD_NOT_ALLOWED)
         path = self.path.partition("?")[0]
+        post = self.server.posts.get(path)
+        self.allowed = "POST" if post is not None else "GET, HEAD"
+        if post is not None and self.command == "POST":
+            body = self._body()
+            return body if isinstance(body, Response) else post(body)
+        if post is not None or self.command not in ("GET", "HEAD"):
+            return problem(HTTPStatus.METHOD_NOT_ALLOWED)
         route = self.server.routes.get(path)
         if route is not None and not path.endswith("/"):
             return route("")
         folder, slash, rest = path.rpartition("/")
         route = self.server.routes.get(folder + slash)
         return route(rest) if route is not None and rest else problem(HTTPStatus.NOT_FOUND)
+
+    def _body(self) -> bytes | Response:
+        """Read what was posted, within bounds; or return why it is not taken.
+
+        SECURITY: nothing that a web page can send is taken, whatever address it reached: browsers name the
+        page's origin in every POST, and send JSON to strangers only where those agree.
+        """
+        if "origin" in self.headers:
+            return problem(HTTPStatus.FORBIDDEN, "web pages may not ask")
+        if self.headers.get_content_type() != JSON:
+            return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"post {JSON}")
+        length = self.headers.get("content-length", "")
+        if not _LENGTH.fullmatch(length):
+            return problem(HTTPStatus.LENGTH_REQUIRED)
+        if int(length) > BODY_MAX_BYTES:
+            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return _read_body(self.connection, self.rfile.read(), int(length))
 
     def _reply(self, response: Response) -> None:
         self.send_response_only(response.status)
@@ -243,7 +275,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("x-content-type-options", "nosniff")
         self.send_header("connection", "close")
         if response.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("allow", "GET, HEAD")
+            self.send_header("allow", self.allowed)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(response.body)
@@ -270,6 +302,19 @@ def _read_head(connection: socket.socket) -> bytes | None:
             return None
         head += chunk
     return head
+
+
+def _read_body(connection: socket.socket, begun: bytes, length: int) -> bytes | Response:
+    """Read the rest of a body whose beginning came with the head, within seconds."""
+    deadline = time.monotonic() + HEAD_TIMEOUT_S
+    body = begun
+    while len(body) < length:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        chunk = connection.recv(length - len(body))  # too late or gone: `handle_error` says nothing of it
+        if not chunk or time.monotonic() > deadline:
+            return problem(HTTPStatus.BAD_REQUEST, "the body ended early")
+        body += chunk
+    return body[:length]
 
 
 def _is_whole(head: bytes) -> bool:

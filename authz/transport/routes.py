@@ -20,6 +20,7 @@ class Response(NamedTuple):
 
 
 Route = Callable[[str], Response]  # takes what stands after a path that ends in "/"; else ""
+Post = Callable[[bytes], Response]  # takes the body
 
 
 class Readiness(NamedTuple):
@@ -82,6 +83,18 @@ def records(find: Callable[[str], bytes | None]) -> Route:
         return Response(HTTPStatus.OK, JSON, line)
 
     return route
+
+
+def buckets(ask: Callable[[bytes], bytes]) -> Post:
+    """Return the route that is asked about buckets; a question that cannot be read is a 400 that says why."""
+
+    def post(body: bytes) -> Response:
+        try:
+            return Response(HTTPStatus.OK, JSON, ask(body))
+        except ValueError as error:
+            return problem(HTTPStatus.BAD_REQUEST, str(error))
+
+    return post
 
 
 def _json(body: dict[str, object]) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Condition
 
 from authz.config.settings import Settings
+from authz.limits.inquiry import Answers, Inquiry, answer_of, encode
 from authz.record.ledger import Ledger
 from authz.record.metrics import Page, Sample, Samples
 from authz.transport.routes import Readiness
@@ -76,6 +77,12 @@ class Crew:
         """See `Answers.find`."""
         return next((line.encode() for line in self._ask(decision_id).values() if line), None)
 
+    def buckets(self, inquiry: Inquiry) -> Answers:
+        """See `Answers.buckets` of operations."""
+        lines = self._ask(buckets=encode(inquiry).decode())
+        silent = [member.index for member in self.members if not lines.get(member.index)]
+        return Answers([answer_of(line) for _, line in sorted(lines.items()) if line], silent)
+
     def _standing(self) -> tuple[set[str], str]:
         """Return the revisions that are served, and why checks cannot be answered as they should."""
         up = self._up()
@@ -93,14 +100,17 @@ class Crew:
         """Return the workers that take calls, and what they last said."""
         return [(member.index, said) for member in self.members if member.up and (said := member.said)]
 
-    def _ask(self, find: str = "") -> Mapping[int, str]:
-        """Ask every worker, and wait for those that answer in time."""
+    def _ask(self, find: str = "", buckets: str = "") -> Mapping[int, str]:
+        """Ask every worker, and wait for those that answer in time; of a record the first one will do."""
         number = next(self._numbers)
         with self._news:
             answers = self._answers[number] = {}
-        asked = [member for member in self.members if member.up and member.ask(Question(number, find))]
+        question = Question(number, find, buckets)
+        asked = [member for member in self.members if member.up and member.ask(question)]
         with self._news:
-            self._news.wait_for(lambda: len(answers) == len(asked) or any(answers.values()), ANSWER_S)
+            self._news.wait_for(
+                lambda: len(answers) == len(asked) or (find and any(answers.values())), ANSWER_S
+            )
             del self._answers[number]
             return dict(answers)
 

@@ -36,10 +36,12 @@ class Question(Struct, frozen=True):
     Args:
         number: comes back in the answer.
         find: a decision whose record is looked for; "": only the numbers.
+        buckets: an inquiry in JSON; then no numbers are wanted.
     """
 
     number: int
     find: str = ""
+    buckets: str = ""
 
 
 class Report(Struct, frozen=True, omit_defaults=True):
@@ -51,7 +53,7 @@ class Report(Struct, frozen=True, omit_defaults=True):
         ready, revision, why: see `Readiness`.
         cannot: why it ends: an address that it cannot use; nothing follows.
         answers: number of the question that this answers; 0 for none.
-        line: the record that was looked for.
+        line: the record that was looked for, or what was asked about buckets.
         about: see `Readiness`.
     """
 

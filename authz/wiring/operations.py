@@ -9,9 +9,10 @@ from authz.config.rooms import ServeSettings
 from authz.record.metrics import CONTENT_TYPE
 from authz.transport.ops import OpsServer
 from authz.transport.routes import Readiness, Response, Route, health, metrics, problem, ready, records
+from authz.wiring.buckets import Asked, fullest, posts
 
 
-class Answers(Protocol):
+class Answers(Asked, Protocol):
     """Who knows what operators ask."""
 
     def ailment(self) -> str:
@@ -42,7 +43,8 @@ def operations(serve: ServeSettings, answers: Answers) -> list[OpsServer]:
         }
         servers.append(OpsServer(str(serve.ops), routes))
     if serve.debug is not None:
-        servers.append(OpsServer(str(serve.debug), {"/logs/": records(answers.find)}))
+        seen: dict[str, Route] = {"/logs/": records(answers.find), "/limits": fullest(answers)}
+        servers.append(OpsServer(str(serve.debug), seen, posts(answers, serve.debug)))
     return servers
 
 

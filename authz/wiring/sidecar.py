@@ -19,8 +19,11 @@ from authz import __version__
 from authz.config.log import get_logger
 from authz.config.settings import Settings
 from authz.limits.guard import MAX_NETWORKS, Guard
+from authz.limits.inquiry import Answer, Answers, Inquiry
 from authz.limits.memory import MemoryLimiter, NoLimiter
+from authz.limits.shelf import Shelf
 from authz.model.address import Address
+from authz.model.limit import Store
 from authz.record.keeper import Keeper
 from authz.record.metrics import Metrics, Samples
 from authz.record.queue import RecordQueue
@@ -42,6 +45,7 @@ from authz.wiring.operations import operations
 from authz.wiring.past import past
 from authz.wiring.reloading import Reloading
 from authz.wiring.shares import ALONE, Share
+from authz.wiring.shelves import Shelves
 from authz.wiring.surroundings import directories, surroundings
 from authz.wiring.trials import trials
 from authz.wiring.watch import RECORDS_S, Progress, Watchdog
@@ -84,6 +88,13 @@ class Sidecar:
             if settings.limits.rate_limit_enabled
             else NoLimiter()
         )
+        self._shelves = Shelves(
+            self._shelved(),
+            self.loader.current,
+            settings.limits.keyspace,
+            -1 if share.alone else share.index,
+            enabled=settings.limits.rate_limit_enabled,
+        )
         # A brake and no limit: RATE_LIMIT_ENABLED says nothing about it.
         self._guard = Guard(self._clock.ticks_us, share.of(MAX_NETWORKS))
         self._queue = RecordQueue(
@@ -94,7 +105,8 @@ class Sidecar:
             else 0,  # who could ask?
         )
         self._next_seq = itertools.count(1).__next__
-        self._tallies = [Tally(settings.record.rule_series) for _ in settings.serve.listen]
+        near = settings.limits.near_limit_percent / 100
+        self._tallies = [Tally(settings.record.rule_series, near) for _ in settings.serve.listen]
         self._crashes = Crashes(self._clock)
         self._fronts: list[Front] = []
         self._servers = [
@@ -174,6 +186,14 @@ class Sidecar:
     def find(self, decision_id: str) -> bytes | None:
         """See `Answers.find`."""
         return self._queue.find(decision_id)
+
+    def shelved(self, inquiry: Inquiry) -> Answer:
+        """Return how buckets in this process stand."""
+        return self._shelves.answer(inquiry)
+
+    def buckets(self, inquiry: Inquiry) -> Answers:
+        """See `Asked.buckets`."""
+        return Answers([self.shelved(inquiry)])
 
     def _serve(self, on_ready: Callable[[], None]) -> None:
         self._announce()
@@ -264,6 +284,12 @@ class Sidecar:
     def _refuser(self) -> Refuser:
         limits = self._settings.limits
         return Refuser(self._name, limits.limit_headers, on_allow=limits.limit_headers_on_allow)
+
+    def _shelved(self) -> list[Shelf]:
+        """Return the stores that are in this process's memory."""
+        if isinstance(self._limiter, MemoryLimiter):
+            return [Shelf(self._limiter, Store.MEMORY, lambda: self._share.count)]
+        return []
 
     def _serving(self) -> bool:
         return not self.draining and not self.loader.in_force.ailment

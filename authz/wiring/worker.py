@@ -20,6 +20,7 @@ from typing import Protocol
 import msgspec
 
 from authz.config.log import configure, get_logger
+from authz.limits.inquiry import Answer, Inquiry, encode, inquiry_of
 from authz.model.errors import ConfigError
 from authz.record.ledger import Changes
 from authz.record.metrics import Samples
@@ -62,6 +63,10 @@ class Served(Protocol):
 
     def find(self, decision_id: str) -> bytes | None:
         """Return the record of a recent decision."""
+        ...
+
+    def shelved(self, inquiry: Inquiry) -> Answer:
+        """Return how buckets in this process stand."""
         ...
 
     def stop(self) -> None:
@@ -129,8 +134,11 @@ class Reporter:
         served = self.served
         if served is None:
             return Report(answers=question.number)
-        line = served.find(question.find) if question.find else None
-        report = self._report(served, beat=False, count=True)
+        if question.buckets:
+            line: bytes | None = encode(served.shelved(inquiry_of(question.buckets.encode())))
+        else:
+            line = served.find(question.find) if question.find else None
+        report = self._report(served, beat=False, count=not question.buckets)
         return msgspec.structs.replace(report, answers=question.number, line=(line or b"").decode())
 
     def _report(self, served: Served, *, beat: bool, count: bool) -> Report:

@@ -44,10 +44,18 @@ class Keys:
             known = self._known[spend.bucket] = self._name(spend)
         return known
 
+    def tag(self, caller: tuple[str, ...]) -> str:
+        """Return the tag of every bucket of a caller; see Spend.caller."""
+        return self._hash(caller, _TAG_BYTES)
+
+    def digest(self, bucket: tuple[str, ...]) -> str:
+        """Return what stands for a bucket at the end of its key."""
+        return self._hash(bucket, _DIGEST_BYTES)
+
     def _name(self, spend: Spend) -> bytes:
-        tag = self._hash(spend.caller or spend.bucket, _TAG_BYTES)
+        tag = self.tag(spend.caller or spend.bucket)
         limit = spend.bucket[0].replace("/", ".")  # of a bucket in shadow: see policy/shadow.py
-        return f"{self.prefix}{{{tag}}}:{limit}:{self._hash(spend.bucket, _DIGEST_BYTES)}".encode()
+        return f"{self.prefix}{{{tag}}}:{limit}:{self.digest(spend.bucket)}".encode()
 
     def _hash(self, parts: Iterable[str], size: int) -> str:
         digest = blake2b(digest_size=size, key=self._secret)
