@@ -22,6 +22,8 @@ _DIGEST_BYTES = 16
 # Names worked out already; one is about 200 bytes with its bucket. When it is full it starts anew.
 _KNOWN_MAX = 50_000
 
+_Known = tuple[tuple[str, ...], bytes]  # caller, name
+
 
 class Keys:
     """Names of buckets in one keyspace. Any thread may ask.
@@ -33,16 +35,17 @@ class Keys:
     def __init__(self, keyspace: str) -> None:
         self.prefix = f"authz:{keyspace}:"
         self._secret = blake2b(keyspace.encode(), digest_size=32).digest()
-        self._known: dict[tuple[str, ...], bytes] = {}
+        self._known: dict[tuple[str, ...], _Known] = {}
 
     def name(self, spend: Spend) -> bytes:
         """Return the key of the bucket that a spend draws from."""
         known = self._known.get(spend.bucket)
-        if known is None:
+        # A key may be given to another customer while we run: its bucket then lies with those of that one.
+        if known is None or known[0] != spend.caller:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
-            known = self._known[spend.bucket] = self._name(spend)
-        return known
+            known = self._known[spend.bucket] = (spend.caller, self._name(spend))
+        return known[1]
 
     def tag(self, caller: tuple[str, ...]) -> str:
         """Return the tag of every bucket of a caller; see Spend.caller."""

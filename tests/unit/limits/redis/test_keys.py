@@ -44,6 +44,14 @@ def test_buckets_of_one_caller_share_a_tag_and_those_of_two_do_not() -> None:
     assert _tag(keys.name(mine)) == _tag(keys.name(same)) != _tag(keys.name(other))
 
 
+def test_the_bucket_of_a_key_that_gets_another_customer_lies_with_that_ones() -> None:
+    keys, mine = Keys("prod"), spend("per-key", "k1")
+    moved = mine._replace(caller=("customer", "ns", "globex"))
+    theirs = spend("per-customer", "globex")._replace(caller=moved.caller)
+    assert _tag(keys.name(mine)) != _tag(keys.name(moved)) == _tag(keys.name(theirs))
+    assert keys.name(moved) == Keys("prod").name(moved)
+
+
 def test_a_bucket_of_nobody_lies_where_its_own_name_says() -> None:
     keys = Keys("prod")
     one, other = (spend("per-host", host)._replace(caller=()) for host in ("a.example", "b.example"))
