@@ -13,7 +13,7 @@ from authz.limits.redis.keys import Keys
 from authz.limits.redis.script import UNREADABLE, encode, tokens
 from authz.limits.redis.session import ScriptCall
 from authz.limits.store import Spending
-from authz.model.limit import Spend, Store
+from authz.model.limit import Spend, Spent, Store
 
 # Of one script call, and of one round trip: Redis serves nobody else meanwhile. 64 entries take about 0.3 ms.
 ENTRIES_MAX = 64
@@ -52,11 +52,22 @@ class Entry:
                 )
             )
         if passed < len(self.checks):
-            spent = tuple(
-                [refused(spend, debt, _REDIS) for spend, debt in zip(self.spends, debts, strict=True)]
-            )
+            spent = self._refused(debts)
             for check in self.checks[passed:]:
                 check.settle(spent)
+
+    def verify(self, passed: int, debts: Sequence[float]) -> None:
+        """Raise ValueError where that cannot be what the script said of this entry.
+
+        SECURITY: a check is allowed if each of its buckets had room; a refusal in which all have is none.
+        """
+        if not 0 <= passed <= len(self.checks) or min(debts) < 0.0:
+            raise ValueError("the script's answer has numbers that it never gives")
+        if passed < len(self.checks) and all(spent.passed for spent in self._refused(debts)):
+            raise ValueError("the script's answer refuses a check that fits")
+
+    def _refused(self, debts: Sequence[float]) -> tuple[Spent, ...]:
+        return tuple([refused(spend, debt, _REDIS) for spend, debt in zip(self.spends, debts, strict=True)])
 
 
 class Page:
@@ -102,6 +113,7 @@ class Page:
         if len(reply) != sum(1 + len(entry.spends) for entry in self._entries):
             raise ValueError("the script's answer has another length than its question asks for")
         unread: list[Spending] = []
+        read: list[tuple[Entry, int, list[float]]] = []
         at = 0
         for entry in self._entries:
             passed, quanta = reply[at], reply[at + 1 : at + 1 + len(entry.spends)]
@@ -110,6 +122,9 @@ class Page:
                 unread += entry.checks
                 continue
             debts = [tokens(one) for one in quanta]
+            entry.verify(passed, debts)
+            read.append((entry, passed, debts))
+        for entry, passed, debts in read:
             entry.settle(passed, debts)
             for spend, debt in zip(entry.spends, debts, strict=True):
                 learn(spend, debt)

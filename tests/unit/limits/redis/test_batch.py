@@ -100,6 +100,19 @@ def test_an_answer_of_another_length_settles_nobody(reply: list[int]) -> None:
     assert check.times == 0
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [[-2, TOKEN], [3, TOKEN], [2, -1], [-(2**63), 0], [0, 0], [1, 19 * TOKEN]],
+    ids=["less than none", "more than asked", "debt below none", "overflown", "room", "room for the second"],
+)
+def test_an_answer_that_the_script_never_gives_settles_nobody(reply: list[int]) -> None:
+    """Least of all may a refusal be told of buckets that all have room: told so, a check is allowed."""
+    first, second, other = Wanting(spend()), Wanting(spend()), Wanting(spend(value="other"))
+    with pytest.raises(ValueError, match=r"never gives|that fits"):
+        batch(other, first, second).pages[0].settle([1, TOKEN, *reply], lambda spend, debt: None)
+    assert [check.times for check in (first, second, other)] == [0, 0, 0]
+
+
 def test_each_slot_has_a_call_of_its_own() -> None:
     one, other = spend("per-key", "k1"), spend("per-key", "k2")
     made = batch(Wanting(one), Wanting(other), slots={KEYS.name(one): 7, KEYS.name(other): 9})
