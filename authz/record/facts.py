@@ -62,6 +62,14 @@ class TlsFacts(NamedTuple):
     strangers: int = 0
 
 
+class FleetFacts(NamedTuple):
+    """What metrics say of a store that processes share."""
+
+    store: str
+    members: int
+    outages: int  # so far
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Where metrics fetch what they do not count themselves. Each is called once a scrape, by its thread.
@@ -71,6 +79,7 @@ class Facts:
         reloads: result -> count.
         buckets: store -> buckets.
         stores: store -> whether it answers.
+        fleet: None where no store is shared.
         guard: None where no Site has one.
     """
 
@@ -81,6 +90,7 @@ class Facts:
     records: Callable[[], Sequence[RecordFacts]] = tuple
     buckets: Callable[[], Mapping[str, int]] = dict
     stores: Callable[[], Mapping[str, bool]] = dict
+    fleet: Callable[[], FleetFacts | None] = lambda: None
     guard: Callable[[], GuardFacts | None] = lambda: None
     tls: Callable[[], TlsFacts] = TlsFacts
     rate_limits: bool = True
