@@ -50,6 +50,10 @@ class Login:
         return bool(self.user or self.password)
 
 
+NOBODY = Login()
+"""Whoever asks for no password."""
+
+
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
     """Where Redis is. Made by `parse_redis_url`.
@@ -66,7 +70,7 @@ class RedisAddress:
     hosts: tuple[Address, ...]
     master: str = ""
     db: int = 0
-    login: Login = Login()
+    login: Login = NOBODY
     tls: bool = False
 
     def __str__(self) -> str:
@@ -129,7 +133,7 @@ def _login(text: str) -> tuple[Login, str]:
     """Split off what stands before the last `@`: no host or path of ours has one."""
     words, at, rest = text.rpartition("@")
     if not at:
-        return Login(), rest
+        return NOBODY, rest
     user, colon, password = words.partition(":")
     if not colon:
         raise ConfigError("has one word before the `@`; write `USER:PASSWORD@`, or `:PASSWORD@`")

@@ -34,6 +34,15 @@ class Unanswered(NamedTuple):
     why: str  # a word for metrics: `down`, `timeout`, `broken`, or Redis' own first word in lower case
 
 
+class LinkFacts(NamedTuple):
+    """How one connection stands, for metrics and pages."""
+
+    where: str  # the server, or what is looked for: no password in it
+    up: bool
+    opened: int  # how often it came up; all but the first are reconnects
+    why: str  # a word for what last went wrong, as in Unanswered; "" where nothing ever did
+
+
 Reply = list[int] | Unanswered
 
 
@@ -67,4 +76,13 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Close whatever is open."""
+        ...
+
+
+class WatchedSession(Session, Protocol):
+    """A Session that says how it stands."""
+
+    @property
+    def facts(self) -> tuple[LinkFacts, ...]:
+        """How each connection stands. Any thread may ask."""
         ...
