@@ -76,14 +76,22 @@ class Check:
             return
         for bucket in spent:
             if not bucket.passed:
-                if any(bucket.failed for bucket in spent):
-                    self.decision = Deny(Reason.STORE_UNAVAILABLE, spent=spent)
-                    return
-                hopeless = any(bucket.retry_ms < 0 for bucket in spent)
-                detail = Detail.COST_EXCEEDS_BURST if hopeless else None
-                self.decision = Deny(Reason.RATE_LIMITED, detail, spent=spent)
+                self.decision = _limited(grant, spent)
                 return
         self.decision = Allow(grant, spent)
+
+
+def _limited(grant: Grant, spent: tuple[Spent, ...]) -> Deny:
+    """Refuse for the buckets that did not pass: for want of their store, else for want of room."""
+    unanswered = any(bucket.failed for bucket in spent)
+    refusing = [bucket.failed if unanswered else not bucket.passed for bucket in spent]
+    rule = min(
+        (rule for rule, refuses in zip(grant.spenders, refusing, strict=False) if refuses), default=None
+    )
+    if unanswered:
+        return Deny(Reason.STORE_UNAVAILABLE, rule=rule, spent=spent)
+    hopeless = any(bucket.retry_ms < 0 for bucket in spent)
+    return Deny(Reason.RATE_LIMITED, Detail.COST_EXCEEDS_BURST if hopeless else None, rule, spent)
 
 
 Finish = Callable[[Sequence[Check]], None]

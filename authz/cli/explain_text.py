@@ -18,6 +18,7 @@ from authz.rehearsal.explaining.explanation import (
     ShadowPart,
     SitePart,
 )
+from authz.rehearsal.explaining.why import refusal_of
 
 
 def lines(explained: Explanation, paint: Paint = coloured) -> Iterator[str]:
@@ -201,8 +202,9 @@ def _limit(limit: LimitPart) -> Iterator[str]:
         yield field(limit.name, limit.failure)
         return
     if limit.remaining >= 0 or not limit.rate:
-        room = "had room" if limit.passes else "had no room"
-        yield field(limit.name, f"{room}, {max(0, limit.remaining)} tokens left")
+        room = "had room" if limit.passes else refusal_of(limit)
+        left = f", {limit.remaining} tokens left" if limit.remaining >= 0 else ""
+        yield field(limit.name, room + left)
         return
     source = "" if limit.rate_from == "limit" else f" (from {limit.rate_from})"
     never = "" if limit.passes is not False else ": never passes, the bucket holds less"

@@ -32,6 +32,7 @@ from authz.rehearsal.explaining.explanation import Explanation
 from authz.rehearsal.explaining.kept import read_record
 from authz.rehearsal.explaining.recorded import explain_record
 from authz.rehearsal.scene import Cast, Scene, identity_from_json, message_from_json, message_of
+from authz.response.limits import Form
 from authz.snapshot.assembly import Assembly
 from authz.snapshot.build import Builder, Built
 from authz.snapshot.overrides import OverridesBuilder
@@ -129,7 +130,9 @@ def command(
             message = message_from_json(_text_of(request)) if request else message_of(scene, now_us)
             cast = Cast(key, identity_from_json(identity) if identity else None)
             policies = _read(named, trusted_hops, config)
-            explained = explain(policies.built, message, cast, now_us, policies.overrides)
+            explained = explain(
+                policies.built, message, cast, now_us, policies.overrides, policies.limit_headers
+            )
     except ConfigError as error:
         _usage(str(error))
     _print(explained, output)
@@ -181,16 +184,18 @@ def _print(explained: Explanation, output: Output) -> None:
 
 
 class _Set(NamedTuple):
-    """A whole policy set, and the documents of its overrides."""
+    """A whole policy set, the documents of its overrides, and how clients would be told of limits."""
 
     built: Built
     overrides: Loaded
+    limit_headers: Form
 
 
 def _read(named: Directories, trusted_hops: int | None, config: Path | None) -> _Set:
     """Read and build a set as `serve` would at its first start; exit 1 where any part of it has faults."""
     with _outside():
-        around = surroundings(load({"trusted_hops": trusted_hops}, os.environb, config), "explain")
+        settings = load({"trusted_hops": trusted_hops}, os.environb, config)
+        around = surroundings(settings, "explain")
     reading = Sources(named).read()
     outcome = Assembly(Builder(around)).offer(reading, 0)
     faults = [fault for part in outcome.rejected.values() for fault in part]
@@ -200,7 +205,7 @@ def _read(named: Directories, trusted_hops: int | None, config: Path | None) -> 
         raise typer.Exit(1)
     files = reading.overrides
     loaded = OverridesBuilder().build(files).loaded if files is not None else Loaded()
-    return _Set(outcome.built, loaded)
+    return _Set(outcome.built, loaded, settings.limits.limit_headers)
 
 
 def _headers(given: list[str]) -> list[tuple[str, str]]:

@@ -235,6 +235,13 @@ class LimitSettings(Room):
     limit_headers_on_allow: bool = _set(
         default=False, meaning="also tell clients whose requests pass, in headers of their responses"
     )
+    near_limit_percent: values.Whole = _set(
+        20,
+        "a check that passes and leaves less than so much of a limit's burst counts as near it, in"
+        " `authz_limit_near_total`; 0: none does",
+        ge=0,
+        le=100,
+    )
 
 
 class RecordSettings(Room):

@@ -25,6 +25,7 @@ class Grant(NamedTuple):
     headers: tuple[tuple[str, str], ...]  # for the upstream, from onAllow; no empty values
     spends: tuple[Spend, ...]
     lasting: bool = False  # follows from the identity alone, so its answer is worth keeping
+    spenders: tuple[RuleName, ...] = ()  # of each spend the first rule, by name, that asks for it
 
 
 class Allow(NamedTuple):
@@ -39,7 +40,8 @@ class Deny(NamedTuple):
 
     reason: Reason
     detail: Detail | None = None
-    rule: RuleName | None = None  # the deny rule, where one decided
+    # The deny rule, where one decided; where a limit refused, the allow rule that spends it.
+    rule: RuleName | None = None
     spent: tuple[Spent, ...] = ()  # state of the buckets, where a limit refused; nothing was charged
     retry_ms: int = 0  # of a guard: until it lets the next request through
     override: bool = False  # the rule stands in the overrides

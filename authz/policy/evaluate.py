@@ -184,6 +184,7 @@ def _new_grant(granted: list[Candidate], request: Request, identity: Identity) -
     """Work out headers and spends before anything is spent; the first fault refuses."""
     headers: dict[str, str] = {}
     spends: dict[str, Spend] = {}
+    spenders: list[RuleName] = []
     for rule, params in granted:
         facts = Facts(request, identity, params)
         try:
@@ -198,12 +199,14 @@ def _new_grant(granted: list[Candidate], request: Request, identity: Identity) -
                 if isinstance(spend, Detail):
                     return Deny(Reason.RULE_ERROR, spend, rule.name)
                 spends[limit.name] = spend
+                spenders.append(rule.name)
     if not all(map(settable, headers.values())):
         return Deny(Reason.RULE_ERROR, Detail.HEADER_VALUE_INVALID, granted[0].rule.name)
     return Grant(
         tuple(candidate.rule.name for candidate in granted),
         tuple(sorted(item for item in headers.items() if item[1])),
         tuple(spends.values()),
+        spenders=tuple(spenders),
     )
 
 

@@ -37,6 +37,12 @@ METRICS: Mapping[str, Shape] = {
         "Decisions of each limit; a refused check charges none. In shadow also `error`, without a store,"
         " where `per` or `cost` failed.",
     ),
+    "authz_limit_near_total": Shape(
+        "counter",
+        ("limit",),
+        "Checks that passed a limit and left less than `near_limit_percent` of its burst. A burst of a few"
+        " tokens is near at once.",
+    ),
     "authz_shadow_changes_total": Shape(
         "counter",
         ("kind", "name", "outcome"),
@@ -55,6 +61,18 @@ METRICS: Mapping[str, Shape] = {
         "counter", (), "Client networks whose faults were forgotten early, for want of memory."
     ),
     "authz_store_up": Shape("gauge", ("store",), "Whether a store of buckets answers.", "min"),
+    "authz_store_outages_total": Shape(
+        "counter",
+        ("store",),
+        "How often a store stopped answering, and each limit did what its `onStoreError` says.",
+    ),
+    "authz_fleet_members": Shape(
+        "gauge",
+        (),
+        "Processes that share the buckets in Redis, as last counted: in an outage each gives out its part. 0:"
+        " not known, and limits that keep buckets locally then refuse.",
+        "max",
+    ),
     "authz_snapshot_revision_info": Shape(
         "gauge", ("revision", "source_revision"), "The policy set in force.", "max"
     ),

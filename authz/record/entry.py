@@ -16,6 +16,7 @@ from msgspec import Meta, Raw, Struct
 
 from authz.model.decision import Allow, Answered, RuleName
 from authz.model.identity import Identity, Standing
+from authz.model.limit import Spent
 from authz.model.reason import Detail, Reason
 from authz.model.request import Request, Unreadable
 from authz.model.shadow import Shade
@@ -87,9 +88,18 @@ class LimitPart(Struct, omit_defaults=True, frozen=True, gc=False):
     """One limit that was asked."""
 
     name: Annotated[str, Meta(description="name of the Limit")]
-    remaining: Annotated[int, Meta(description="whole tokens left")]
-    store: Annotated[str, Meta(description="`memory`, `redis`, `outage` or `off`")]
-    retry_ms: Annotated[int, Meta(description="until it has room; 0: it had; absent: it never will")] = -1
+    remaining: Annotated[int, Meta(description="whole tokens left; absent: nobody knows")] = -1
+    store: Annotated[str, Meta(description="`memory`, `redis`, `outage` or `off`")] = ""
+    retry_ms: Annotated[
+        int, Meta(description="until it has room; 0: it had; absent: it never will, or nobody knows")
+    ] = -1
+    refused: Annotated[
+        str,
+        Meta(
+            description="why it refused: `no_room`; `cost`, which is more than it ever holds; `store`, which"
+            " did not answer, and the limit refuses then; absent: it did not refuse"
+        ),
+    ] = ""
 
 
 class ShadowPart(Struct, omit_defaults=True, frozen=True, gc=False):
@@ -111,8 +121,10 @@ class ShadowPart(Struct, omit_defaults=True, frozen=True, gc=False):
         bool, Meta(description="true: enforced, this document would have turned the outcome around")
     ] = False
     detail: Annotated[str, Meta(description="why an expression failed: see reasons.md")] = ""
-    remaining: Annotated[int, Meta(description="of a limit: whole tokens left")] = -1
-    retry_ms: Annotated[int, Meta(description="of a limit: until it has room; absent: it never will")] = -1
+    remaining: Annotated[int, Meta(description="of a limit: whole tokens left; absent: nobody knows")] = -1
+    retry_ms: Annotated[
+        int, Meta(description="of a limit: until it has room; absent: it never will, or nobody knows")
+    ] = -1
     store: Annotated[str, Meta(description="of a limit: `memory`, `redis`, `outage` or `off`")] = ""
 
 
@@ -137,7 +149,13 @@ class Record(Struct, omit_defaults=True, frozen=True, gc=False):
     reason: Annotated[str, Meta(description="why: see reasons.md")] = ""
     detail: Annotated[str, Meta(description="the finer cause: see reasons.md")] = ""
     policy: Annotated[str, Meta(description="policy of the deciding rule")] = ""
-    rule: Annotated[str, Meta(description="the deciding rule; of several that allow, the first by name")] = ""
+    rule: Annotated[
+        str,
+        Meta(
+            description="the deciding rule; of several that allow, the first by name; where a limit refused,"
+            " the allow rule that spends it"
+        ),
+    ] = ""
     allowed_by: Annotated[Raw, Meta(description="every allowing rule, as `policy/rule`")] = _NOTHING
     shadow: Annotated[
         Raw, Meta(description="what documents in `mode: shadow` would have done; at most 16")
@@ -218,11 +236,23 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
         max(0, len(shadow) - _SHADES_MAX) if shadow else 0,
         who,
         asked,
-        [LimitPart(spent.limit, spent.remaining, spent.store, spent.retry_ms) for spent in decision.spent],
+        [
+            LimitPart(spent.limit, spent.remaining, spent.store, spent.retry_ms)
+            if spent.passed
+            else _refusing(spent)
+            for spent in decision.spent
+        ],
         duration_us,
         count,
         override,
     )
+
+
+def _refusing(spent: Spent) -> LimitPart:
+    if spent.failed:
+        return LimitPart(spent.limit, store=spent.store, refused="store")
+    refused = "cost" if spent.retry_ms < 0 else "no_room"
+    return LimitPart(spent.limit, spent.remaining, spent.store, spent.retry_ms, refused)
 
 
 def _is_short(request: Request) -> bool:
@@ -324,6 +354,8 @@ def _shadow_part(shade: Shade) -> ShadowPart:
     would, policy, rule, limit, detail, changes, spent = shade
     if spent is None:
         return ShadowPart(policy, rule, limit, would, changes, detail or "")
+    if spent.failed:
+        return ShadowPart(policy, rule, limit, would, changes, store=spent.store)
     return ShadowPart(policy, rule, limit, would, changes, "", spent.remaining, spent.retry_ms, spent.store)
 
 

@@ -19,6 +19,7 @@ from authz.record.catalogue import METRICS, Shape
 from authz.record.facts import (
     AgeFacts,
     Facts,
+    FleetFacts,
     GuardFacts,
     LoadFacts,
     RecordFacts,
@@ -141,6 +142,7 @@ def _counted(counts: Tally) -> dict[str, list[Sample]]:
             ((limit, _SHADOW, store, would), count)
             for (limit, store, would), count in counts.shadow_limits.items()
         ],
+        "authz_limit_near_total": [((limit,), count) for limit, count in counts.limits_near.items()],
         "authz_shadow_changes_total": list(counts.changes.items()),
         "authz_shadow_crashes_total": [((), counts.shadow_crashes)] if counts.shadow_crashes else [],
     }
@@ -162,12 +164,22 @@ def _fetched(facts: Facts) -> dict[str, list[Sample]]:
         "authz_store_up": [((store,), float(up)) for store, up in facts.stores().items()],
         "authz_reloads_total": [((result,), count) for result, count in facts.reloads().items()],
         "authz_build_info": [((facts.version, platform.python_version()), 1.0)],
+        **_of_fleet(facts.fleet()),
         **_of_guard(facts.guard()),
         **_of_snapshot(facts.snapshot()),
         **_of_age(facts.age()),
         **_of_loading(facts.loading()),
         **_of_tls(facts.tls()),
         **_of_records(facts.records()),
+    }
+
+
+def _of_fleet(fleet: FleetFacts | None) -> dict[str, list[Sample]]:
+    if fleet is None:
+        return {}
+    return {
+        "authz_fleet_members": [((), fleet.members)],
+        "authz_store_outages_total": [((fleet.store,), fleet.outages)],
     }
 
 

@@ -43,7 +43,7 @@ ChangeKey = tuple[str, str, Outcome]  # `policy` or `limit`, its name, how the c
 _ALLOWED = Reason.ALLOWED
 _REFUSING = (Would.DENY, Would.ERROR)
 _DICTS = (
-    *("reasons", "rules_allowed", "rules_denied", "rules_overriding", "limits"),
+    *("reasons", "rules_allowed", "rules_denied", "rules_overriding", "limits", "limits_near"),
     *("shadow_rules", "shadow_limits", "changes"),
 )
 
@@ -53,15 +53,18 @@ class Tally:
 
     Args:
         rule_series: which decisions are counted per rule, which bounds the series of large policy sets.
+        near: a limit of whose burst less than this share is left is near; 0: none is ever.
     """
 
     __slots__ = (
+        "_near",
         "_per_allow",
         "_per_deny",
         "changes",
         "duration_sum_us",
         "durations",
         "limits",
+        "limits_near",
         "reasons",
         "rules_allowed",
         "rules_denied",
@@ -71,7 +74,8 @@ class Tally:
         "shadow_rules",
     )
 
-    def __init__(self, rule_series: RuleSeries = "all") -> None:
+    def __init__(self, rule_series: RuleSeries = "all", near: float = 0.2) -> None:
+        self._near = near
         self._per_allow = rule_series == "all"
         self._per_deny = rule_series != "off"
         self.reasons: dict[Reason, int] = defaultdict(int)
@@ -79,6 +83,7 @@ class Tally:
         self.rules_denied: dict[RuleName, int] = defaultdict(int)
         self.rules_overriding: dict[RuleName, int] = defaultdict(int)  # an override may have a rule's name
         self.limits: dict[LimitKey, int] = defaultdict(int)
+        self.limits_near: dict[str, int] = defaultdict(int)
         self.shadow_rules: dict[ShadowRuleKey, int] = defaultdict(int)
         self.shadow_limits: dict[ShadowLimitKey, int] = defaultdict(int)
         self.changes: dict[ChangeKey, int] = defaultdict(int)
@@ -96,11 +101,14 @@ class Tally:
                     self.rules_allowed[rule] += 1
         else:
             self.reasons[decision.reason] += count
-            if decision.rule is not None and self._per_deny:
+            # Where a limit refused, the rule is one that allows: it has denied nobody.
+            if decision.rule is not None and self._per_deny and not decision.spent:
                 counts = self.rules_overriding if decision.override else self.rules_denied
                 counts[decision.rule] += 1
-        for spent in decision.spent:
-            self.limits[spent.limit, spent.store, spent.passed] += 1
+        for limit, passed, remaining, _, _, rate, store, _ in decision.spent:
+            self.limits[limit, store, passed] += 1
+            if passed and remaining < rate.burst_tokens * self._near:
+                self.limits_near[limit] += 1
         self.durations[bisect_left(BUCKETS_US, duration_us)] += count
         self.duration_sum_us += duration_us * count
         if answered.shadow:

@@ -76,14 +76,18 @@ class Judge:
     """A sidecar without its sockets: one snapshot, one limiter, a clock that is set by hand."""
 
     def __init__(
-        self, snapshot: Snapshot, limiter: Limiter | None = None, guard: Guard | None = None
+        self,
+        snapshot: Snapshot,
+        limiter: Limiter | None = None,
+        guard: Guard | None = None,
+        refuser: Refuser | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.ticks_us = 0
         self.now_us = NOW_US
         self._limiter = limiter or MemoryLimiter(lambda: self.ticks_us)
         self.guard = guard or Guard(lambda: self.ticks_us)
-        self._refuser = Refuser("sidecar-1")
+        self._refuser = refuser or Refuser("sidecar-1")
 
     def answer(self, payload: bytes) -> Answer:
         """Answer the bytes of one check."""

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from authz.limits.memory import NoLimiter
+from authz.limits.store import S
+from authz.model.decision import Deny, RuleName
+from authz.model.limit import Spend, Spent, Store
 from authz.response import message
+from authz.response.refusal import Refuser
 from authz.snapshot.snapshot import not_ready
-from tests.support.decisions import DECISION_ID, Judge
+from tests.support.decisions import DECISION_ID, Answer, Judge
 from tests.support.policies import PROVIDER, MadeKey, snapshot
 
 READ = """
@@ -345,6 +351,89 @@ def test_a_limit_refuses_with_everything_a_client_needs(key: MadeKey) -> None:
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["ratelimit-policy"] == '"per-key";q=1;w=1, "per-customer";q=3;w=1'
     assert answer.headers["ratelimit"] == '"per-key";r=0;t=1, "per-customer";r=1;t=1'
+
+
+TWO_RULES = policy(
+    "p",
+    """
+    - {name: b, effect: allow, identity: [partner-keys], limits: [per-key]}
+    - {name: a, effect: allow, identity: [partner-keys], limits: [per-customer]}
+""",
+)
+
+
+def refused_by(answer: Answer) -> RuleName | None:
+    decision = answer.check.decision
+    assert isinstance(decision, Deny)
+    return decision.rule
+
+
+def test_a_refusal_by_a_limit_names_the_rule_that_spends_it(key: MadeKey) -> None:
+    other = MadeKey("other")
+    judge = Judge(snapshot(PROVIDER, LIMITS, TWO_RULES, key.document, other.document))
+    asked = [judge.ask("/", key=key.token) for _ in range(3)]
+    assert [answer.allowed for answer in asked] == [True, True, False]
+    assert refused_by(asked[2]) == RuleName("p", "b")
+    assert json.loads(asked[2].body)["limits"] == ["per-key"]
+    assert judge.ask("/", key=other.token).allowed
+    for name in (key, other):  # of several that refuse, the first rule by name
+        assert refused_by(judge.ask("/", key=name.token)) == RuleName("p", "a")
+
+
+class NoStore:
+    """A store that does not answer, for one limit that refuses then."""
+
+    def __init__(self, limit: str) -> None:
+        self._limit = limit
+
+    def spend(self, waiting: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
+        for check in waiting:
+            check.settle(tuple(map(self._spent, check.spends)))
+        then(waiting)
+
+    def spend_in_shadow(self, trials: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
+        self.spend(trials, then)
+
+    def _spent(self, spend: Spend) -> Spent:
+        failed = spend.limit == self._limit
+        return Spent(spend.limit, not failed, 0, 0, 0, spend.rate, Store.OUTAGE, failed)
+
+
+@pytest.mark.parametrize(("limit", "rule"), [("per-key", "b"), ("per-customer", "a")])
+def test_without_its_store_a_limit_that_refuses_then_is_named_in_the_record_alone(
+    key: MadeKey, limit: str, rule: str
+) -> None:
+    judge = Judge(snapshot(PROVIDER, LIMITS, TWO_RULES, key.document), NoStore(limit))
+    answer = judge.ask("/", key=key.token)
+    assert (answer.reason, answer.status) == ("store_unavailable", 503)
+    assert refused_by(answer) == RuleName("p", rule)
+    assert limit.encode() not in answer.payload
+    assert "retry-after" not in answer.headers
+
+
+def test_who_passes_is_told_of_limits_only_where_that_is_asked_for(key: MadeKey) -> None:
+    served = snapshot(PROVIDER, LIMITS, LIMITED, key.document)
+    silent, telling = Judge(served), Judge(served, refuser=Refuser("sidecar-1", on_allow=True))
+    for answer in [judge.ask("/", key=key.token) for judge in (silent, telling, silent)]:
+        told = [o.header.key for o in answer.message.ok_response.response_headers_to_add]
+        assert answer.allowed
+        assert list(answer.message.ok_response.headers_to_remove) == ["x-api-key"]
+        assert told in ([], ["ratelimit-policy", "ratelimit"])
+    before = message.cached_allow.cache_info()
+    telling.ticks_us += 10_000_000
+    counted = telling.ask("/", key=key.token).message.ok_response.response_headers_to_add
+    assert counted[1].header.value == '"per-key";r=1;t=2, "per-customer";r=2;t=1'
+    after = message.cached_allow.cache_info()
+    assert (after.misses, after.hits) == (before.misses, before.hits + 1)
+
+
+def test_where_limits_are_off_nothing_is_told_of_them(key: MadeKey) -> None:
+    served = snapshot(PROVIDER, LIMITS, LIMITED, key.document)
+    judge = Judge(served, NoLimiter(), refuser=Refuser("sidecar-1", on_allow=True))
+    answers = [judge.ask("/", key=key.token) for _ in range(5)]
+    assert all(answer.allowed for answer in answers)
+    assert not answers[0].message.ok_response.response_headers_to_add
+    assert {spent.store for answer in answers for spent in answer.check.decision.spent} == {Store.OFF}
 
 
 def test_a_limit_recovers(key: MadeKey) -> None:

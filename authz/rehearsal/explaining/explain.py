@@ -42,6 +42,7 @@ from authz.rehearsal.explaining.why import why
 from authz.rehearsal.explaining.written import sources
 from authz.rehearsal.scene import Cast, Staged, play, stage
 from authz.request.host import canonical_host
+from authz.response.limits import Form
 from authz.response.message import ID_PLACEHOLDER
 from authz.response.refusal import Refuser
 from authz.snapshot.build import Built
@@ -52,7 +53,12 @@ NO_OVERRIDES = Loaded()
 
 
 def explain(
-    built: Built, message: Any, cast: Cast, now_us: int, overrides: Loaded = NO_OVERRIDES
+    built: Built,
+    message: Any,
+    cast: Cast,
+    now_us: int,
+    overrides: Loaded = NO_OVERRIDES,
+    limit_headers: Form = "draft",
 ) -> Explanation:
     """Explain what would come of a request.
 
@@ -61,13 +67,15 @@ def explain(
         overrides: the documents of its overrides, which are no part of `built.loaded`.
         message: a CheckRequest; it gets the credential of who is played.
         now_us: when it is judged, microseconds since 1970.
+        limit_headers: how the client would be told of limits.
 
     Raises:
         ConfigError: the set has no such key or provider.
     """
     staged = stage(built, message, cast, now_us)
     veil = _veil(staged)
-    return veil.over(_Steps(built, staged, cast, veil, now_us, overrides).explanation())
+    refuser = Refuser("explain", limit_headers)
+    return veil.over(_Steps(built, staged, cast, veil, now_us, overrides, refuser).explanation())
 
 
 def _veil(staged: Staged) -> Veil:
@@ -91,9 +99,17 @@ class _Steps:
     """The work of one explanation."""
 
     def __init__(
-        self, built: Built, staged: Staged, cast: Cast, veil: Veil, now_us: int, overrides: Loaded
+        self,
+        built: Built,
+        staged: Staged,
+        cast: Cast,
+        veil: Veil,
+        now_us: int,
+        overrides: Loaded,
+        refuser: Refuser,
     ) -> None:
         self._built = built
+        self._refuser = refuser
         self._snapshot: Snapshot = staged.snapshot
         self._http = CheckRequest.FromString(staged.payload).attributes.request.http
         self._cast = cast
@@ -107,7 +123,7 @@ class _Steps:
         check, snapshot = self._check, self._snapshot
         request = check.request
         host = request.host if isinstance(request, Request) else canonical_host(request.host)
-        answered = reply(check, snapshot, Refuser("explain"), ID_PLACEHOLDER)
+        answered = reply(check, snapshot, self._refuser, ID_PLACEHOLDER)
         response = CheckResponse.FromString(answered.payload)
         readings = self._readings()
         limits, failed = self._grants(readings)

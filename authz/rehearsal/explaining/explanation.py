@@ -132,6 +132,7 @@ class LimitPart(Struct, omit_defaults=True, frozen=True):
         bool | None, Meta(description="whether a full bucket has room; of a record: whether it had")
     ] = None
     failure: Annotated[str, Meta(description="why the bucket cannot be named or the cost not be told")] = ""
+    refused: Annotated[str, Meta(description="of a record: why it refused, as in records.md")] = ""
 
 
 class UpstreamPart(Struct, omit_defaults=True, frozen=True):

@@ -136,7 +136,7 @@ def _identity(record: Record, built: Built | None) -> IdentityPart:
 
 
 def _limit(part: entry.LimitPart) -> LimitPart:
-    return LimitPart(part.name, (), remaining=part.remaining, passes=part.retry_ms == 0)
+    return LimitPart(part.name, (), remaining=part.remaining, passes=part.retry_ms == 0, refused=part.refused)
 
 
 def _shade(part: entry.ShadowPart) -> ShadowPart:

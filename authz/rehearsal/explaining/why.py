@@ -13,12 +13,14 @@ from authz.rehearsal.explaining.explanation import (
     Explanation,
     FitPart,
     IdentityPart,
+    LimitPart,
     MissPart,
     ReadingPart,
     RulePart,
 )
 
 _MOST = 6  # sentences about rules; the steps have them all
+_BY_LIMITS = (Reason.RATE_LIMITED, Reason.STORE_UNAVAILABLE)
 
 
 def why(explained: Explanation, loaded: Loaded) -> Explanation:
@@ -58,17 +60,30 @@ def _sentences(explained: Explanation, loaded: Loaded) -> Iterator[str]:
         yield f"That is the structural reading, {reading.path}: the Site keeps two, and both must be allowed."
 
 
+def refusal_of(limit: LimitPart) -> str:
+    """Say of a limit that refused, by a record, what was the matter; older records do not tell."""
+    match limit.refused:
+        case "cost":
+            return "never holds what the request costs"
+        case "store":
+            return "refused, since its store did not answer"
+        case _:
+            return "had no room"
+
+
 def _kept(explained: Explanation) -> Iterator[str]:
     """What a record says of itself, whatever the set that is given."""
     answer = explained.answer
     if answer.allowed_by:
         yield f"Allowed by {_listed(list(answer.allowed_by))}."
+    elif answer.rule and answer.reason in _BY_LIMITS:
+        yield f"Rule {answer.policy}/{answer.rule} allows it where its limits have room."
     elif answer.rule:
         overrides = " of the overrides" if answer.override else ""
         yield f"Rule {answer.policy}/{answer.rule}{overrides} decided it."
     for limit in explained.limits:
         if limit.passes is False:
-            yield f"Limit {limit.name} had no room."
+            yield f"Limit {limit.name} {refusal_of(limit)}."
     if explained.set_revision and explained.set_revision != explained.revision:
         yield (
             f"It was decided by revision {explained.revision or 'none'}; the set given here is"

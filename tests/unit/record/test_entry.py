@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from authz.model.decision import Allow, Deny, Grant, RuleName
 from authz.model.identity import ANONYMOUS, Caller, Identity, IdentityKind, Standing
+from authz.model.limit import Store
 from authz.model.reason import Detail, Reason
 from authz.model.request import Unreadable
 from authz.model.shadow import Shade, Would
@@ -146,7 +147,23 @@ def test_a_limit_that_refuses_says_when_and_one_that_always_will_does_not() -> N
     deny = Deny(Reason.RATE_LIMITED, Detail.COST_EXCEEDS_BURST, spent=states)
     entry = record(encode(answered(deny, request(), PROVEN, 429), FIXED, 1))
     assert entry["detail"] == "cost_exceeds_burst"
-    assert [limit.get("retry_ms") for limit in entry["limits"]] == [70, None]
+    assert entry["limits"] == [
+        {"name": "soon", "remaining": 41, "store": "memory", "retry_ms": 70, "refused": "no_room"},
+        {"name": "never", "remaining": 41, "store": "memory", "refused": "cost"},
+    ]
+
+
+def test_a_limit_without_its_store_says_so_and_nothing_that_nobody_knows() -> None:
+    failed = spent("gone", passed=False)._replace(store=Store.OUTAGE, failed=True)
+    rule = RuleName("items", "read")
+    deny = Deny(Reason.STORE_UNAVAILABLE, rule=rule, spent=(failed, spent("local")))
+    entry = record(encode(answered(deny, request(), PROVEN, 503), FIXED, 1))
+    assert (entry["policy"], entry["rule"]) == ("items", "read")
+    assert "allowed_by" not in entry
+    assert entry["limits"] == [
+        {"name": "gone", "store": "outage", "refused": "store"},
+        {"name": "local", "remaining": 41, "store": "memory", "retry_ms": 0},
+    ]
 
 
 def test_an_anonymous_caller_is_said_and_an_invalid_one_is_nobody() -> None:

@@ -8,7 +8,7 @@ from authz.model.reason import Detail, Reason
 from authz.model.request import Unreadable
 from authz.model.shadow import CRASHED, Shade, Would
 from authz.record.catalogue import METRICS
-from authz.record.facts import Facts, GuardFacts, RecordFacts, SnapshotFacts, TlsFacts
+from authz.record.facts import Facts, FleetFacts, GuardFacts, RecordFacts, SnapshotFacts, TlsFacts
 from authz.record.metrics import Metrics
 from authz.record.queue import RecordCounts
 from authz.record.tally import Tally
@@ -20,6 +20,7 @@ FACTS = Facts(
     records=lambda: [RecordFacts("stdout", RecordCounts(10, 2, 0, 5, 1))],
     buckets=lambda: {"memory": 7},
     stores=lambda: {"memory": True},
+    fleet=lambda: FleetFacts("redis", 20, 2),
     guard=lambda: GuardFacts(12, 3),
     tls=lambda: TlsFacts({"server": 1_798_000_000.0}, {"accepted": 2, "rejected": 1}, 4),
     rate_limits=False,
@@ -62,6 +63,15 @@ def test_a_scrape_shows_counts_of_every_thread() -> None:
     assert series["authz_check_duration_seconds_bucket{le=+Inf}"] == 3
 
 
+def test_near_limits_are_counted_by_limit_over_every_thread() -> None:
+    tallies = [Tally(near=0.5), Tally(near=0.5)]
+    for tally in tallies:
+        tally.add(allowed())
+    series = scrape(Metrics(tallies, Facts()))
+    assert series["authz_limit_near_total{limit=per-key}"] == 2
+    assert series["authz_limit_near_total{limit=per-customer}"] == 2
+
+
 def test_a_scrape_shows_what_it_fetches() -> None:
     series = scrape(Metrics([], FACTS))
     assert series["authz_snapshot_revision_info{revision=0123456789ab,source_revision=4f2a9c1}"] == 1
@@ -79,6 +89,8 @@ def test_a_scrape_shows_what_it_fetches() -> None:
     assert series["authz_store_up{store=memory}"] == 1
     assert series["authz_guard_networks"] == 12
     assert series["authz_guard_forgotten_total"] == 3
+    assert series["authz_fleet_members"] == 20
+    assert series["authz_store_outages_total{store=redis}"] == 2
     assert series["authz_certificate_expiry_timestamp_seconds{certificate=server}"] == 1_798_000_000
     assert series["authz_certificate_reloads_total{result=rejected}"] == 1
     assert series["authz_strangers_total"] == 4

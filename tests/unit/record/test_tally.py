@@ -36,10 +36,30 @@ def test_every_allowing_rule_counts_and_a_refusing_limit_is_told_from_its_neighb
     both = Grant((READ, RuleName("other", "any")), (), ())
     tally.add(answered(Allow(both), request(), PROVEN, 200))
     states = (spent("a"), spent("b", passed=False, retry_ms=5))
-    tally.add(answered(Deny(Reason.RATE_LIMITED, spent=states), request(), PROVEN, 429))
+    tally.add(answered(Deny(Reason.RATE_LIMITED, rule=READ, spent=states), request(), PROVEN, 429))
     assert tally.rules_allowed == {READ: 1, RuleName("other", "any"): 1}
     assert tally.rules_denied == {}
     assert tally.limits == {("a", "memory", True): 1, ("b", "memory", False): 1}
+
+
+@pytest.mark.parametrize(
+    ("near", "left", "counted"),
+    [(0.2, 40, False), (0.2, 39, True), (0.2, 0, True), (0.0, 0, False), (1.0, 199, True), (1.0, 200, False)],
+)
+def test_who_passes_with_less_than_a_share_left_is_near_the_limit(
+    near: float, left: int, counted: bool
+) -> None:
+    """Of a burst of 200."""
+    tally = Tally(near=near)
+    tally.add(answered(Allow(GRANT, (spent("a")._replace(remaining=left),)), request(), PROVEN, 200))
+    assert tally.limits_near == ({"a": 1} if counted else {})
+
+
+def test_who_is_refused_is_not_near_any_more() -> None:
+    tally = Tally()
+    states = (spent("a", passed=False, retry_ms=5)._replace(remaining=0),)
+    tally.add(answered(Deny(Reason.RATE_LIMITED, spent=states), request(), PROVEN, 429))
+    assert tally.limits_near == {}
 
 
 @pytest.mark.parametrize(

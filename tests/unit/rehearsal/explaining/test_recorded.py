@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from authz.cli.explain_text import lines
 from authz.model.decision import Answered
 from authz.model.errors import ConfigError
 from authz.record.entry import encode
@@ -178,7 +179,30 @@ def test_a_limit_without_room_is_named() -> None:
     judge.ask("/keys/a", key=KEY.token)
     told = explained("/keys/a", judge=judge, key=KEY.token)
     assert told.answer.reason == "rate_limited"
-    assert told.why == ("Limit per-key had no room.",)
+    assert told.why == (
+        "Rule items/keys allows it where its limits have room.",
+        "Limit per-key had no room.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        ("no_room", "had no room"),
+        ("cost", "never holds what the request costs"),
+        ("store", "refused, since its store did not answer"),
+        ("", "had no room"),  # as records were before they said so
+    ],
+)
+def test_a_record_says_why_a_limit_refused(refused: str, said: str) -> None:
+    judge = Judge(BUILT.snapshot)
+    judge.ask("/keys/a", key=KEY.token)
+    kept = json.loads(line("/keys/a", judge=judge, key=KEY.token))
+    del kept["limits"][0]["refused"]
+    kept["limits"][0] |= {"refused": refused} if refused else {}
+    told = explain_record(read_record(json.dumps(kept).encode()), BUILT)
+    assert told.why[1] == f"Limit per-key {said}."
+    assert any(said in row for row in lines(told))
 
 
 def test_a_path_that_was_cut_or_masked_is_matched_with_nothing() -> None:
