@@ -9,8 +9,10 @@ import random
 import shutil
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from authz.proxy.stage import short_directory
 LOOPBACK = "127.0.0.1"
 PORTS = (10_200, 22_000)  # below those that the kernel hands out; a Cluster's bus is 10,000 higher
 BUS = 10_000
+SLOTS = 16_384
+QUICK_SYNC = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
 _TRIES = 5  # of ports: another test may take one between our look and the server's
 
 
@@ -174,13 +178,219 @@ def redis_server(*options: str) -> Iterator[RedisServer]:
 
 
 def started(
-    directory: Path, stack: ExitStack, options: Sequence[str] = (), name: str = "redis"
+    directory: Path,
+    stack: ExitStack,
+    options: Sequence[str] = (),
+    name: str = "redis",
+    kind: type[RedisServer] = RedisServer,
 ) -> RedisServer:
     """Start one of several servers that share a directory; it ends with the stack."""
     for left in reversed(range(_TRIES)):
         try:
-            return stack.enter_context(RedisServer(directory, free_ports(1)[0], options, name))
+            return stack.enter_context(kind(directory, free_ports(1)[0], options, name))
         except NotStarted:
             if not left:
                 raise
     raise AssertionError("the last try raised")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A master, its replicas, and three Sentinels that promote one in about two seconds."""
+
+    servers: tuple[RedisServer, ...]  # the first is the master at the start
+    sentinels: tuple[RedisServer, ...]
+    master: str = "main"
+
+    @property
+    def url(self) -> str:
+        """How REDIS_URL names it."""
+        return f"redis+sentinel://{_hosts(self.sentinels)}/{self.master}"
+
+    def leader(self) -> RedisServer | None:
+        """Return the server that the first Sentinel takes for the master."""
+        _, port = self.sentinels[0].ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master)
+        return next((server for server in self.servers if server.port == int(port)), None)
+
+    def promote(self) -> None:
+        """Ask for another master, the old one well; returns at once."""
+        self.sentinels[0].ask("SENTINEL", "FAILOVER", self.master)
+
+
+class Sentinel(RedisServer):
+    """One Sentinel. It writes to a configuration of its own."""
+
+    def _command(self) -> list[str]:
+        config = self.directory / f"{self.name}.conf"
+        if not config.exists():
+            own = (
+                ["port", self.port],
+                ["bind", LOOPBACK],
+                ["unixsocket", self.socket],
+                ["dir", self.directory],
+            )
+            lines = [" ".join(map(str, line)) for line in own]
+            config.write_text("\n".join([*lines, *self._options]) + "\n", encoding="utf-8")
+        return [str(config), "--sentinel"]
+
+
+@contextmanager
+def sentinel_set(
+    *options: str, replicas: int = 1, settings: Sequence[str] = (), down_after_ms: int = 500
+) -> Iterator[Watched]:
+    """Start a master, replicas and three Sentinels.
+
+    Args:
+        options: of the servers' command line.
+        settings: more lines of the Sentinels' configuration.
+    """
+    directory = short_directory()
+    with ExitStack() as stack:
+        master = started(directory, stack, [*QUICK_SYNC, *options], "redis-0")
+        copies = [*QUICK_SYNC, *options, "--replicaof", LOOPBACK, str(master.port)]
+        servers = [master]
+        servers += [started(directory, stack, copies, f"redis-{n}") for n in range(1, replicas + 1)]
+        wait_for(lambda: all(_is_synced(server) for server in servers[1:]))
+        lines = [
+            f"sentinel monitor main {LOOPBACK} {master.port} 2",
+            f"sentinel down-after-milliseconds main {down_after_ms}",
+            "sentinel failover-timeout main 4000",
+            *settings,
+        ]
+        sentinels = [started(directory, stack, lines, f"sentinel-{n}", Sentinel) for n in range(3)]
+        watched = Watched(tuple(servers), tuple(sentinels))
+        wait_for(lambda: all(_is_ready(sentinel, replicas) for sentinel in sentinels))
+        yield watched
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_synced(replica: RedisServer) -> bool:
+    return b"master_link_status:up" in _info(replica, "replication")
+
+
+def _is_ready(sentinel: RedisServer, replicas: int) -> bool:
+    """Whether it knows everybody, and could promote."""
+    told = f"status=ok,address={LOOPBACK}:".encode()
+    state = _info(sentinel, "sentinel")
+    return told in state and f"slaves={replicas},sentinels=3".encode() in state
+
+
+def _info(server: RedisServer, section: str) -> bytes:
+    with server.client() as client:
+        client.response_callbacks.clear()  # as it stands, not as redis-py reads it
+        return bytes(client.execute_command("INFO", section))  # type: ignore[no-untyped-call]  # as above
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Three masters with a replica each; another master after about two seconds where one is gone."""
+
+    servers: tuple[RedisServer, ...]  # the first three were masters at the start; n + 3 copies n
+
+    @property
+    def url(self) -> str:
+        """How REDIS_URL names it, by two of its nodes."""
+        return f"redis+cluster://{_hosts(self.servers[:2])}"
+
+    def owner(self, slot: int) -> RedisServer:
+        """Return who serves a slot, as the first node that runs says."""
+        asked = next(server for server in self.servers if server.child.running)
+        for first, last, (_, port, *_), *_ in _raw(asked, "CLUSTER", "SLOTS"):
+            if first <= slot <= last:
+                return next(server for server in self.servers if server.port == port)
+        raise AssertionError(f"nobody serves {slot}")
+
+    def promote(self, server: RedisServer) -> None:
+        """Make a replica the master of its slots, its master well."""
+        server.ask("CLUSTER", "FAILOVER")
+
+    def move(self, slot: int, target: RedisServer) -> None:
+        """Move a slot with its keys to another master."""
+        source = self.owner(slot)
+        self.begin_to_move(slot, target)
+        while keys := _raw(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
+            source.ask("MIGRATE", LOOPBACK, target.port, "", 0, 5000, "KEYS", *keys)
+        for server in (target, source):
+            server.ask("CLUSTER", "SETSLOT", slot, "NODE", _node(target))
+
+    def begin_to_move(self, slot: int, target: RedisServer) -> None:
+        """Open a slot on both sides: what is not at the source any more is asked of the target."""
+        source = self.owner(slot)
+        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", _node(source))
+        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", _node(target))
+
+
+@contextmanager
+def redis_cluster(*options: str) -> Iterator[Cluster]:
+    """Start a Cluster of six nodes; `options` as on their command line."""
+    directory = short_directory()
+    own = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *QUICK_SYNC, *options]
+    with ExitStack() as stack:
+        servers = []
+        for number in range(6):
+            name = f"redis-{number}"
+            nodes = ["--cluster-config-file", f"{name}.nodes"]
+            servers.append(started(directory, stack, [*own, *nodes], name))
+        _join(servers)
+        yield Cluster(tuple(servers))
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _join(servers: Sequence[RedisServer]) -> None:
+    bounds = [0, 5461, 10923, SLOTS]
+    for number, server in enumerate(servers):
+        server.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        if number < 3:
+            server.ask("CLUSTER", "ADDSLOTS", *range(bounds[number], bounds[number + 1]))
+        if number:
+            server.ask("CLUSTER", "MEET", LOOPBACK, servers[0].port)
+    wait_for(lambda: all(_knows(server, 6) for server in servers))
+    for master, replica in zip(servers[:3], servers[3:], strict=True):
+        wait_for(lambda m=master, r=replica: _replicates(r, m))  # type: ignore[misc]  # bound in the loop
+    wait_for(lambda: all(_is_synced(server) for server in servers[3:]))
+    wait_for(lambda: all(b"cluster_state:ok" in _raw(server, "CLUSTER", "INFO") for server in servers))
+    # Everybody's word on who replicates whom has reached everybody, or a first fail-over would find nobody.
+    wait_for(
+        lambda: all(
+            _raw(server, "CLUSTER", "NODES").count(b" slave ")
+            + _raw(server, "CLUSTER", "NODES").count(b",slave ")
+            == 3
+            for server in servers
+        )
+    )
+
+
+def _knows(server: RedisServer, count: int) -> bool:
+    nodes = _raw(server, "CLUSTER", "NODES").splitlines()
+    return len(nodes) == count and not any(b"handshake" in node for node in nodes)
+
+
+def _replicates(replica: RedisServer, master: RedisServer) -> bool:
+    try:
+        replica.ask("CLUSTER", "REPLICATE", _node(master))
+    except redis.ResponseError:
+        return False  # it has not heard of its master yet
+    return True
+
+
+def _node(server: RedisServer) -> bytes:
+    return bytes(_raw(server, "CLUSTER", "MYID"))
+
+
+def _raw(server: RedisServer, *words: str | bytes | int) -> Any:
+    with server.client() as client:
+        client.response_callbacks.clear()
+        return client.execute_command(*words)  # type: ignore[no-untyped-call]  # as above
+
+
+def _hosts(servers: Sequence[RedisServer]) -> str:
+    return ",".join(f"{LOOPBACK}:{server.port}" for server in servers)
+
+
+def wait_for(holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Wait until something that happens in other processes is so."""
+    end = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > end:
+            raise AssertionError(f"it was not so after {timeout_s:g} s")
+        time.sleep(0.02)

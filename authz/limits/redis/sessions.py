@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
 
 from authz.limits.redis.dial import Dial, tls_context
 from authz.limits.redis.exchange import Proof
 from authz.limits.redis.link import Link, Timeouts
 from authz.limits.redis.mending import Voice
+from authz.limits.redis.sentinel import Sentinels
 from authz.limits.redis.session import Script, ScriptCall, WatchedSession
 from authz.limits.redis.standalone import SingleSession
-from authz.model.redis_address import NOBODY, Login, RedisAddress, RedisTls
+from authz.model.redis_address import NOBODY, Login, RedisAddress, RedisKind, RedisTls
 
 
 def open_session(
@@ -40,9 +42,14 @@ def open_session(
         tls_context(certificates)
     dial = Dial(address.login, certificates, address.db, timeouts.connect_s)
     proof, voice = Proof(script, prove), Voice()
+    if address.kind is RedisKind.SENTINEL:
+        asking = Dial(sentinel, certificates, connect_s=timeouts.connect_s)
+        found = Sentinels(address.hosts, address.master, asking, dial).opened
+    else:
+        found = partial(dial.open, address.hosts[0])
 
     def opened() -> Link:
-        return _proven(dial.open(address.hosts[0]), proof, timeouts.connect_s)
+        return _proven(found(), proof, timeouts.connect_s)
 
     return SingleSession(str(address), opened, script, timeouts.call_s, voice)
 
