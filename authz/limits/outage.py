@@ -46,7 +46,7 @@ class Outage:
     ) -> None:
         self._members = members
         self._seen = seen
-        self._buckets = MemoryLimiter(clock, max_buckets, _STORE)
+        self.buckets = MemoryLimiter(clock, max_buckets, _STORE)  # of this process
         self._in_shadow = MemoryLimiter(clock, max_buckets, _STORE)  # takes no room from those enforced
         self._lock = Lock()
         self._parts: dict[
@@ -55,7 +55,7 @@ class Outage:
         self._divisor = 1
 
     def __len__(self) -> int:
-        return len(self._buckets) + len(self._in_shadow)
+        return len(self.buckets) + len(self._in_shadow)
 
     def decide(self, spends: tuple[Spend, ...], now_us: int) -> tuple[Spent, ...]:
         """Decide about all buckets of one check; charges all local ones or none."""
@@ -77,7 +77,7 @@ class Outage:
         if not mine:
             return ()
         in_shadow = mine[0].bucket[0] != mine[0].limit  # a trial is one bucket: see policy/shadow.py
-        buckets = self._in_shadow if in_shadow else self._buckets
+        buckets = self._in_shadow if in_shadow else self.buckets
         for spend in mine:
             debt = self._seen.debt(spend.bucket, now_us)
             if debt > 0.0:

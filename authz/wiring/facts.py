@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from authz import __version__
 from authz.config.settings import Settings
 from authz.limits.guard import Guard
-from authz.limits.memory import MemoryLimiter, NoLimiter
 from authz.record.facts import Facts, GuardFacts, RecordFacts, SnapshotFacts
 from authz.record.queue import RecordQueue
 from authz.transport.front import Front
 from authz.wiring.clock import SystemClock
 from authz.wiring.fronts import tls_facts
+from authz.wiring.limiter import Limits
 from authz.wiring.loader import Loader
 from authz.wiring.reloading import Reloading
 
@@ -23,7 +23,7 @@ class Known:
 
     loader: Loader
     reloading: Reloading
-    limiter: MemoryLimiter | NoLimiter
+    limits: Limits
     guard: Guard
     queue: RecordQueue
     fronts: list[Front]
@@ -31,16 +31,16 @@ class Known:
 
     def facts(self, settings: Settings) -> Facts:
         """Return who tells what."""
-        limiter = self.limiter if isinstance(self.limiter, MemoryLimiter) else None
         return Facts(
             snapshot=self._snapshot,
             reloads=lambda: dict(self.loader.results),
             loading=self.reloading.facts,
             age=self.loader.facts,
             records=lambda: [RecordFacts(self.queue.sink_name, self.queue.counts())],
-            buckets=lambda: {"memory": len(limiter)} if limiter is not None else {},
+            buckets=self.limits.buckets,
             guard=self._guard,
-            stores=lambda: {"memory": True} if limiter is not None else {},
+            stores=self.limits.stores,
+            fleet=self.limits.fleet,
             tls=lambda: tls_facts(self.fronts),
             rate_limits=settings.limits.rate_limit_enabled,
             version=__version__,

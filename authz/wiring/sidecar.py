@@ -20,10 +20,7 @@ from authz.config.log import get_logger
 from authz.config.settings import Settings
 from authz.limits.guard import MAX_NETWORKS, Guard
 from authz.limits.inquiry import Answer, Answers, Inquiry
-from authz.limits.memory import MemoryLimiter, NoLimiter
-from authz.limits.shelf import Shelf
 from authz.model.address import Address
-from authz.model.limit import Store
 from authz.record.keeper import Keeper
 from authz.record.metrics import Metrics, Samples
 from authz.record.queue import RecordQueue
@@ -40,6 +37,7 @@ from authz.wiring.clock import SystemClock
 from authz.wiring.crashes import Crashes
 from authz.wiring.facts import Known
 from authz.wiring.fronts import make_front
+from authz.wiring.limiter import limits
 from authz.wiring.loader import Loader
 from authz.wiring.operations import operations
 from authz.wiring.past import past
@@ -83,13 +81,10 @@ class Sidecar:
         gate = trials(settings.snapshot, lambda: self.loader.breathe())
         self.loader = Loader(named, around, self._clock, gate, settings.snapshot, kept)
         self._reloading = Reloading(self.loader, settings.snapshot, lambda: self._told.put(_LOADED))
-        self._limiter = (
-            MemoryLimiter(self._clock.ticks_us, share.of(settings.limits.max_buckets))
-            if settings.limits.rate_limit_enabled
-            else NoLimiter()
-        )
+        self._crashes = Crashes(self._clock)
+        self._limits = limits(settings.limits, share, self._clock, self._crashes.tell)
         self._shelves = Shelves(
-            self._shelved(),
+            self._limits.shelves,
             self.loader.current,
             settings.limits.keyspace,
             -1 if share.alone else share.index,
@@ -107,7 +102,6 @@ class Sidecar:
         self._next_seq = itertools.count(1).__next__
         near = settings.limits.near_limit_percent / 100
         self._tallies = [Tally(settings.record.rule_series, near) for _ in settings.serve.listen]
-        self._crashes = Crashes(self._clock)
         self._fronts: list[Front] = []
         self._servers = [
             self._server(address, tally)
@@ -116,7 +110,7 @@ class Sidecar:
         self._progress = Progress(self._servers)
         self._watchdog = Watchdog(self.progress, settings.serve.stuck_after_s, on_tick)
         known = Known(
-            self.loader, self._reloading, self._limiter, self._guard, self._queue, self._fronts, self._clock
+            self.loader, self._reloading, self._limits, self._guard, self._queue, self._fronts, self._clock
         )
         self._metrics = Metrics(self._tallies, known.facts(settings))
         self._operations = operations(settings.serve, self) if share.alone else []
@@ -130,6 +124,7 @@ class Sidecar:
         try:
             self.loader.past.start()
             self._reloading.start()
+            self._limits.start()
             if not self._loaded():
                 return
             for check in self._servers:
@@ -173,7 +168,9 @@ class Sidecar:
         if self.draining:
             return Readiness(ready=False, why="draining", rate_limits=limits)
         why = self.loader.in_force.ailment
-        return Readiness(not why, snapshot.revision, why, limits, about=self.loader.about())
+        return Readiness(
+            not why, snapshot.revision, why, limits, about={**self.loader.about(), **self._limits.about()}
+        )
 
     def page(self) -> bytes:
         """See `Answers.page`."""
@@ -254,6 +251,7 @@ class Sidecar:
         self.loader.past.close()
         for check in self._servers:
             check.join()
+        self._limits.close()
         self._queue.close(RECORDS_S)
         self._watchdog.close()
         for server in self._operations:
@@ -268,7 +266,7 @@ class Sidecar:
         shield = Shield(
             front,
             self.loader.current,
-            self._limiter,
+            self._limits.limiter,
             self._guard,
             self._refuser(),
             keeper,
@@ -284,12 +282,6 @@ class Sidecar:
     def _refuser(self) -> Refuser:
         limits = self._settings.limits
         return Refuser(self._name, limits.limit_headers, on_allow=limits.limit_headers_on_allow)
-
-    def _shelved(self) -> list[Shelf]:
-        """Return the stores that are in this process's memory."""
-        if isinstance(self._limiter, MemoryLimiter):
-            return [Shelf(self._limiter, Store.MEMORY, lambda: self._share.count)]
-        return []
 
     def _serving(self) -> bool:
         return not self.draining and not self.loader.in_force.ailment

@@ -7,8 +7,10 @@ from importlib.resources import files
 from struct import pack
 
 from authz.limits.bucket import QUANTA_PER_TOKEN
+from authz.limits.redis.session import Script, ScriptCall
 
 SCRIPT = files(__package__).joinpath("spend.lua").read_bytes()
+SPENDING = Script.of(SCRIPT)
 
 UNREADABLE = -1  # stands for a number of checks, or a debt
 
@@ -26,3 +28,12 @@ def encode(floors: Sequence[float], entries: Sequence[float]) -> bytes:
 def tokens(quanta: int) -> float:
     """Return a debt in tokens."""
     return quanta / QUANTA_PER_TOKEN
+
+
+def proof(prefix: str) -> ScriptCall:
+    """Return a call that writes, for servers that say that they are well: READONLY and OOM show themselves.
+
+    Args:
+        prefix: of every key of the keyspace.
+    """
+    return ScriptCall(0, (f"{prefix}proof".encode(),), encode([], [1, 1, 1, 1000.0, 1000.0, 1.0]))

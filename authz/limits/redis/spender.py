@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, cast
 
 from authz.limits.outage import Outage
 from authz.limits.redis.batch import Batch, Page
+from authz.limits.redis.counts import Counts
 from authz.limits.redis.keys import Keys
 from authz.limits.redis.session import Reply, Session, Unanswered
 from authz.limits.seen import Seen
@@ -40,24 +41,11 @@ class Waiting(NamedTuple):
     then: Then
 
 
-class Counts:
-    """What a limiter counts; each number is changed by one thread at a time, or may be off by a few."""
-
-    __slots__ = ("alone", "coalesced", "remembered", "spent")
-
-    def __init__(self) -> None:
-        self.spent = 0  # checks that Redis decided
-        self.coalesced = 0  # of those, how many joined the entry of another
-        self.remembered = 0  # refused without asking: only time lowers a debt
-        self.alone = 0  # decided without Redis, as each limit says
-
-
 class RedisLimiter:
     """Token buckets in Redis: exact over every process that shares its keyspace.
 
     Args:
         ticks_us: a clock that never goes back.
-        tend: called about once a second, and after each round trip, on the spender's thread.
         crashed: told of each exception that nobody expected.
     """
 
@@ -71,7 +59,6 @@ class RedisLimiter:
         outage: Outage,
         ticks_us: Callable[[], int],
         crashed: Callable[[BaseException], None],
-        tend: Callable[[], None] = lambda: None,
     ) -> None:
         self._session = session
         self._keys = keys
@@ -79,11 +66,21 @@ class RedisLimiter:
         self._outage = outage
         self._ticks_us = ticks_us
         self._crashed = crashed
-        self._tend = tend
+        self._chores: tuple[Callable[[], None], ...] = ()
+        self._leave: Callable[[], None] = lambda: None
         self._inbox: SimpleQueue[Waiting | None] = SimpleQueue()  # None: end
         self._held: deque[Waiting] = deque()  # taken from the inbox, and one batch was full before
         self._thread = Thread(target=self._run, name="spender", daemon=True)
         self.counts = Counts()
+
+    def tended(self, *chores: Callable[[], None], leave: Callable[[], None]) -> None:
+        """Name what else the spender's thread does; before `start`.
+
+        Args:
+            chores: called about once a second, and after each round trip.
+            leave: called once nobody spends any more.
+        """
+        self._chores, self._leave = chores, leave
 
     def start(self) -> None:
         """Begin to connect and to spend."""
@@ -113,15 +110,16 @@ class RedisLimiter:
                 check.settle(spent)
                 refused.append(check)
         if refused:
-            self.counts.remembered += len(refused)
+            number = len(refused)
+            self.counts.remembered += number
             then(refused)
         if asking:
-            self._leave(asking, then)
+            self._hand_over(asking, then)
 
     def spend_in_shadow(self, trials: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
         """Leave them for the spender: their buckets have names of their own."""
         if self._session.answers():
-            self._leave(trials, then)
+            self._hand_over(trials, then)
         else:
             self._decide(trials, then)
 
@@ -130,7 +128,7 @@ class RedisLimiter:
         """About how many hands of checks wait for the spender."""
         return self._inbox.qsize() + len(self._held)
 
-    def _leave(self, checks: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
+    def _hand_over(self, checks: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
         self._inbox.put(Waiting(checks, cast("Then", then)))
         if not self._session.answers():  # perhaps after the spender looked for the last time
             self._decide_inbox()
@@ -140,7 +138,8 @@ class RedisLimiter:
         now_us = self._ticks_us()
         for check in checks:
             check.settle(self._outage.decide(check.spends, now_us))
-        self.counts.alone += len(checks)
+        number = len(checks)  # INVARIANT: before the sum, see Counts
+        self.counts.alone += number
         then(checks)
 
     def _decide_inbox(self) -> None:
@@ -160,15 +159,21 @@ class RedisLimiter:
 
     def _run(self) -> None:
         while self._await():
-            try:
-                self._turn()
-            except BaseException as error:  # noqa: BLE001 - SECURITY: who is left unsettled is refused by the sweep
-                self._crashed(error)
+            self._guarded(self._turn)
+        self._guarded(self._leave)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """Take a step, and go on whatever it raises: who is left unsettled is refused by the sweep."""
+        try:
+            step()
+        except BaseException as error:  # noqa: BLE001 - SECURITY: this thread must not end
+            self._crashed(error)
 
     def _await(self) -> bool:
         """Wait until somebody waits; False where there is nothing left to do for ever."""
         while not self._held:
-            self._tend()
+            for chore in self._chores:
+                self._guarded(chore)
             try:
                 waiting = self._inbox.get(timeout=_IDLE_S)
             except Empty:
@@ -189,8 +194,13 @@ class RedisLimiter:
         replies = self._ask(pages)
         self.counts.coalesced += batch.coalesced
 
+        # Of a connection that came up meanwhile nobody knows whether it was told our floors: the next call
+        # tells them, so what is known now must not be replaced by what a server says that may have forgotten.
+        known = self._session.generation == generation
+
         def learn(spend: Spend, debt: float) -> None:
-            self._seen.learn(spend.bucket, debt, sent_us, spend.rate, generation)
+            if known:
+                self._seen.learn(spend.bucket, debt, sent_us, spend.rate, generation)
 
         alone: list[Spending] = []
         for page, reply in zip(pages, replies, strict=True):
@@ -229,11 +239,15 @@ class RedisLimiter:
         return True
 
     def _ask(self, pages: Sequence[Page]) -> Sequence[Reply]:
+        replies: Sequence[Reply]
+        began_us = self._ticks_us()
         try:
-            return self._session.run([page.call() for page in pages])
+            replies = self._session.run([page.call() for page in pages])
         except Exception as error:  # noqa: BLE001 - a bug of ours: each limit says what happens then
             self._crashed(error)
-            return [_CRASHED] * len(pages)
+            replies = [_CRASHED] * len(pages)
+        self.counts.trip(replies, self._ticks_us() - began_us)
+        return replies
 
     def _settle(
         self, page: Page, reply: Sequence[int], learn: Callable[[Spend, float], None]
@@ -249,7 +263,8 @@ class RedisLimiter:
         now_us = self._ticks_us()
         for check in checks:
             check.settle(self._outage.decide(check.spends, now_us))
-        self.counts.alone += len(checks)
+        number = len(checks)  # INVARIANT: before the sum, see Counts
+        self.counts.alone += number
 
     def _decide_rest(self) -> None:
         """Nobody answers any more: decide whoever waits, instead of letting each wait for itself."""

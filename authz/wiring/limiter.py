@@ -1,0 +1,116 @@
+"""Where the buckets of limits are kept: nowhere, in this process, or in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from authz.config.rooms import LimitSettings
+from authz.limits.memory import MemoryLimiter, NoLimiter
+from authz.limits.outage import Outage
+from authz.limits.seen import Seen
+from authz.limits.shelf import Shelf
+from authz.limits.store import Limiter
+from authz.model.limit import Store
+from authz.model.redis_address import Login, RedisAddress, RedisTls
+from authz.record.facts import FleetFacts
+from authz.wiring.clock import SystemClock
+from authz.wiring.outages import Outages
+from authz.wiring.shares import Share
+
+
+def _nothing() -> None:
+    """What has no thread needs neither start nor end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limiter of one process, and who knows how it stands.
+
+    Args:
+        start: begins to connect and to spend; returns at once.
+        close: spends what still waits; nobody may spend afterwards.
+        shelves: stores in this process's memory.
+        stores: store -> whether it answers.
+        fleet: how many share the store; None where nobody does.
+        about: what `/ready` says of it, where there is something to say.
+    """
+
+    limiter: Limiter
+    start: Callable[[], None] = _nothing
+    close: Callable[[], None] = _nothing
+    shelves: tuple[Shelf, ...] = ()
+    stores: Callable[[], Mapping[str, bool]] = field(default=dict)
+    fleet: Callable[[], FleetFacts | None] = lambda: None
+    about: Callable[[], Mapping[str, str]] = field(default=dict)
+
+    def buckets(self) -> Mapping[str, int]:
+        """Return store -> buckets that are not full, of those in memory."""
+        return {shelf.store.value: len(shelf.limiter) for shelf in self.shelves}
+
+
+def limits(
+    settings: LimitSettings, share: Share, clock: SystemClock, crashed: Callable[[BaseException], None]
+) -> Limits:
+    """Return the limiter that the settings ask for, not started yet.
+
+    Raises:
+        ConfigError: Redis' certificates cannot be used.
+    """
+    if not settings.rate_limit_enabled:
+        return Limits(NoLimiter())
+    if settings.redis_url is None:
+        memory = MemoryLimiter(clock.ticks_us, share.of(settings.max_buckets))
+        return Limits(
+            memory,
+            shelves=(Shelf(memory, Store.MEMORY, lambda: share.count),),
+            stores=lambda: {Store.MEMORY.value: True},
+        )
+    return _in_redis(settings, settings.redis_url, share, clock, crashed)
+
+
+def _in_redis(
+    settings: LimitSettings,
+    url: RedisAddress,
+    share: Share,
+    clock: SystemClock,
+    crashed: Callable[[BaseException], None],
+) -> Limits:
+    # Only here: whoever keeps buckets in memory does not pay for it.
+    from authz.limits.redis.fleet import Fleet
+    from authz.limits.redis.keys import Keys
+    from authz.limits.redis.link import Timeouts
+    from authz.limits.redis.script import SPENDING, proof
+    from authz.limits.redis.sessions import open_session
+    from authz.limits.redis.spender import RedisLimiter
+
+    keys, seen = Keys(settings.keyspace), Seen()
+    session = open_session(
+        url,
+        Timeouts(settings.redis_timeout_ms / 1000),
+        RedisTls(settings.redis_ca, settings.redis_cert, settings.redis_key),
+        SPENDING,
+        proof(keys.prefix),
+        _sentinel(settings),
+    )
+    fleet = Fleet(session, keys.prefix, settings.fleet_size * share.count, clock.ticks_us)
+    outage = Outage(lambda: fleet.size, seen, clock.ticks_us, share.of(settings.max_buckets))
+    limiter = RedisLimiter(session, keys, seen, outage, clock.ticks_us, crashed)
+    outages = Outages(
+        str(url), session.answers, lambda: limiter.counts.alone, lambda: fleet.size, clock.ticks_us
+    )
+    limiter.tended(fleet.tend, outages.look, leave=fleet.leave)
+    return Limits(
+        limiter,
+        limiter.start,
+        limiter.close,
+        (Shelf(outage.buckets, Store.OUTAGE, lambda: fleet.size),),
+        stores=lambda: {Store.REDIS.value: session.answers()},
+        fleet=lambda: FleetFacts(Store.REDIS.value, fleet.size, outages.count),
+        about=lambda: {"store": f"{url} does not answer"} if outages.lasts else {},
+    )
+
+
+def _sentinel(settings: LimitSettings) -> Login:
+    password = settings.redis_sentinel_password
+    return Login(settings.redis_sentinel_user, password.get_secret_value() if password else b"")
