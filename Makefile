@@ -42,7 +42,7 @@ check: .venv/.installed ## format, lint, types, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.installed ## cost per check against an empty server; ARGS=--quick takes seconds
+bench: .venv/.installed ## cost per check against an empty server; ARGS=--quick takes a minute, ARGS='--only limits' measures a part
 	@$(BIN)/authz bench $(ARGS)
 
 fuzz: .venv/.installed ## every fuzz target for SECONDS (60) each; ARGS=path runs one

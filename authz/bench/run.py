@@ -11,12 +11,15 @@ import platform
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from statistics import median
 
-from authz.bench import load, reload, subjects, through_envoy, usage
+from authz.bench import limits, load, reload, subjects, through_envoy, usage
 from authz.bench.documents import HOSTS, PolicySet
+from authz.bench.limits import LimitReport
 from authz.bench.reload import Kept, Reloads, Toil
+from authz.bench.sides import LimitEffort
 from authz.bench.subjects import DROPPED, EMPTY, EMPTY_GRPCIO, Case, Server
 from authz.model.errors import NotStarted
 from authz.proxy.process import Child
@@ -29,6 +32,16 @@ START_POLICIES, START_KEYS = 1000, 1000
 Progress = Callable[[str], None]
 
 
+class Part(StrEnum):
+    """What may be measured by itself."""
+
+    START = "start"
+    CHECKS = "checks"
+    RELOADS = "reloads"
+    ENVOY = "envoy"
+    LIMITS = "limits"
+
+
 @dataclass(frozen=True, slots=True)
 class Effort:
     """How long to measure."""
@@ -39,6 +52,7 @@ class Effort:
     paced_per_s: int = 2000
     seconds: int = 3
     toil: Toil = field(default_factory=Toil)
+    limits: LimitEffort = field(default_factory=LimitEffort)
 
 
 @dataclass(slots=True)
@@ -69,6 +83,7 @@ class Report:
     size_ratio: float = 0.0  # CPU with 10,000 policies against 10
     reloads: list[Reloads] = field(default_factory=list)
     kept: Kept | None = None
+    limits: LimitReport | None = None
     missing: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, object]:
@@ -76,8 +91,13 @@ class Report:
         return asdict(self)
 
 
-def run(directory: Path, effort: Effort, progress: Progress) -> Report:
+def run(
+    directory: Path, effort: Effort, progress: Progress, parts: frozenset[Part] = frozenset(Part)
+) -> Report:
     """Measure.
+
+    Args:
+        parts: what of it.
 
     Raises:
         NotStarted: something does not come up, or answers otherwise than expected.
@@ -86,16 +106,26 @@ def run(directory: Path, effort: Effort, progress: Progress) -> Report:
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}", effort
     )
     report.missing = load.missing()
-    with ExitStack() as stack:
+    if Part.START in parts:
         report.ready_s = _ready_s(directory, progress)
-        if "h2load" not in report.missing:
-            _checks(directory, effort, stack, report, progress)
-            stack.close()  # whatever still runs would be felt by what follows
-            report.reloads = reload.sizes(directory, effort.toil, effort.paced_per_s, progress)
-            report.kept = reload.kept(directory, effort.toil, progress)
-        if "wrk" not in report.missing:
-            _proxied(directory, effort, report, progress)
+    if "h2load" not in report.missing:
+        _called(directory, effort, report, progress, parts)
+    if "wrk" not in report.missing and Part.ENVOY in parts:
+        _proxied(directory, effort, report, progress)
+    if Part.LIMITS in parts:
+        report.limits = limits.run(directory, effort.limits, progress)
     return report
+
+
+def _called(
+    directory: Path, effort: Effort, report: Report, progress: Progress, parts: frozenset[Part]
+) -> None:
+    if Part.CHECKS in parts:
+        with ExitStack() as stack:  # whatever still runs would be felt by what follows
+            _checks(directory, effort, stack, report, progress)
+    if Part.RELOADS in parts:
+        report.reloads = reload.sizes(directory, effort.toil, effort.paced_per_s, progress)
+        report.kept = reload.kept(directory, effort.toil, progress)
 
 
 def _ready_s(directory: Path, progress: Progress) -> float:

@@ -13,11 +13,31 @@ from rich.console import Console
 from rich.table import Table
 
 from authz.bench.reload import Reloads, Toil
-from authz.bench.run import Effort, Report, Row, run
+from authz.bench.run import Effort, Part, Report, Row, run
+from authz.bench.sides import LimitEffort
+from authz.cli import bench_limits
 from authz.model.errors import NotStarted
 
 _QUICK_TOIL = Toil(changes=3, seconds=1, turns=1, few=3, many=10)
-_QUICK = Effort(rounds=2, calls=4000, warm_calls=1000, paced_per_s=500, seconds=1, toil=_QUICK_TOIL)
+_QUICK_LIMITS = LimitEffort(
+    rounds=2,
+    seconds=0.3,
+    rates=(500,),
+    paced_rounds=1,
+    paced_seconds=1.0,
+    sidecars=3,
+    fleet_seconds=1.0,
+    after_s=3.0,
+)
+_QUICK = Effort(
+    rounds=2,
+    calls=4000,
+    warm_calls=1000,
+    paced_per_s=500,
+    seconds=1,
+    toil=_QUICK_TOIL,
+    limits=_QUICK_LIMITS,
+)
 
 
 def command(
@@ -26,6 +46,9 @@ def command(
     ] = 5,
     calls: Annotated[int, typer.Option("--calls", min=1000, help="Checks per case and round.")] = 30_000,
     quick: Annotated[bool, typer.Option("--quick", help="A few seconds, to see that it works.")] = False,
+    only: Annotated[
+        list[Part] | None, typer.Option("--only", help="Measure this part alone; may be repeated.")
+    ] = None,
     output: Annotated[str, typer.Option("--output", metavar="table|json")] = "table",
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE", help="Write the JSON there too.")
@@ -35,15 +58,16 @@ def command(
 
     Against an empty server on the same front, so that figures can be compared.
 
-    Needs `h2load` (Debian: nghttp2-client) and `wrk`; what is missing is said and left out.
+    Needs `h2load` (Debian: nghttp2-client), `wrk` and `redis-server`; what is missing is said and left out.
     """
     progress = Console(stderr=True)
     directory = Path(tempfile.mkdtemp(prefix="authz-bench-"))
     try:
         report = run(
             directory,
-            _QUICK if quick else Effort(rounds=rounds, calls=calls),
+            _QUICK if quick else _effort(rounds, calls),
             lambda what: progress.print(f"[dim]{what}[/dim]"),
+            frozenset(only or Part),
         )
     except NotStarted as fault:
         progress.print(f"authz bench: {fault}\n{fault.tail}", markup=False, soft_wrap=True)
@@ -56,6 +80,10 @@ def command(
         typer.echo(json.dumps(report.as_json(), indent=2))
     else:
         _print(report)
+
+
+def _effort(rounds: int, calls: int) -> Effort:
+    return Effort(rounds=rounds, calls=calls, limits=LimitEffort(rounds=rounds))
 
 
 def _print(report: Report) -> None:
@@ -78,7 +106,10 @@ def _print(report: Report) -> None:
         console.print(f"{after}, after {kept.few} {kept.few_mib:.1f} MiB")
     if report.proxied:
         console.print(_table("requests", "at full speed", report.proxied, ratio=False))
-    console.print(f"ready after {report.ready_s:.2f} s with 1,000 policies and 1,000 keys")
+    if report.limits is not None:
+        bench_limits.show(report.limits, console)
+    if report.ready_s:
+        console.print(f"ready after {report.ready_s:.2f} s with 1,000 policies and 1,000 keys")
 
 
 def _reloads(rows: list[Reloads], per_s: int) -> Table:

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from authz.bench import load, reload, run
+from authz.bench import buckets, fleet, load, redis_server, reload, run
 from authz.bench.reload import Toil
-from authz.bench.run import Effort
+from authz.bench.run import Effort, Part
+from authz.bench.sides import LimitEffort
 from authz.cli.main import build
 from authz.model.errors import NotStarted
 from authz.proxy.stage import short_directory
 
 TOIL = Toil(changes=1, seconds=1, turns=1, few=1, many=2)
-TINY = Effort(rounds=1, calls=300, warm_calls=64, paced_per_s=100, seconds=1, toil=TOIL)
+LIMITS = LimitEffort(
+    rounds=1,
+    seconds=0.1,
+    open=8,
+    rates=(100,),
+    paced_rounds=1,
+    paced_seconds=0.2,
+    sidecars=2,
+    fleet_seconds=0.5,
+    fault_per_s=100,
+    before_s=0.3,
+    paused_s=0.3,
+    after_s=4.0,
+)
+TINY = Effort(rounds=1, calls=300, warm_calls=64, paced_per_s=100, seconds=1, toil=TOIL, limits=LIMITS)
+REST = [part.value for part in Part if part is not Part.LIMITS]
 
 
 @pytest.fixture
@@ -29,6 +46,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reload, "MEMORY_SIZE", 10)
     monkeypatch.setattr(run, "START_POLICIES", 5)
     monkeypatch.setattr(run, "START_KEYS", 5)
+    monkeypatch.setattr(buckets, "KEYS", 100)
 
 
 @pytest.mark.bench
@@ -36,10 +54,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_figure_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("authz.cli.bench._QUICK", TINY)
     file = tmp_path / "bench.json"
-    result = CliRunner().invoke(build(["bench"]), ["bench", "--quick", "--file", str(file)])
+    parts = [word for part in REST for word in ("--only", part)]
+    result = CliRunner().invoke(build(["bench"]), ["bench", "--quick", "--file", str(file), *parts])
     assert result.exit_code == 0, result.output
     report = json.loads(file.read_text())
     assert report["ready_s"] > 0
+    assert report["limits"] is None
     if "h2load" not in report["missing"]:
         assert len(report["rows"]) == 15
         assert [row["policies"] for row in report["reloads"]] == [10, 20]
@@ -57,9 +77,67 @@ def test_every_figure_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 @pytest.mark.bench
 @pytest.mark.usefixtures("small")
+def test_limits_are_measured_by_themselves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("authz.cli.bench._QUICK", TINY)
+    file = tmp_path / "bench.json"
+    words = ["bench", "--quick", "--only", "limits", "--file", str(file)]
+    result = CliRunner().invoke(build(["bench"]), words)
+    assert result.exit_code == 0, result.output
+    report = json.loads(file.read_text())
+    assert (report["ready_s"], report["rows"], report["reloads"], report["proxied"]) == (0.0, [], [], [])
+    found = report["limits"]
+    for row in found["costs"]:
+        assert row["cpu_us"] > 0
+        assert row["per_s"] > 0
+        if row["store"] == "exact":
+            assert row["ratio"] > 0
+            assert row["redis_us"] > 0
+            assert 0 < row["scripts"] <= 1  # a batch is one call
+            assert row["commands"] > row["buckets"]  # each bucket is read, and written, and the time
+    assert {row["buckets"] for row in found["costs"] if row["store"] == "exact"} == {1, 2, 3, 6}
+    assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in found["paces"])
+    memory, exact = found["hot"]
+    assert memory["redis_us"] == 0.0
+    assert 0 < exact["scripts"] < 1  # most refusals are remembered
+    assert found["fleet"]["sidecars"] == 2
+    assert 0 < found["fleet"]["admitted"] <= found["fleet"]["promised"]
+    assert len(found["disturbed"]) == 3
+    for row in found["disturbed"]:
+        assert row["calls"] > 0
+        assert row["alone"] > 0
+        assert row["errors"] == 0
+
+
+@pytest.mark.bench
+@pytest.mark.usefixtures("small")
+def test_without_redis_the_rest_of_limits_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("authz.cli.bench._QUICK", TINY)
+    monkeypatch.setattr(redis_server, "server_program", lambda: None)
+    result = CliRunner().invoke(build(["bench"]), ["bench", "--quick", "--only", "limits"])
+    assert result.exit_code == 0, result.output
+    assert "redis-server is not here, so these are left out: exact limits" in result.output
+    assert "2 buckets, memory" in result.output
+
+
+@pytest.mark.bench
+@pytest.mark.usefixtures("small")
+def test_a_fleet_that_admits_too_much_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = short_directory()
+    callers = buckets.write(place / "limits")
+    # Each has buckets of its own, so two admit twice what one bucket would.
+    monkeypatch.setattr(fleet, "_environment", lambda *_: {})
+    monkeypatch.setattr(fleet, "linked", lambda *_: None)
+    with ExitStack() as stack:
+        redis = redis_server.RedisServer(place, stack)
+        with pytest.raises(NotStarted, match="2 sidecars admitted more than was promised"):
+            fleet.fleet(place, callers, redis, LIMITS, lambda _: None)
+
+
+@pytest.mark.bench
+@pytest.mark.usefixtures("small")
 def test_without_generators_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "missing", lambda: ["h2load", "wrk"])
-    result = CliRunner().invoke(build(["bench"]), ["bench", "--quick"])
+    result = CliRunner().invoke(build(["bench"]), ["bench", "--quick", "--only", "start"])
     assert result.exit_code == 0
     assert "install Debian's nghttp2-client" in result.output
 

@@ -1,0 +1,196 @@
+"""What callers feel while Redis is disturbed: paused, killed, or replaced by its replica.
+
+Calls come at a steady rate all the while. Who decided each of them is read from the records afterwards, so
+that nobody asks the sidecar anything meanwhile that a caller would feel.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from authz.bench import openloop, redis_server, sides
+from authz.bench.buckets import Callers
+from authz.bench.connection import BROKEN
+from authz.bench.openloop import Sample
+from authz.bench.redis_server import RedisServer, until
+from authz.bench.sides import LimitEffort, Progress
+from authz.bench.subjects import DROPPED, Server
+from authz.model.errors import NotStarted
+
+TIMEOUT_MS = 20
+"""How long a call of Redis may take: the setting's default."""
+P99_AIM_MS = TIMEOUT_MS + 5
+RECOVERY_AIM_S = 3.0
+
+_AT_REST_S = 0.2  # before the end of a run: whoever still decides alone then has not recovered
+_RECORDS_S = 5.0
+_BUCKETS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """One way to disturb Redis, under a steady load.
+
+    All figures are about calls that were due from the moment of the disturbance to the last decision without
+    Redis, or to its end, whichever came later.
+    """
+
+    name: str
+    rate_per_s: int
+    lasted_s: float  # until Redis could have been reached again
+    calls: int
+    p99_ms: float
+    slowest_ms: float
+    alone: int  # decided without Redis
+    refused: int
+    errors: int  # calls without an answer
+    recovery_s: float  # from its end to the last decision without Redis; -1: it did not recover in time
+
+
+class Span(NamedTuple):
+    """From when to when Redis was not there, by the monotonic clock."""
+
+    began_s: float
+    ended_s: float
+
+
+def disturbances(
+    directory: Path, callers: Callers, effort: LimitEffort, progress: Progress
+) -> list[Disturbance]:
+    """Measure each way by itself, with a Redis and a sidecar of its own."""
+    ways = {
+        f"paused for {effort.paused_s:g} s": _paused,
+        f"killed, back after {effort.paused_s:g} s": _killed,
+        "killed, its replica promoted": _promoted,
+    }
+    found = []
+    for number, (name, way) in enumerate(ways.items()):
+        progress(f"limits: Redis {name}")
+        place = directory / f"disturbed-{number}"
+        place.mkdir()
+        with ExitStack() as stack:
+            url, disturb = way(place, effort, stack)
+            server = sides.sidecar(place / "sidecar", callers, stack, {"REDIS_URL": url})
+            found.append(_measured(name, place, server, callers, effort, disturb))
+    return found
+
+
+def _paused(place: Path, effort: LimitEffort, stack: ExitStack) -> tuple[str, Callable[[], Span]]:
+    redis = RedisServer(place, stack)
+
+    def disturb() -> Span:
+        began_s = time.monotonic()
+        redis.pause()
+        time.sleep(effort.paused_s)
+        redis.resume()
+        return Span(began_s, time.monotonic())
+
+    return redis.url, disturb
+
+
+def _killed(place: Path, effort: LimitEffort, stack: ExitStack) -> tuple[str, Callable[[], Span]]:
+    redis = RedisServer(place, stack)
+
+    def disturb() -> Span:
+        began_s = time.monotonic()
+        redis.kill()
+        time.sleep(effort.paused_s)
+        redis.restart()
+        return Span(began_s, time.monotonic())
+
+    return redis.url, disturb
+
+
+def _promoted(place: Path, _: LimitEffort, stack: ExitStack) -> tuple[str, Callable[[], Span]]:
+    guarded = redis_server.start_guarded(place, stack)
+
+    def disturb() -> Span:
+        began_s = time.monotonic()
+        guarded.master.kill()
+        return Span(began_s, until(guarded.replica.is_master, "the Sentinel promoted nobody"))
+
+    return guarded.url, disturb
+
+
+def _measured(
+    name: str, place: Path, server: Server, callers: Callers, effort: LimitEffort, disturb: Callable[[], Span]
+) -> Disturbance:
+    trace, seconds = place / "trace.json", effort.before_s + effort.paused_s + effort.after_s
+    how = ("--rate", str(effort.fault_per_s), "--seconds", str(seconds), "--trace", str(trace))
+    command = openloop.command([server.socket], [callers.nested[_BUCKETS]], *how, "--connections", "2")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as generator:  # noqa: S603 - our own words
+        try:
+            time.sleep(effort.before_s)
+            offset_s = time.time() - time.monotonic()
+            span = disturb()
+            code = generator.wait(timeout=60)
+        finally:
+            generator.kill()
+    if code:
+        raise NotStarted(f"Redis {name}: the generator ended with {code}")
+    samples = openloop.traced(trace)
+    alone = [when - offset_s for when in _alone(server) if when - offset_s >= span.began_s]
+    return summed(name, effort.fault_per_s, samples, alone, span)
+
+
+def summed(
+    name: str, rate: int, samples: Sequence[Sample], alone: Sequence[float], span: Span
+) -> Disturbance:
+    """Say what a disturbance did.
+
+    Args:
+        alone: when each decision without Redis was made, by the monotonic clock.
+    """
+    last_s = max(alone, default=span.ended_s)
+    over_s = max(span.ended_s, last_s)
+    felt = [sample for sample in samples if span.began_s <= sample.due_s <= over_s]
+    took = sorted(sample.took_s * 1000 for sample in felt if sample.code != BROKEN)
+    recovered = last_s < max((sample.due_s for sample in samples), default=last_s) - _AT_REST_S
+    return Disturbance(
+        name,
+        rate,
+        span.ended_s - span.began_s,
+        len(felt),
+        openloop.share(took, 0.99),
+        openloop.share(took, 1.0),
+        len(alone),
+        sum(sample.code not in (0, BROKEN) for sample in felt),
+        sum(sample.code == BROKEN for sample in felt),
+        max(0.0, last_s - span.ended_s) if recovered else -1.0,
+    )
+
+
+def _alone(server: Server) -> list[float]:
+    """Return when, by the wall clock, each decision was made that no Redis had a part in."""
+    counts = server.counts()
+    dropped = counts.pop(DROPPED, 0.0)
+    records = _records(server, int(sum(counts.values()) - dropped))
+    return [_when(record) for record in map(json.loads, records) if _was_alone(record)]
+
+
+def _records(server: Server, count: int) -> list[bytes]:
+    """Read so many records: they are written a moment after their answers."""
+    if server.records is None:
+        return []
+    end_s = time.monotonic() + _RECORDS_S
+    while len(lines := server.records.read_bytes().splitlines()) < count:
+        if time.monotonic() > end_s:
+            raise NotStarted(f"only {len(lines)} of {count} records were written")
+        time.sleep(0.05)
+    return lines
+
+
+def _was_alone(record: dict[str, list[dict[str, str]]]) -> bool:
+    return any(limit["store"] == "outage" for limit in record.get("limits", ()))
+
+
+def _when(record: dict[str, str]) -> float:
+    return datetime.fromisoformat(record["time"]).timestamp()

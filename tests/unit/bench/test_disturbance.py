@@ -1,0 +1,51 @@
+"""What is said of a disturbance, from what happened to each call."""
+
+from __future__ import annotations
+
+import pytest
+
+from authz.bench.connection import BROKEN
+from authz.bench.disturbance import Span, summed
+from authz.bench.openloop import Sample
+
+GONE = Span(10.0, 11.0)
+PERMISSION_DENIED = 7
+
+
+def calls(*odd: Sample) -> list[Sample]:
+    """One call each 10 ms from 9 s to 14 s that takes a millisecond, and the odd ones."""
+    return [*(Sample(9.0 + number / 100, 0.001, 0) for number in range(500)), *odd]
+
+
+def test_only_calls_between_the_disturbance_and_the_last_lone_decision_count() -> None:
+    slow_before, slow, slow_after = Sample(9.5, 0.9, 0), Sample(11.4, 0.5, 0), Sample(12.5, 0.8, 0)
+    found = summed("gone", 100, calls(slow_before, slow, slow_after), [10.1, 11.5], GONE)
+    assert found.slowest_ms == 500.0
+    assert found.calls == 150 + 1 + 1  # both ends belong to it, and the slow one
+    assert found.alone == 2
+    assert found.lasted_s == 1.0
+    assert found.recovery_s == pytest.approx(0.5)
+
+
+def test_where_nobody_decides_alone_after_its_end_it_recovered_at_once() -> None:
+    found = summed("gone", 100, calls(), [10.5], GONE)
+    assert found.recovery_s == 0.0
+    assert found.calls == 101
+    assert summed("gone", 100, calls(), [], GONE).recovery_s == 0.0
+
+
+def test_who_decides_alone_to_the_end_did_not_recover() -> None:
+    assert summed("gone", 100, calls(), [10.5, 13.98], GONE).recovery_s == -1.0
+
+
+def test_refusals_and_lost_calls_are_told_apart() -> None:
+    refused, lost = Sample(10.2, 0.02, PERMISSION_DENIED), Sample(10.3, 5.0, BROKEN)
+    found = summed("gone", 100, calls(refused, lost), [10.5], GONE)
+    assert (found.refused, found.errors) == (1, 1)
+    assert found.slowest_ms == 20.0  # what has no answer took no time
+
+
+def test_the_slowest_hundredth_is_cut_off() -> None:
+    found = summed("gone", 100, calls(Sample(10.5, 0.3, 0)), [], GONE)
+    assert found.p99_ms == pytest.approx(1.0)
+    assert found.slowest_ms == 300.0
