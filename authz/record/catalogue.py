@@ -73,6 +73,41 @@ METRICS: Mapping[str, Shape] = {
         " not known, and limits that keep buckets locally then refuse.",
         "max",
     ),
+    "authz_store_checks_total": Shape(
+        "counter",
+        ("store", "decided"),
+        "Checks whose buckets are shared, those in shadow too: `asked` of the store; `remembered`, refused"
+        " without asking, since a bucket surely had no room; `alone`, without it, as `onStoreError` says.",
+    ),
+    "authz_store_coalesced_total": Shape(
+        "counter",
+        ("store",),
+        "Checks asked along with another that wanted the same, at no cost to the store.",
+    ),
+    "authz_store_calls_total": Shape(
+        "counter",
+        ("store", "result"),
+        "Calls of a store: `answered`, or why not: `down`, `timeout`, `closed`, `broken`, the first word of"
+        " its own error (`oom`, `readonly`, ...), `other` for one unheard of, `crashed` for a bug of ours.",
+    ),
+    "authz_store_round_trip_seconds": Shape(
+        "histogram", (), "From sending a batch of calls to a store until the last was answered, or given up."
+    ),
+    "authz_store_waiting": Shape(
+        "gauge", ("store",), "Groups of checks that wait for the next round trip; each was judged together."
+    ),
+    "authz_store_links": Shape(
+        "gauge", ("store", "state"), "Connections to a store: `up`, or `down` and being opened."
+    ),
+    "authz_store_connects_total": Shape(
+        "counter", ("store",), "Connections that came up. After the first of each: others broke before."
+    ),
+    "authz_store_evicts": Shape(
+        "gauge",
+        ("store",),
+        "1 where a store may drop buckets when its memory is full, and so refill them: see redis.md.",
+        "max",
+    ),
     "authz_snapshot_revision_info": Shape(
         "gauge", ("revision", "source_revision"), "The policy set in force.", "max"
     ),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from authz.model.latency import Durations
 from authz.record.queue import RecordCounts
 
 
@@ -70,6 +71,20 @@ class FleetFacts(NamedTuple):
     outages: int  # so far
 
 
+class StoreFacts(NamedTuple):
+    """What metrics say of how a store that processes share is asked."""
+
+    store: str
+    trips: Durations  # round trips, each with all calls of a batch
+    calls: Mapping[str, int] = {}  # `answered`, or why there was no answer -> count
+    checks: Mapping[str, int] = {}  # `asked`, `remembered`, `alone` -> count
+    coalesced: int = 0
+    waiting: int = 0
+    links: Mapping[str, int] = {}  # `up`, `down` -> how many now
+    connects: int = 0  # so far
+    evicts: bool | None = None  # None: nobody knows
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Where metrics fetch what they do not count themselves. Each is called once a scrape, by its thread.
@@ -80,6 +95,7 @@ class Facts:
         buckets: store -> buckets.
         stores: store -> whether it answers.
         fleet: None where no store is shared.
+        store: likewise.
         guard: None where no Site has one.
     """
 
@@ -91,6 +107,7 @@ class Facts:
     buckets: Callable[[], Mapping[str, int]] = dict
     stores: Callable[[], Mapping[str, bool]] = dict
     fleet: Callable[[], FleetFacts | None] = lambda: None
+    store: Callable[[], StoreFacts | None] = lambda: None
     guard: Callable[[], GuardFacts | None] = lambda: None
     tls: Callable[[], TlsFacts] = TlsFacts
     rate_limits: bool = True

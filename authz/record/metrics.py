@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from authz.model.latency import BUCKETS_US
 from authz.model.reason import Outcome, Reason
 from authz.record.catalogue import METRICS, Shape
 from authz.record.facts import (
@@ -24,9 +25,10 @@ from authz.record.facts import (
     LoadFacts,
     RecordFacts,
     SnapshotFacts,
+    StoreFacts,
     TlsFacts,
 )
-from authz.record.tally import BUCKETS_US, Tally, total
+from authz.record.tally import Tally, total
 
 _ENFORCE, _SHADOW, _OVERRIDE = "enforce", "shadow", "override"
 
@@ -108,8 +110,10 @@ def _family(name: str, shape: Shape, samples: Iterable[Sample]) -> Metric:
 
 def _histogram(name: str, shape: Shape, samples: Iterable[Sample]) -> Metric:
     counts = {bound: count for (bound,), count in samples}
-    sums = accumulate(counts.get(bound, 0.0) for bound in _BOUNDS)
     family = HistogramMetricFamily(name, shape.help)
+    if not counts:
+        return family
+    sums = accumulate(counts.get(bound, 0.0) for bound in _BOUNDS)
     buckets = list(zip(_BOUNDS, map(float, sums), strict=True))
     family.add_metric((), buckets, sum_value=counts.get(SUM, 0.0))
     return family
@@ -122,7 +126,7 @@ def _counted(counts: Tally) -> dict[str, list[Sample]]:
         "authz_checks_total": [
             ((_outcome(reason), reason), count) for reason, count in counts.reasons.items()
         ],
-        "authz_check_duration_seconds": _durations(counts),
+        "authz_check_duration_seconds": _durations(counts.durations, counts.duration_sum_us),
         "authz_rule_decisions_total": [
             ((name.policy, name.rule, _ENFORCE, outcome), count) for name, outcome, count in rules
         ]
@@ -148,9 +152,9 @@ def _counted(counts: Tally) -> dict[str, list[Sample]]:
     }
 
 
-def _durations(counts: Tally) -> list[Sample]:
-    by_bound = zip(_BOUNDS, counts.durations, strict=True)
-    return [*(((bound,), count) for bound, count in by_bound), ((SUM,), counts.duration_sum_us / 1_000_000)]
+def _durations(counts: Sequence[int], sum_us: int) -> list[Sample]:
+    by_bound = zip(_BOUNDS, counts, strict=True)
+    return [*(((bound,), count) for bound, count in by_bound), ((SUM,), sum_us / 1_000_000)]
 
 
 def _outcome(reason: Reason) -> Outcome:
@@ -165,6 +169,7 @@ def _fetched(facts: Facts) -> dict[str, list[Sample]]:
         "authz_reloads_total": [((result,), count) for result, count in facts.reloads().items()],
         "authz_build_info": [((facts.version, platform.python_version()), 1.0)],
         **_of_fleet(facts.fleet()),
+        **_of_store(facts.store()),
         **_of_guard(facts.guard()),
         **_of_snapshot(facts.snapshot()),
         **_of_age(facts.age()),
@@ -180,6 +185,22 @@ def _of_fleet(fleet: FleetFacts | None) -> dict[str, list[Sample]]:
     return {
         "authz_fleet_members": [((), fleet.members)],
         "authz_store_outages_total": [((fleet.store,), fleet.outages)],
+    }
+
+
+def _of_store(facts: StoreFacts | None) -> dict[str, list[Sample]]:
+    if facts is None:
+        return {}
+    store, trips = facts.store, facts.trips
+    return {
+        "authz_store_calls_total": [((store, result), count) for result, count in facts.calls.items()],
+        "authz_store_round_trip_seconds": _durations(trips.counts.copy(), trips.sum_us),
+        "authz_store_checks_total": [((store, how), count) for how, count in facts.checks.items()],
+        "authz_store_coalesced_total": [((store,), facts.coalesced)],
+        "authz_store_waiting": [((store,), facts.waiting)],
+        "authz_store_links": [((store, state), count) for state, count in facts.links.items()],
+        "authz_store_connects_total": [((store,), facts.connects)],
+        "authz_store_evicts": [((store,), float(facts.evicts))] if facts.evicts is not None else [],
     }
 
 

@@ -12,27 +12,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 from authz.model.decision import Allow, Answered, RuleName
+from authz.model.latency import BUCKETS_US
 from authz.model.reason import Outcome, Reason
 from authz.model.shadow import Shade, Would
-
-# Upper bounds in microseconds. A check takes 25; one that waits, up to Envoy's timeout: 200 ms by default.
-BUCKETS_US = (
-    10,
-    25,
-    50,
-    100,
-    250,
-    500,
-    1000,
-    2500,
-    5000,
-    10_000,
-    25_000,
-    50_000,
-    100_000,
-    250_000,
-    1_000_000,
-)
 
 RuleSeries = Literal["all", "denies", "off"]
 LimitKey = tuple[str, str, bool]  # limit, store, passed

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authz.model.latency import Durations
 from authz.record.catalogue import METRICS
-from authz.record.facts import Facts
+from authz.record.facts import Facts, StoreFacts
 from authz.record.ledger import Changes, Ledger
 from authz.record.metrics import SUM, Metrics, Page, Sample
 from authz.record.tally import Tally
@@ -126,3 +128,34 @@ def test_every_metric_says_how_several_become_one() -> None:
     assert {shape.merge for shape in METRICS.values()} <= {"sum", "max", "min"}
     assert all(shape.merge == "sum" for shape in METRICS.values() if shape.kind != "gauge")
     assert SUM not in {str(bound) for bound in range(10)}
+
+
+def test_the_stores_of_several_workers_are_one() -> None:
+    """Counters, waiting checks and connections add up; that one of them is evicted from counts for all."""
+    ledger = Ledger()
+    for worker, evicts in (("0", False), ("1", True)):
+        trips = Durations()
+        trips.add(400)
+        links = {"up": 1, "down": 0}
+        facts = StoreFacts("redis", trips, {"answered": 1}, {"asked": 2}, 1, 3, links, 1, evicts)
+        store = partial(StoreFacts._make, facts)
+        ledger.take(worker, Changes().since(Metrics([], Facts(store=store)).samples()))
+    samples = ledger.samples()
+    for metric, labels, value in (
+        ("authz_store_calls_total", ("redis", "answered"), 2),
+        ("authz_store_checks_total", ("redis", "asked"), 4),
+        ("authz_store_coalesced_total", ("redis",), 2),
+        ("authz_store_waiting", ("redis",), 6),
+        ("authz_store_links", ("redis", "up"), 2),
+        ("authz_store_links", ("redis", "down"), 0),
+        ("authz_store_connects_total", ("redis",), 2),
+        ("authz_store_evicts", ("redis",), 1),
+        ("authz_store_round_trip_seconds", ("0.0005",), 2),
+        ("authz_store_round_trip_seconds", (SUM,), 0.0008),
+    ):
+        assert number(samples, metric, labels) == value, metric
+    ledger.ended("0")
+    left = ledger.samples()
+    assert number(left, "authz_store_calls_total", ("redis", "answered")) == 2
+    assert number(left, "authz_store_links", ("redis", "up")) == 1
+    assert number(left, "authz_store_round_trip_seconds", ("0.0005",)) == 2

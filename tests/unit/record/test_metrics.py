@@ -4,11 +4,20 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from authz.model.decision import Deny, RuleName
+from authz.model.latency import Durations
 from authz.model.reason import Detail, Reason
 from authz.model.request import Unreadable
 from authz.model.shadow import CRASHED, Shade, Would
 from authz.record.catalogue import METRICS
-from authz.record.facts import Facts, FleetFacts, GuardFacts, RecordFacts, SnapshotFacts, TlsFacts
+from authz.record.facts import (
+    Facts,
+    FleetFacts,
+    GuardFacts,
+    RecordFacts,
+    SnapshotFacts,
+    StoreFacts,
+    TlsFacts,
+)
 from authz.record.metrics import Metrics
 from authz.record.queue import RecordCounts
 from authz.record.tally import Tally
@@ -70,6 +79,61 @@ def test_near_limits_are_counted_by_limit_over_every_thread() -> None:
     series = scrape(Metrics(tallies, Facts()))
     assert series["authz_limit_near_total{limit=per-key}"] == 2
     assert series["authz_limit_near_total{limit=per-customer}"] == 2
+
+
+def store_facts() -> StoreFacts:
+    trips = Durations()
+    for took_us in (90, 400, 30_000_000):
+        trips.add(took_us)
+    return StoreFacts(
+        "redis",
+        trips,
+        calls={"answered": 2, "timeout": 1},
+        checks={"asked": 7, "remembered": 5, "alone": 3},
+        coalesced=2,
+        waiting=1,
+        links={"up": 2, "down": 1},
+        connects=4,
+        evicts=True,
+    )
+
+
+def of_stores(facts: Facts) -> dict[str, float]:
+    return {name: value for name, value in scrape(Metrics([], facts)).items() if "_store_" in name}
+
+
+def test_a_scrape_shows_how_a_shared_store_is_asked() -> None:
+    series = of_stores(Facts(store=store_facts))
+    buckets = {name: series.pop(name) for name in list(series) if "_bucket{" in name}
+    assert series == {
+        "authz_store_calls_total{result=answered,store=redis}": 2,
+        "authz_store_calls_total{result=timeout,store=redis}": 1,
+        "authz_store_checks_total{decided=asked,store=redis}": 7,
+        "authz_store_checks_total{decided=remembered,store=redis}": 5,
+        "authz_store_checks_total{decided=alone,store=redis}": 3,
+        "authz_store_coalesced_total{store=redis}": 2,
+        "authz_store_waiting{store=redis}": 1,
+        "authz_store_links{state=up,store=redis}": 2,
+        "authz_store_links{state=down,store=redis}": 1,
+        "authz_store_connects_total{store=redis}": 4,
+        "authz_store_evicts{store=redis}": 1,
+        "authz_store_round_trip_seconds_count": 3,
+        "authz_store_round_trip_seconds_sum": pytest.approx(30.00049),
+    }
+    assert buckets["authz_store_round_trip_seconds_bucket{le=5e-05}"] == 0
+    assert buckets["authz_store_round_trip_seconds_bucket{le=0.0001}"] == 1
+    assert buckets["authz_store_round_trip_seconds_bucket{le=1.0}"] == 2
+    assert buckets["authz_store_round_trip_seconds_bucket{le=+Inf}"] == 3
+
+
+def test_what_nobody_knows_of_a_store_has_no_series() -> None:
+    unknown = of_stores(Facts(store=lambda: store_facts()._replace(evicts=None)))
+    assert unknown
+    assert not any(name.startswith("authz_store_evicts") for name in unknown)
+
+
+def test_without_a_shared_store_none_is_spoken_of() -> None:
+    assert of_stores(Facts()) == {}
 
 
 def test_a_scrape_shows_what_it_fetches() -> None:

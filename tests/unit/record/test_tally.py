@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from authz.model.decision import Allow, Deny, Grant, RuleName
+from authz.model.latency import BUCKETS_US
 from authz.model.reason import Detail, Outcome, Reason
 from authz.model.shadow import CRASHED, Shade, Would
-from authz.record.tally import BUCKETS_US, RuleSeries, Tally, total
+from authz.record.tally import RuleSeries, Tally, total
 from tests.support.answers import GRANT, PROVEN, allowed, answered, refused, request, spent
 
 READ = RuleName("items", "read")

@@ -1,0 +1,33 @@
+"""What metrics say of Redis: counts of the limiter, and how its connections stand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from authz.model.limit import Store
+from authz.record.facts import StoreFacts
+
+if TYPE_CHECKING:  # whoever keeps buckets in memory does not pay for it
+    from authz.limits.redis.session import WatchedSession
+    from authz.limits.redis.spender import RedisLimiter
+
+
+def store_facts(limiter: RedisLimiter, session: WatchedSession, evicts: bool | None = None) -> StoreFacts:
+    """Return the numbers as they are now. Any thread may ask.
+
+    Args:
+        evicts: whether the server may drop buckets; None: nobody knows.
+    """
+    counts, links = limiter.counts, session.facts
+    up = sum(link.up for link in links)
+    return StoreFacts(
+        store=Store.REDIS.value,
+        trips=counts.trips,
+        calls=counts.calls.copy(),
+        checks={"asked": counts.spent, "remembered": counts.remembered, "alone": counts.alone},
+        coalesced=counts.coalesced,
+        waiting=limiter.waiting,
+        links={"up": up, "down": len(links) - up},
+        connects=session.generation,
+        evicts=evicts,
+    )
