@@ -41,6 +41,7 @@ class Known:
             guard=self._guard,
             stores=self.limits.stores,
             fleet=self.limits.fleet,
+            store=self.limits.store,
             tls=lambda: tls_facts(self.fronts),
             rate_limits=settings.limits.rate_limit_enabled,
             version=__version__,

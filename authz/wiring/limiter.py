@@ -13,10 +13,11 @@ from authz.limits.shelf import Shelf
 from authz.limits.store import Limiter
 from authz.model.limit import Store
 from authz.model.redis_address import Login, RedisAddress, RedisTls
-from authz.record.facts import FleetFacts
+from authz.record.facts import FleetFacts, StoreFacts
 from authz.wiring.clock import SystemClock
 from authz.wiring.outages import Outages
 from authz.wiring.shares import Share
+from authz.wiring.storefacts import store_facts
 
 
 def _nothing() -> None:
@@ -33,6 +34,7 @@ class Limits:
         shelves: stores in this process's memory.
         stores: store -> whether it answers.
         fleet: how many share the store; None where nobody does.
+        store: how it is asked; likewise.
         about: what `/ready` says of it, where there is something to say.
     """
 
@@ -42,6 +44,7 @@ class Limits:
     shelves: tuple[Shelf, ...] = ()
     stores: Callable[[], Mapping[str, bool]] = field(default=dict)
     fleet: Callable[[], FleetFacts | None] = lambda: None
+    store: Callable[[], StoreFacts | None] = lambda: None
     about: Callable[[], Mapping[str, str]] = field(default=dict)
 
     def buckets(self) -> Mapping[str, int]:
@@ -107,6 +110,7 @@ def _in_redis(
         (Shelf(outage.buckets, Store.OUTAGE, lambda: fleet.size),),
         stores=lambda: {Store.REDIS.value: session.answers()},
         fleet=lambda: FleetFacts(Store.REDIS.value, fleet.size, outages.count),
+        store=lambda: store_facts(limiter, session),
         about=lambda: {"store": f"{url} does not answer"} if outages.lasts else {},
     )
 
