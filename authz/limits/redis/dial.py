@@ -46,7 +46,7 @@ class Dial:
         deadline_s = monotonic() + self.connect_s
         sock = _connected(address, deadline_s)
         try:
-            link = Link(self._secured(sock, address, deadline_s), str(address))
+            link = Link(self._secured(sock, address, deadline_s), address)
         except BaseException:
             sock.close()
             raise

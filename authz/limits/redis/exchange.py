@@ -10,6 +10,7 @@ from authz.limits.redis.errors import DOWN, ErrorReply, LinkFailed, is_fatal, ju
 from authz.limits.redis.link import Link, packed
 from authz.limits.redis.mending import Voice
 from authz.limits.redis.session import Reply, Script, ScriptCall, Unanswered
+from authz.limits.redis.slots import key_in, slot_of
 
 ASKING = packed(b"ASKING")
 
@@ -36,12 +37,22 @@ class Proof(NamedTuple):
         if loaded != self.script.sha:
             raise _refused(link, loaded, "does not load our script")
         reply = link.ask(deadline_s, *_words(self.call, self.script))
-        if isinstance(judged(reply), Unanswered):
+        moves = isinstance(reply, ErrorReply) and reply.word == "ask"  # the slot does, and the node is well
+        if isinstance(judged(reply), Unanswered) and not moves:
             raise _refused(link, reply, "does not run our script")
+
+    def within(self, ranges: list[range] | None) -> Proof:
+        """Return the same with a key that lies in one of these slots; None: wherever."""
+        if ranges is None:
+            return self
+        key = key_in(ranges, self.call.keys[0])
+        return self._replace(call=self.call._replace(slot=slot_of(key), keys=(key,)))
 
 
 def _refused(link: Link, reply: object, what: str) -> LinkFailed:
     if isinstance(reply, ErrorReply):
+        if reply.word == "moved":
+            what = "is a node of a Cluster, where REDIS_URL begins with `redis+cluster://`"
         return LinkFailed(reply.word, f"{link.where}: {what}: {reply.line}")
     return LinkFailed("broken", f"{link.where}: {what}, and answers what no Redis would")
 
@@ -113,20 +124,19 @@ class Exchange:
         for number, _ in parts:
             self.answers[number] = Unanswered(why)
 
-    def errors(self, *words: str) -> list[tuple[int, ErrorReply]]:
-        """Return the calls that were answered with one of these errors."""
+    def errors(self, *words: str) -> list[tuple[int, ErrorReply, Link]]:
+        """Return the calls that were answered with one of these errors, and who said so."""
         return [
-            (number, answer)
-            for number, answer in enumerate(self.answers)
-            if type(answer) is ErrorReply and answer.word in words
+            (number, answer, link)
+            for number, (answer, link) in enumerate(zip(self.answers, self._asked, strict=True))
+            if type(answer) is ErrorReply and link is not None and answer.word in words
         ]
 
     def load_and_resend(self) -> None:
         """Load scripts that a server has forgotten, and call them again, once."""
         steps: dict[Link, list[tuple[int, bytes]]] = {}
-        for number, _ in self.errors("noscript"):
-            link = self._asked[number]
-            if link is not None and not link.why:
+        for number, _, link in self.errors("noscript"):
+            if not link.why:
                 text = (self._calls[number].script or self._script).text
                 steps.setdefault(link, []).append((number, packed(b"SCRIPT", b"LOAD", text)))
         if steps:
@@ -146,7 +156,7 @@ class Exchange:
         if is_fatal(reply.why):
             self._drop(link, reply.why)
         elif isinstance(answer, ErrorReply):
-            self._voice.complains(link.where, reply.why, answer.line)
+            self._voice.complains(str(link.where), reply.why, answer.line)
 
 
 def _once(parts: Iterable[tuple[int, bytes]]) -> Iterable[tuple[int, bytes]]:

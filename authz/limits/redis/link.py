@@ -17,6 +17,7 @@ from typing import NamedTuple
 import hiredis
 
 from authz.limits.redis.errors import ErrorReply, LinkFailed, said
+from authz.model.address import Address
 
 HANGUP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 """Events of a connection that its server has closed; data alone raises none of them."""
@@ -40,12 +41,12 @@ class Link:
 
     Args:
         sock: connected, and through with TLS.
-        where: the server, for people.
+        where: the server.
     """
 
     __slots__ = ("_buffer", "_reader", "_ready", "_sock", "_tls", "where", "why")
 
-    def __init__(self, sock: socket.socket, where: str) -> None:
+    def __init__(self, sock: socket.socket, where: Address) -> None:
         sock.settimeout(0.0)
         self.where = where
         self.why = ""  # a word for what went wrong

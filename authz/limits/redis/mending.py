@@ -17,7 +17,9 @@ from authz.limits.redis.session import LinkFacts
 PAUSE_FIRST_S = 0.02  # the longest pause before a first try: a fleet that loses its Redis is spread over that
 PAUSE_MAX_S = 1.0  # a promotion is noticed within this; 1,000 sidecars then ask 2,000 times a second
 
-_LASTED_S = 5.0  # a connection that lived so long was a good one: the next pause is short again
+LASTED_S = 5.0
+"""A connection that lived so long was a good one: the next pause is short again."""
+
 _SAME_S = 10.0  # a line that says the same as the one before is not written twice within this
 _JOIN_S = 2.0
 
@@ -70,6 +72,14 @@ class Voice:
         if self._is_news("down", what):
             log.warning("redis cannot be used", redis=where, why=why, what=what)
 
+    def warn(self, where: str, what: str) -> None:
+        """A server is set up in a way that makes limits wrong."""
+        log.warning("redis may lose buckets", redis=where, what=what)
+
+    def inform(self, where: str, what: str) -> None:
+        """Something about a server is not known."""
+        log.info("redis does not say", redis=where, what=what)
+
     def complains(self, where: str, why: str, what: str) -> None:
         """A server answers an error to one call; the connection stays."""
         if self._is_news("complains", why):
@@ -87,7 +97,7 @@ class Mender:
         opened: opens a connection and proves that it works; raises LinkFailed.
         using: held while connections are used.
         voice: says what changes.
-        on_change: told after each change, from this thread, without `using`.
+        on_change: told of each change, with `using` held.
     """
 
     def __init__(
@@ -123,16 +133,21 @@ class Mender:
         self._why = why
         if self.link is link:
             self.link = None
+            self._on_change()
         link.fail(why)
 
-    def close(self) -> None:
-        """Close the connection and stop; nothing is opened after it."""
+    def close(self, patience_s: float = _JOIN_S) -> bool:
+        """Close the connection and stop; nothing is opened after it.
+
+        Returns: whether it has stopped; it may still be connecting, and stops after that.
+        """
         self.ask_to_stop()
         if self._thread.ident is not None:
-            self._thread.join(_JOIN_S)
+            self._thread.join(patience_s)
         if not self._thread.is_alive():
             while self._wake:
                 os.close(self._wake.pop())
+        return not self._wake
 
     def ask_to_stop(self) -> None:
         """Begin to close; `close` waits for the end of it."""
@@ -149,7 +164,7 @@ class Mender:
             self._place(link)
             self._watch(link)
             self._retire(link)
-            if monotonic() - since_s > _LASTED_S:
+            if monotonic() - since_s > LASTED_S:
                 self._backoff.reset()
 
     def _tried(self) -> Link | None:
@@ -168,8 +183,8 @@ class Mender:
         with self._using:
             self.opened += 1
             self.link = link
-        self._voice.up(link.where)
-        self._on_change()
+            self._on_change()
+        self._voice.up(str(link.where))
 
     def _watch(self, link: Link) -> None:
         """Wait until it is closed by its server, dropped by its user, or ourselves."""
@@ -185,7 +200,6 @@ class Mender:
             link.close()
         if not self._closing.is_set():
             self._voice.down(self._name, link.why, f"{link.where}: {said(link.why)}")
-        self._on_change()
 
     def _pause(self, seconds: float) -> bool:
         """Wait; return at once, and True, where we are to stop."""

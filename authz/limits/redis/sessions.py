@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
+from typing import NamedTuple
 
+from authz.limits.redis.cluster import ClusterSession
 from authz.limits.redis.dial import Dial, tls_context
+from authz.limits.redis.errors import ErrorReply, LinkFailed
+from authz.limits.redis.eviction import EvictionCheck
 from authz.limits.redis.exchange import Proof
 from authz.limits.redis.link import Link, Timeouts
 from authz.limits.redis.mending import Voice
 from authz.limits.redis.sentinel import Sentinels
 from authz.limits.redis.session import Script, ScriptCall, WatchedSession
+from authz.limits.redis.slots import Survey, read_slots
 from authz.limits.redis.standalone import SingleSession
+from authz.model.address import Address
 from authz.model.redis_address import NOBODY, Login, RedisAddress, RedisKind, RedisTls
 
 
@@ -41,23 +48,64 @@ def open_session(
     if certificates is not None:
         tls_context(certificates)
     dial = Dial(address.login, certificates, address.db, timeouts.connect_s)
-    proof, voice = Proof(script, prove), Voice()
+    voice = Voice()
+    gate = Gate(Proof(script, prove), EvictionCheck(voice.warn, voice.inform), timeouts.connect_s)
+    if address.kind is RedisKind.CLUSTER:
+        return ClusterSession(
+            str(address),
+            address.hosts,
+            partial(survey, dial),
+            lambda node, ranges: gate.passed(dial.open(node), ranges),
+            script,
+            timeouts.call_s,
+            voice,
+        )
+    found: Callable[[], Link] = partial(dial.open, address.hosts[0])
     if address.kind is RedisKind.SENTINEL:
         asking = Dial(sentinel, certificates, connect_s=timeouts.connect_s)
         found = Sentinels(address.hosts, address.master, asking, dial).opened
-    else:
-        found = partial(dial.open, address.hosts[0])
-
-    def opened() -> Link:
-        return _proven(found(), proof, timeouts.connect_s)
-
-    return SingleSession(str(address), opened, script, timeouts.call_s, voice)
+    return SingleSession(str(address), lambda: gate.passed(found()), script, timeouts.call_s, voice)
 
 
-def _proven(link: Link, proof: Proof, patience_s: float) -> Link:
+class Gate(NamedTuple):
+    """What a connection must show before it is used, and what is looked at once."""
+
+    proof: Proof
+    eviction: EvictionCheck
+    patience_s: float
+
+    def passed(self, link: Link, ranges: list[range] | None = None) -> Link:
+        """Return the connection if it works.
+
+        Args:
+            ranges: slots that it answers for, on a Cluster.
+
+        Raises:
+            LinkFailed: it does not; it is closed then.
+        """
+        try:
+            self.proof.within(ranges).shown_by(link, monotonic() + self.patience_s)
+            self.eviction.look(link)
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+
+def survey(dial: Dial, address: Address) -> Survey:
+    """Ask a node of a Cluster who has what.
+
+    Raises:
+        LinkFailed: it does not say.
+    """
+    link = dial.open(address)
     try:
-        proof.shown_by(link, monotonic() + patience_s)
-    except BaseException:
+        reply = link.ask(monotonic() + dial.connect_s, "CLUSTER", "SLOTS")
+    finally:
         link.close()
-        raise
-    return link
+    if isinstance(reply, ErrorReply):
+        raise LinkFailed(reply.word, f"{address}: does not tell who has which slot: {reply.line}")
+    found = read_slots(reply, address)
+    if found is None:
+        raise LinkFailed("broken", f"{address}: tells of no slot that anybody has")
+    return found
