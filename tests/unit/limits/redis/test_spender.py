@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from struct import unpack
 from threading import Event
 
 import pytest
@@ -36,6 +37,7 @@ class Desk:
     def wait(self, count: int) -> list[Wanting]:
         """Wait for so many checks in all."""
         self._awaited = count
+        self._done.clear()
         assert len(self.taken) >= count or self._done.wait(SOON_S)
         return self.taken
 
@@ -59,7 +61,7 @@ class Rig:
             session,
             Keys("test"),
             seen,
-            Outage(self.clock, seen, lambda: fleet),
+            Outage(lambda: fleet, seen, self.clock),
             self.clock,
             self.crashes.append,
         )
@@ -237,3 +239,43 @@ def test_trials_of_limits_in_shadow_are_spent_too() -> None:
         made.limiter.spend_in_shadow([trial], made.desk.take)
         made.desk.wait(1)
     assert trial.passed
+
+
+def test_what_a_server_says_that_came_up_meanwhile_replaces_nothing_that_is_known() -> None:
+    """Nobody told it our floors: it may have forgotten what the bucket owes."""
+
+    class Replaced(Scripted):
+        def run(self, calls: Sequence[ScriptCall]) -> Sequence[Reply]:
+            self.generation = max(1, len(self.asked))  # from within the second call on another one
+            return super().run(calls)
+
+    made = Rig(Replaced([[1, 9 * TOKEN]], [[1, TOKEN]], [[1, 10 * TOKEN]]))
+    made.session.asked.append([])
+    made.session.generation = 1
+    made.limiter.start()
+    for _ in range(3):
+        made.spend(Wanting(spend()))
+    made.limiter.close()
+    floors = [unpack("<3d", calls[0].argument[:24]) for calls in made.session.asked[1:]]
+    assert [count for count, _, _ in floors] == [0.0, 0.0, 1.0]
+    assert floors[2] == (1.0, 1.0, 9.0)
+
+
+def test_errands_are_run_beside_spending_and_break_nothing() -> None:
+    made = Rig(Scripted([[1, TOKEN]]))
+    ran: list[str] = []
+
+    def errand(name: str) -> Callable[[], None]:
+        def run() -> None:
+            ran.append(name)
+            raise OSError(name)
+
+        return run
+
+    made.limiter.tended(errand("tend"), leave=errand("leave"))
+    made.limiter.start()
+    assert made.spend(Wanting(spend()))[0].passed
+    made.limiter.close()
+    assert set(ran[:-1]) == {"tend"}
+    assert ran[-1] == "leave"
+    assert len(made.crashes) == len(ran)
