@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
+from time import sleep
 from typing import Any, NamedTuple, cast
 
 from authz.limits.outage import Outage
@@ -30,6 +31,8 @@ from authz.model.limit import Spend
 
 Then = Callable[[Sequence[Any]], None]
 
+FIRST_S = 1.0  # for the first connection; what a server needs that is well, and a little more
+_LOOK_S = 0.005  # at whether it is there
 _IDLE_S = 1.0  # between looks at what is due while nothing is asked
 _CRASHED = Unanswered("crashed")
 
@@ -82,9 +85,18 @@ class RedisLimiter:
         """
         self._chores, self._leave = chores, leave
 
-    def start(self) -> None:
-        """Begin to connect and to spend."""
+    def start(self, patience_s: float = FIRST_S) -> None:
+        """Begin to connect and to spend.
+
+        A sidecar that replaces another would decide its first checks alone, so it waits for a moment.
+
+        Args:
+            patience_s: how long to wait for the first connection; after it, checks are decided without.
+        """
         self._session.start()
+        end_us = self._ticks_us() + int(patience_s * 1e6)
+        while not self._session.answers() and self._ticks_us() < end_us:
+            sleep(_LOOK_S)
         self._thread.start()
 
     def close(self) -> None:

@@ -279,3 +279,21 @@ def test_errands_are_run_beside_spending_and_break_nothing() -> None:
     assert set(ran[:-1]) == {"tend"}
     assert ran[-1] == "leave"
     assert len(made.crashes) == len(ran)
+
+
+@pytest.mark.parametrize(("after_us", "reached"), [(500_000, True), (10**12, False)])
+def test_a_start_waits_for_the_first_connection_and_not_for_ever(after_us: int, reached: bool) -> None:
+    made = Rig(Scripted())
+    made.session.up = False
+    began_us = made.clock.now_us
+
+    def pass_time() -> int:
+        made.clock.now_us += 100_000
+        made.session.up = made.clock.now_us > began_us + after_us
+        return made.clock.now_us
+
+    made.limiter._ticks_us = pass_time
+    made.limiter.start(patience_s=1.0)
+    assert made.session.up is reached
+    assert made.clock.now_us - began_us <= 1_300_000
+    made.limiter.close()
