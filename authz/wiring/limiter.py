@@ -31,6 +31,7 @@ class Limits:
     Args:
         start: begins to connect and to spend; returns at once.
         close: spends what still waits; nobody may spend afterwards.
+        is_well: whether whoever spends is still there.
         shelves: stores in this process's memory.
         stores: store -> whether it answers.
         fleet: how many share the store; None where nobody does.
@@ -41,6 +42,7 @@ class Limits:
     limiter: Limiter
     start: Callable[[], None] = _nothing
     close: Callable[[], None] = _nothing
+    is_well: Callable[[], bool] = lambda: True
     shelves: tuple[Shelf, ...] = ()
     stores: Callable[[], Mapping[str, bool]] = field(default=dict)
     fleet: Callable[[], FleetFacts | None] = lambda: None
@@ -107,6 +109,7 @@ def _in_redis(
         limiter,
         limiter.start,
         limiter.close,
+        limiter.is_well,
         (Shelf(outage.buckets, Store.OUTAGE, lambda: fleet.size),),
         stores=lambda: {Store.REDIS.value: session.answers()},
         fleet=lambda: FleetFacts(Store.REDIS.value, fleet.size, outages.count),

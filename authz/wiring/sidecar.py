@@ -152,7 +152,9 @@ class Sidecar:
         """Whether every judging thread moved since this was last asked. Only one thread may ask."""
         self._reloading.look()
         self.loader.in_force.tick()
-        return not self.listening or self._progress.made(draining=self.draining)
+        if not self.listening:
+            return True
+        return self._progress.made(draining=self.draining) and self._limits.is_well()
 
     def ailment(self) -> str:
         """See `Answers.ailment`."""
@@ -160,6 +162,8 @@ class Sidecar:
             return "a judging thread has ended: restart this process"
         if self._watchdog.stuck:
             return "a judging thread is stuck: restart this process"
+        if not self._limits.is_well():
+            return "the thread that spends limits has ended: restart this process"
         return ""
 
     def readiness(self) -> Readiness:

@@ -74,6 +74,7 @@ class RedisLimiter:
         self._inbox: SimpleQueue[Waiting | None] = SimpleQueue()  # None: end
         self._held: deque[Waiting] = deque()  # taken from the inbox, and one batch was full before
         self._thread = Thread(target=self._run, name="spender", daemon=True)
+        self._closing = False
         self.counts = Counts()
 
     def tended(self, *chores: Callable[[], None], leave: Callable[[], None]) -> None:
@@ -101,6 +102,7 @@ class RedisLimiter:
 
     def close(self) -> None:
         """Spend what waits, then let go of Redis. Nobody may spend afterwards. Safe before `start`."""
+        self._closing = True
         if self._thread.ident is not None:
             self._inbox.put(None)
             self._thread.join()
@@ -134,6 +136,10 @@ class RedisLimiter:
             self._hand_over(trials, then)
         else:
             self._decide(trials, then)
+
+    def is_well(self) -> bool:
+        """Whether somebody spends what is left for him; before the start and at the end nobody need."""
+        return self._closing or self._thread.ident is None or self._thread.is_alive()
 
     @property
     def waiting(self) -> int:

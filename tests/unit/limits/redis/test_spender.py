@@ -297,3 +297,15 @@ def test_a_start_waits_for_the_first_connection_and_not_for_ever(after_us: int, 
     assert made.session.up is reached
     assert made.clock.now_us - began_us <= 1_300_000
     made.limiter.close()
+
+
+def test_a_spender_whose_thread_has_ended_is_not_well_unless_it_was_to_end() -> None:
+    made = Rig(Scripted([[1, TOKEN]]))
+    assert made.limiter.is_well()
+    made.limiter.start()
+    assert made.limiter.is_well()
+    made.limiter._inbox.put(None)  # as nothing but `close` does
+    made.limiter._thread.join(SOON_S)
+    assert not made.limiter.is_well()
+    made.limiter.close()
+    assert made.limiter.is_well()
