@@ -19,7 +19,9 @@ from authz.proxy.process import tail
 
 MEMORY, EXACT = "memory", "exact"
 
-_STORES = {MEMORY: "memory", EXACT: "redis"}  # as metrics call them
+STORES = {MEMORY: "memory", EXACT: "redis"}
+"""How metrics call what keeps the buckets."""
+
 _CONNECTIONS = 2  # as Envoy has one for each of its threads
 _SETTLE_S = 5.0  # that counts may take to arrive: workers tell their supervisor now and then
 
@@ -70,6 +72,7 @@ class Side:
 
     def ask(self, calls: Path, redis: RedisServer | None, *how: str) -> Turn:
         """Run the generator once, and count around it."""
+        redis = redis if self.store == EXACT else None
         before = redis.used() if redis else Used(0, 0, 0.0)
         before_s = usage.tree_cpu_s(self.server.child.pid)
         connections = str(max(_CONNECTIONS, self.server.workers))
@@ -133,15 +136,18 @@ def _linked(before: Mapping[str, int], after: Mapping[str, int]) -> bool:
     return asked and after.get("outage", 0) == before.get("outage", 0)
 
 
-def require(side: Side, before: Mapping[str, int], count: int) -> None:
-    """Of workers the supervisor's page is a moment old."""
+def asked_since(server: Server, before: Mapping[str, int], count: int) -> dict[str, int]:
+    """Return by store how many buckets were asked since, as soon as there are so many.
+
+    Raises:
+        NotStarted: there never are.
+    """
     end_s = time.monotonic() + _SETTLE_S
-    store = _STORES[side.store]
     while True:
-        after = side.server.stores()
-        asked = {name: number - before.get(name, 0) for name, number in after.items()}
-        if asked.get(store) == count:
-            return
+        after = server.stores()
+        asked = {store: number - before.get(store, 0) for store, number in after.items()}
+        if sum(asked.values()) >= count:
+            return {store: number for store, number in asked.items() if number}
         if time.monotonic() > end_s:
-            raise NotStarted(f"{side.name}: of {count} buckets in `{store}` only", str(asked))
+            raise NotStarted(f"of {count} buckets that were asked, metrics tell of", str(asked))
         time.sleep(0.05)

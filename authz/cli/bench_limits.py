@@ -25,6 +25,9 @@ def show(report: LimitReport, console: Console) -> None:
         console.print(f"redis-server is not here, so these are left out: {left_out}")
         console.print("install Debian's redis-server")
     console.print(_costs(report.costs))
+    repeated = sum(row.repeated for row in report.costs)
+    if repeated:
+        console.print(f"{repeated} turns were repeated: Redis was later than its timeout in them")
     for line in _aims(report):
         console.print(line)
     console.print(_paces(report.paces))

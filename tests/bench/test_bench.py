@@ -30,7 +30,7 @@ LIMITS = LimitEffort(
     fault_per_s=100,
     before_s=0.3,
     paused_s=0.3,
-    after_s=4.0,
+    after_s=2.0,
 )
 TINY = Effort(rounds=1, calls=300, warm_calls=64, paced_per_s=100, seconds=1, toil=TOIL, limits=LIMITS)
 REST = [part.value for part in Part if part is not Part.LIMITS]
@@ -79,6 +79,7 @@ def test_every_figure_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 @pytest.mark.usefixtures("small")
 def test_limits_are_measured_by_themselves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("authz.cli.bench._QUICK", TINY)
+    monkeypatch.setenv("AUTHZ_REDIS_TIMEOUT_MS", "1000")  # a busy machine is nothing that is tested here
     file = tmp_path / "bench.json"
     words = ["bench", "--quick", "--only", "limits", "--file", str(file)]
     result = CliRunner().invoke(build(["bench"]), words)
@@ -101,10 +102,12 @@ def test_limits_are_measured_by_themselves(monkeypatch: pytest.MonkeyPatch, tmp_
     assert 0 < exact["scripts"] < 1  # most refusals are remembered
     assert found["fleet"]["sidecars"] == 2
     assert 0 < found["fleet"]["admitted"] <= found["fleet"]["promised"]
-    assert len(found["disturbed"]) == 3
+    paused, killed, promoted = found["disturbed"]
+    assert paused["slowest_ms"] > 100  # within its timeout Redis is waited for
+    assert killed["alone"] > 0
+    assert promoted["alone"] > 0
     for row in found["disturbed"]:
         assert row["calls"] > 0
-        assert row["alone"] > 0
         assert row["errors"] == 0
 
 
