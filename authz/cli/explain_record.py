@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from authz.model.address import TcpAddress, UnixAddress, parse_address
+from authz.cli.door import ask
+from authz.model.address import parse_address
 from authz.model.errors import ConfigError
 
-_TIMEOUT_S = 5.0
 _LINE_MAX_BYTES = 1024 * 1024  # a record is about 1 KiB
 
 
@@ -43,32 +41,5 @@ def from_debug(decision_id: str, address: str) -> bytes | None:
     Raises:
         ConfigError: the address is none, or nobody answers there.
     """
-    connection = _Connection(parse_address(address))
-    try:
-        connection.request("GET", f"/logs/{decision_id}")
-        answer = connection.getresponse()
-        body = answer.read(_LINE_MAX_BYTES)
-    except (OSError, HTTPException) as error:
-        raise ConfigError(
-            f"--debug: nobody answers at {address}: {error}; is it the address of `--debug`?"
-        ) from None
-    finally:
-        connection.close()
-    return body if answer.status == 200 else None
-
-
-class _Connection(HTTPConnection):
-    """HTTP over whichever kind of socket the operator chose."""
-
-    def __init__(self, address: UnixAddress | TcpAddress) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_S)
-        self._address = address
-
-    def connect(self) -> None:
-        """Connect to the address instead of a host and port."""
-        if isinstance(self._address, TcpAddress):
-            self.sock = socket.create_connection((self._address.host, self._address.port), _TIMEOUT_S)
-            return
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_TIMEOUT_S)
-        self.sock.connect(str(self._address.path))
+    answer = ask(parse_address(address), f"/logs/{decision_id}", _LINE_MAX_BYTES)
+    return answer.body if answer.status == 200 else None

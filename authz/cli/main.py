@@ -34,6 +34,7 @@ _PARTS = {
     "serve": _Part("authz.cli.serve"),
     "policy": _Part("authz.cli.policy"),
     "key": _Part("authz.cli.key"),
+    "limits": _Part("authz.cli.limits"),
     "envoy": _Part("authz.cli.envoy_config"),
     "demo": _Part("authz.cli.demo"),
     "bench": _Part("authz.cli.bench"),

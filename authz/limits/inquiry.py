@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 COUNT_MAX = 1000  # buckets in one answer of one store
+SHADOW = "shadow/"  # before the limit in the name of a bucket in shadow; see policy/shadow.py
 
 
 class Inquiry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

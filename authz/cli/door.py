@@ -1,0 +1,72 @@
+"""The debug socket of a running sidecar, asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import socket
+from http.client import HTTPConnection, HTTPException
+from typing import NamedTuple
+
+from authz.model.address import Address, TcpAddress
+from authz.model.errors import ConfigError
+
+_TIMEOUT_S = 5.0
+
+
+class Reply(NamedTuple):
+    """What came back."""
+
+    status: int
+    body: bytes
+
+    @property
+    def detail(self) -> str:
+        """Why it was refused, as the sidecar says it; "" where it says nothing."""
+        try:
+            said = json.loads(self.body)
+        except ValueError:
+            return ""
+        return str(said.get("detail", said.get("title", ""))) if isinstance(said, dict) else ""
+
+
+def ask(address: Address, path: str, most_bytes: int, posted: bytes | None = None) -> Reply:
+    """Ask for a path, or post JSON to it.
+
+    Args:
+        most_bytes: more of a reply is not read.
+
+    Raises:
+        ConfigError: nobody answers there.
+    """
+    connection = _Connection(address)
+    try:
+        if posted is None:
+            connection.request("GET", path)
+        else:
+            connection.request("POST", path, posted, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        return Reply(answer.status, answer.read(most_bytes))
+    except (OSError, HTTPException) as error:
+        words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ConfigError(
+            f"--debug: nobody answers at {address}: {words.lower()}; is it the address of `serve --debug`?"
+        ) from None
+    finally:
+        connection.close()
+
+
+class _Connection(HTTPConnection):
+    """HTTP over whichever kind of socket the operator chose."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_S)
+        self._address = address
+
+    def connect(self) -> None:
+        """Connect to the address instead of a host and port."""
+        if isinstance(self._address, TcpAddress):
+            self.sock = socket.create_connection((self._address.host, self._address.port), _TIMEOUT_S)
+            return
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_TIMEOUT_S)
+        self.sock.connect(str(self._address.path))

@@ -1,0 +1,343 @@
+"""`authz limits`: live buckets. Who is refused, by what and until when; who draws most; let them go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, NoReturn
+
+import typer
+
+from authz.cli import limits_stores, limits_text
+from authz.cli.options import Overrides, Scopes, SettingsFile
+from authz.cli.policyset import read_set
+from authz.config.settings import Settings, load
+from authz.limits.inquiry import document_of
+from authz.limits.redis.keys import Keys
+from authz.model.errors import ConfigError, StoreUnavailable
+from authz.rehearsal.buckets.census import Census
+from authz.rehearsal.buckets.looking import Look, Lookout
+from authz.rehearsal.buckets.naming import Directory
+from authz.rehearsal.buckets.selection import Selection, Target
+from authz.rehearsal.buckets.standing import Standing
+from authz.snapshot.sources import Directories
+
+app = typer.Typer(
+    no_args_is_help=True, help="Live buckets of limits: see who is refused, and let them go on."
+)
+
+VISITS_MAX = 1_000_000  # keys that one search looks at: some seconds of a busy Redis, a millisecond at a time
+_NO, _USAGE, _CANNOT_RUN = 1, 2, 3
+
+_Policies = Annotated[
+    list[Path],
+    typer.Option("--policies", metavar="DIR", help="Directory of policy files, as for `serve`; repeat."),
+]
+_Limit = Annotated[str, typer.Option("--limit", metavar="NAME", help="Buckets of this limit alone.")]
+_Key = Annotated[
+    str,
+    typer.Option(
+        "--key", metavar="NAME-OR-ID", help="Those that this API key draws from, its customer's too."
+    ),
+]
+_Customer = Annotated[
+    str, typer.Option("--customer", metavar="NAME", help="Those of this customer and of each of its keys.")
+]
+_Namespace = Annotated[
+    str,
+    typer.Option(
+        "--customers", metavar="NAMESPACE", help="Name space of the customer, where several have it."
+    ),
+]
+_Address = Annotated[str, typer.Option("--address", metavar="IP", help="Those of this client's network.")]
+_Per = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--per",
+        metavar="VALUE",
+        help="The one with these values of `per`; repeat in its order; with --limit.",
+    ),
+]
+_Debug = Annotated[
+    str | None,
+    typer.Option(
+        "--debug", metavar="unix:PATH", help="Debug socket of the sidecar. Default: as for `serve`."
+    ),
+]
+_Visits = Annotated[
+    int, typer.Option("--visits", metavar="N", min=1, help="Keys of Redis that a search looks at, at most.")
+]
+
+
+class Output(StrEnum):
+    """Who reads the answer."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+_Output = Annotated[Output, typer.Option("--output", help="A table for people, JSON for machines.")]
+
+_WHERE = """
+    With REDIS_URL, buckets are read from Redis, by the settings of `serve`; what a sidecar here decided while
+    Redis was away is shown as well. Without it they are in the memory of the sidecar, all of its workers.
+
+    Exit codes: 0 done, whoever is refused; 1 the policy set is invalid; 2 usage; 3 Redis or the sidecar
+    cannot be reached."""
+
+
+@app.callback()
+def _group() -> None:
+    """Live buckets of limits: see who is refused, and let them go on."""
+
+
+def show(
+    policies: _Policies,
+    limit: _Limit = "",
+    key: _Key = "",
+    customer: _Customer = "",
+    customers: _Namespace = "",
+    address: _Address = "",
+    per: _Per = None,
+    debug: _Debug = None,
+    visits: _Visits = VISITS_MAX,
+    scopes: Scopes = None,
+    overrides: Overrides = None,
+    config: SettingsFile = None,
+    output: _Output = Output.TABLE,
+) -> None:
+    """Show whether somebody is refused, by which bucket, and until when."""
+    asked = _Asked.of(Directories(policies, scopes or (), overrides or ()), debug, config)
+    wanted = _Wanted(limit, key, customer, customers, address, per or [])
+    with asked.lookout(visits) as lookout:
+        look = lookout.find(asked.chosen(wanted))
+    look.notes += asked.said_beside()
+    _print(look, asked, output, verdict=True)
+    _end(look)
+
+
+def top(
+    policies: _Policies,
+    limit: _Limit = "",
+    count: Annotated[
+        int, typer.Option("--count", metavar="N", min=1, max=1000, help="So many buckets.")
+    ] = 20,
+    debug: _Debug = None,
+    visits: _Visits = VISITS_MAX,
+    scopes: Scopes = None,
+    overrides: Overrides = None,
+    config: SettingsFile = None,
+    output: _Output = Output.TABLE,
+) -> None:
+    """Show the buckets from which most of the burst is drawn."""
+    asked = _Asked.of(Directories(policies, scopes or (), overrides or ()), debug, config)
+    if limit:
+        with _usage():
+            asked.census.limit(limit)
+    with asked.lookout(visits) as lookout:
+        look = lookout.fullest(limit, count)
+    _print(look, asked, output, verdict=False)
+    _end(look)
+
+
+def reset(
+    policies: _Policies,
+    limit: _Limit = "",
+    key: _Key = "",
+    customer: _Customer = "",
+    customers: _Namespace = "",
+    address: _Address = "",
+    per: _Per = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed where no terminal is.")] = False,
+    debug: _Debug = None,
+    visits: _Visits = VISITS_MAX,
+    scopes: Scopes = None,
+    overrides: Overrides = None,
+    config: SettingsFile = None,
+) -> None:
+    """Fill buckets up, so that whoever draws from them goes on at once.
+
+    Buckets that others draw from too, whoever is named, are left alone unless --limit names them. A sidecar
+    remembers for at most a second that it refused somebody.
+    """
+    asked = _Asked.of(Directories(policies, scopes or (), overrides or ()), debug, config)
+    wanted = _Wanted(limit, key, customer, customers, address, per or [])
+    with asked.lookout(visits) as lookout:
+        look = lookout.find(asked.chosen(wanted), held=True)
+        chosen = [match for match in look.matches if lookout.may_reset(match, named=bool(limit))]
+        rows = lookout.seen(chosen)
+        left = len(look.matches) - len(chosen)
+        _tell([*look.notes, *_left(left)])
+        if not rows:
+            typer.echo("nothing to reset: every bucket is full")
+        elif _agreed(rows, yes=yes):
+            removed = lookout.reset(chosen)
+            typer.echo(f"{_buckets(removed)} filled up; sidecars remember refusals for a second at most")
+    _end(look)
+
+
+for _command in (show, top, reset):
+    _command.__doc__ = f"{_command.__doc__}\n{_WHERE}"
+app.command(epilog="Example: authz limits show --policies policies --customer acme")(show)
+app.command(epilog="Example: authz limits top --policies policies --limit per-key")(top)
+app.command(epilog="Example: authz limits reset --policies policies --key acme-reporting")(reset)
+
+
+class _Wanted(NamedTuple):
+    """Whom is asked about."""
+
+    limit: str
+    key: str
+    customer: str
+    namespace: str
+    address: str
+    values: list[str]
+
+
+class _Asked(NamedTuple):
+    """What a command works with."""
+
+    settings: Settings
+    census: Census
+    keys: Keys
+    directory: Directory
+    beside: list[str]  # limits that are not counted by who is asked about
+
+    @classmethod
+    def of(cls, named: Directories, debug: str | None, config: Path | None) -> _Asked:
+        with _outside():
+            settings = load({"debug": debug}, os.environb, config)
+        found = read_set(named)
+        if found.built is None:
+            for part in found.faults:
+                typer.echo(str(part.fault), err=True)
+            raise typer.Exit(_NO)
+        census, keys = Census(found.built.loaded), Keys(settings.limits.keyspace)
+        return cls(settings, census, keys, Directory(census, keys), [])
+
+    def chosen(self, wanted: _Wanted) -> list[Target]:
+        """Return the buckets that are asked about."""
+        given = [bool(one) for one in (wanted.key, wanted.customer, wanted.address, wanted.values)]
+        if sum(given) != 1:
+            _stop("say whose buckets: one of --key, --customer, --address, or --limit with --per", _USAGE)
+        if wanted.values and not wanted.limit:
+            _stop("--per: values of which limit? name it with --limit", _USAGE)
+        with _usage():
+            selection = Selection(self.census, wanted.limit)
+            if wanted.key:
+                targets = selection.of_key(wanted.key)
+            elif wanted.customer:
+                targets = selection.of_customer(wanted.customer, wanted.namespace)
+            elif wanted.address:
+                targets = selection.of_address(wanted.address)
+            else:
+                targets = selection.of_values(wanted.values, wanted.namespace)
+        self.beside[:] = [limit.name for limit in selection.beside]
+        if not targets:
+            _stop("no limit of this set is counted by that: `authz limits top` shows what is", _USAGE)
+        return targets
+
+    def said_beside(self) -> list[str]:
+        """Say which limits were left out."""
+        if not self.beside:
+            return []
+        names = ", ".join(f"`{name}`" for name in self.beside)
+        return [f"not counted by who asks, so not shown: {names}; see `authz limits top`"]
+
+    @contextmanager
+    def lookout(self, visits: int) -> Iterator[Lookout]:
+        """Open the stores."""
+        shared, redis, trouble = self.settings.limits.redis_url is not None, None, ""
+        with _outside(), ExitStack() as stack:
+            sidecar = limits_stores.sidecar(self.settings, self.keys, wanted=not shared)
+            if shared:
+                try:
+                    redis = stack.enter_context(limits_stores.redis(self.settings, self.keys, visits))
+                except StoreUnavailable as error:
+                    if sidecar is None:
+                        raise
+                    trouble = str(error)
+            yield Lookout(self.census, self.directory, sidecar, redis, trouble)
+
+
+def _print(look: Look, asked: _Asked, output: Output, *, verdict: bool) -> None:
+    now = datetime.now(UTC)
+    if output is Output.JSON:
+        limits = asked.census.limits
+        rows = [
+            limits_text.as_json(row, limits.get(document_of(row.bucket[0] or "")), now) for row in look.rows
+        ]
+        told: dict[str, Any] = {"buckets": rows, "notes": look.notes}
+        if verdict:
+            told = {"refused": any(map(limits_text.refused, look.rows)), **told}
+        typer.echo(json.dumps(told, indent=2))
+        return
+    if verdict:
+        for line in limits_text.verdict(look.rows, now):
+            typer.echo(line)
+        typer.echo()
+    if look.rows:
+        for line in limits_text.table(look.rows):
+            typer.echo(line)
+    else:
+        typer.echo("no bucket is drawn from")
+    _tell(look.notes)
+
+
+def _tell(notes: list[str]) -> None:
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+def _left(count: int) -> list[str]:
+    if not count:
+        return []
+    return [f"{_buckets(count)} left alone: others draw from them too, or may; --limit names a shared one"]
+
+
+def _buckets(count: int) -> str:
+    return "1 bucket is" if count == 1 else f"{count} buckets are"
+
+
+def _agreed(rows: list[Standing], *, yes: bool) -> bool:
+    for line in limits_text.table(rows):
+        typer.echo(line)
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        _stop("no terminal is here to ask: say --yes to fill these buckets up", _USAGE)
+    return typer.confirm(f"Fill {len(rows)} up?")
+
+
+def _end(look: Look) -> None:
+    """Stop with 3 where somebody who was asked did not answer."""
+    if look.trouble:
+        _stop(look.trouble, _CANNOT_RUN)
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        _stop(str(error), _USAGE)
+
+
+@contextmanager
+def _outside() -> Iterator[None]:
+    """What is wrong here is wrong with the world, not with how we were called."""
+    try:
+        yield
+    except (ConfigError, StoreUnavailable) as error:
+        _stop(str(error), _CANNOT_RUN)
+
+
+def _stop(what: str, code: int) -> NoReturn:
+    typer.echo(f"authz: {what}", err=True)
+    raise typer.Exit(code)

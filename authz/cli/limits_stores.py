@@ -1,0 +1,99 @@
+"""Where `authz limits` looks for buckets: in Redis by the settings of `serve`, and in a running sidecar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import msgspec
+
+from authz.cli import door
+from authz.config.settings import Settings
+from authz.limits.inquiry import Answers, Inquiry, answers_of, encode
+from authz.limits.redis.keys import Keys
+from authz.model.address import Address, UnixAddress
+from authz.model.errors import ConfigError, StoreUnavailable
+from authz.model.redis_address import Login, RedisTls
+from authz.rehearsal.buckets.in_redis import InRedis
+from authz.rehearsal.buckets.in_sidecar import InSidecar
+
+_ANSWER_MAX_BYTES = 64 * 1024 * 1024  # 64 workers, each with a thousand buckets of two stores
+
+
+def sidecar(settings: Settings, keys: Keys, *, wanted: bool) -> InSidecar | None:
+    """Return the running sidecar.
+
+    Args:
+        wanted: nothing else is asked; else None where none seems to run here.
+
+    Raises:
+        ConfigError: the operator switched its debug socket off.
+    """
+    address = settings.serve.debug
+    if address is None:
+        if wanted:
+            raise ConfigError("--debug: is `off`; name the address of `serve --debug`, or set REDIS_URL")
+        return None
+    if not wanted and isinstance(address, UnixAddress) and not address.path.exists():
+        return None
+    return InSidecar(
+        partial(_asked, address, "/limits/find"), partial(_asked, address, "/limits/reset"), keys
+    )
+
+
+def _asked(address: Address, path: str, inquiry: Inquiry) -> Answers:
+    reply = door.ask(address, path, _ANSWER_MAX_BYTES, encode(inquiry))
+    if reply.status == 200:
+        try:
+            return answers_of(reply.body)
+        except msgspec.DecodeError:
+            raise ConfigError(
+                f"--debug: {address} answers what this version does not know; is it a sidecar's?"
+            ) from None
+    if reply.status == 404:
+        raise ConfigError(f"--debug: {address} knows nothing of limits; name the address of `serve --debug`")
+    raise ConfigError(f"--debug: {address} refuses: {reply.detail or reply.status}")
+
+
+@contextmanager
+def redis(settings: Settings, keys: Keys, visits_max: int) -> Iterator[InRedis]:
+    """Connect to Redis as `serve` does.
+
+    Raises:
+        StoreUnavailable: it cannot be reached. One line that holds no password.
+        ConfigError: a certificate cannot be used.
+    """
+    # Only here: whoever keeps buckets in memory need not have its library.
+    from authz.limits.redis.inspect import inspector
+
+    limits = settings.limits
+    if limits.redis_url is None:
+        raise ConfigError("REDIS_URL: is not set")
+    secret = limits.redis_sentinel_password
+    login = Login(limits.redis_sentinel_user, secret.get_secret_value() if secret else b"")
+    tls = RedisTls(limits.redis_ca, limits.redis_cert, limits.redis_key)
+    try:
+        found = inspector(limits.redis_url, tls, login, keys.prefix, visits_max)
+    except StoreUnavailable as error:
+        raise StoreUnavailable(f"REDIS_URL: {error}") from None
+    try:
+        yield InRedis(found, keys, _progress())
+    except StoreUnavailable as error:
+        raise StoreUnavailable(f"REDIS_URL: {error}") from None
+    finally:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+        found.close()
+
+
+def _progress() -> Callable[[int, int], None]:
+    """Return what tells how far a search is, where somebody watches."""
+
+    def show(visited: int, total: int) -> None:
+        of = f" of {total:,}" if total else ""
+        sys.stderr.write(f"\r{min(visited, total or visited):,}{of} keys looked at\x1b[K")
+        sys.stderr.flush()
+
+    return show if sys.stderr.isatty() else lambda *_: None
