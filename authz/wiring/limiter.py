@@ -17,7 +17,7 @@ from authz.record.facts import FleetFacts, StoreFacts
 from authz.wiring.clock import SystemClock
 from authz.wiring.outages import Outages
 from authz.wiring.shares import Share
-from authz.wiring.storefacts import store_facts
+from authz.wiring.storefacts import Eviction, store_facts
 
 
 def _nothing() -> None:
@@ -89,7 +89,7 @@ def _in_redis(
     from authz.limits.redis.sessions import open_session
     from authz.limits.redis.spender import RedisLimiter
 
-    keys, seen = Keys(settings.keyspace), Seen()
+    keys, seen, eviction = Keys(settings.keyspace), Seen(), Eviction()
     session = open_session(
         url,
         Timeouts(settings.redis_timeout_ms / 1000),
@@ -97,6 +97,7 @@ def _in_redis(
         SPENDING,
         proof(keys.prefix),
         _sentinel(settings),
+        eviction.learn,
     )
     fleet = Fleet(session, keys.prefix, settings.fleet_size * share.count, clock.ticks_us)
     outage = Outage(lambda: fleet.size, seen, clock.ticks_us, share.of(settings.max_buckets))
@@ -113,7 +114,7 @@ def _in_redis(
         (Shelf(outage.buckets, Store.OUTAGE, lambda: fleet.size),),
         stores=lambda: {Store.REDIS.value: session.answers()},
         fleet=lambda: FleetFacts(Store.REDIS.value, fleet.size, outages.count),
-        store=lambda: store_facts(limiter, session),
+        store=lambda: store_facts(limiter, session, eviction),
         about=lambda: {"store": f"{url} does not answer"} if outages.lasts else {},
     )
 

@@ -12,12 +12,19 @@ if TYPE_CHECKING:  # whoever keeps buckets in memory does not pay for it
     from authz.limits.redis.spender import RedisLimiter
 
 
-def store_facts(limiter: RedisLimiter, session: WatchedSession, evicts: bool | None = None) -> StoreFacts:
-    """Return the numbers as they are now. Any thread may ask.
+class Eviction:
+    """Whether a store may drop buckets: any of its servers, as each was when it was first looked at."""
 
-    Args:
-        evicts: whether the server may drop buckets; None: nobody knows.
-    """
+    def __init__(self) -> None:
+        self.may: bool | None = None  # None: no server said
+
+    def learn(self, evicts: bool) -> None:
+        """Hear of one server."""
+        self.may = evicts or bool(self.may)
+
+
+def store_facts(limiter: RedisLimiter, session: WatchedSession, eviction: Eviction) -> StoreFacts:
+    """Return the numbers as they are now. Any thread may ask."""
     counts, links = limiter.counts, session.facts
     up = sum(link.up for link in links)
     return StoreFacts(
@@ -29,5 +36,5 @@ def store_facts(limiter: RedisLimiter, session: WatchedSession, evicts: bool | N
         waiting=limiter.waiting,
         links={"up": up, "down": len(links) - up},
         connects=session.generation,
-        evicts=evicts,
+        evicts=eviction.may,
     )

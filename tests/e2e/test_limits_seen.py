@@ -82,10 +82,13 @@ def test_what_is_spent_in_redis_is_told_to_clients_records_and_metrics() -> None
         assert _number(app, "authz_store_round_trip_seconds_count") == asked
         assert _number(app, 'authz_store_links{state="up",store="redis"}') == 1
         assert _number(app, 'authz_store_connects_total{store="redis"}') >= 1
+        assert _number(app, 'authz_store_evicts{store="redis"}') == 0
 
 
 def test_what_is_decided_without_redis_says_so_everywhere_but_to_clients() -> None:
-    with redis_server() as redis, _in(redis) as app:
+    careless = ("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
+    with redis_server(*careless) as redis, _in(redis) as app:
+        assert _number(app, 'authz_store_evicts{store="redis"}') == 1
         assert [_ask(app, path).status for path in ("/both", "/strict")] == [200, 200]
         assert eventually(lambda: _number(app, "authz_fleet_members") == 1)
         redis.kill()

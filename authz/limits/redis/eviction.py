@@ -18,10 +18,16 @@ class EvictionCheck:
     Args:
         warn: told of a server that may throw buckets away.
         inform: told where it cannot be known.
+        known: told of each other server whether it may throw buckets away.
     """
 
-    def __init__(self, warn: Callable[[str, str], None], inform: Callable[[str, str], None]) -> None:
-        self._warn, self._inform = warn, inform
+    def __init__(
+        self,
+        warn: Callable[[str, str], None],
+        inform: Callable[[str, str], None],
+        known: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        self._warn, self._inform, self._known = warn, inform, known
         self._seen: set[str] = set()
 
     def look(self, link: Link) -> None:
@@ -43,7 +49,9 @@ class EvictionCheck:
             )
             return
         maxmemory, policy = settings
-        if maxmemory not in ("", "0") and policy not in _HARMLESS:
+        evicts = maxmemory not in ("", "0") and policy not in _HARMLESS
+        self._known(evicts)
+        if evicts:
             self._warn(
                 where,
                 f"its maxmemory-policy is {policy[:40]}: when it is full it evicts buckets, which are then"

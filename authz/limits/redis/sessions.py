@@ -29,6 +29,7 @@ def open_session(
     script: Script,
     prove: ScriptCall,
     sentinel: Login = NOBODY,
+    evicts: Callable[[bool], None] = lambda _: None,
 ) -> WatchedSession:
     """Make the connections of one process; `start` opens them.
 
@@ -40,6 +41,7 @@ def open_session(
         prove: a call that shows that a connection works: one key without braces, and a cost, so that servers
             which take no writes show themselves too. Nobody reads its key.
         sentinel: who we are to Sentinels.
+        evicts: told of each server whether it may throw buckets away, where that can be known.
 
     Raises:
         ConfigError: a certificate cannot be used.
@@ -49,7 +51,7 @@ def open_session(
         tls_context(certificates)
     dial = Dial(address.login, certificates, address.db, timeouts.connect_s)
     voice = Voice()
-    gate = Gate(Proof(script, prove), EvictionCheck(voice.warn, voice.inform), timeouts.connect_s)
+    gate = Gate(Proof(script, prove), EvictionCheck(voice.warn, voice.inform, evicts), timeouts.connect_s)
     if address.kind is RedisKind.CLUSTER:
         return ClusterSession(
             str(address),
