@@ -51,26 +51,39 @@ class Backoff:
 
 
 class Voice:
-    """Says what changes, and says nothing twice in a row."""
+    """Says what changes. What comes and goes all the time is said once in a while, and how it ended."""
 
     def __init__(self, clock_s: Callable[[], float] = monotonic) -> None:
         self._clock_s = clock_s
         self._said: dict[tuple[str, str], float] = {}
+        self._down: set[str] = set()  # of whom that was the last word
 
     def _is_news(self, event: str, what: str) -> bool:
         now_s = self._clock_s()
         self._said = {line: at_s for line, at_s in self._said.items() if now_s - at_s < _SAME_S}
-        return self._said.setdefault((event, what), now_s) == now_s
+        is_news = (event, what) not in self._said
+        self._said.setdefault((event, what), now_s)
+        return is_news
 
-    def up(self, where: str) -> None:
+    def up(self, name: str, where: str) -> None:
         """A connection works."""
-        if self._is_news("up", where):
-            log.info("limits are kept in redis", redis=where)
+        if self._is_news("up", name):
+            self._say_up(name, where)
 
-    def down(self, where: str, why: str, what: str) -> None:
+    def lasts(self, name: str, where: str) -> None:
+        """It has worked for a while."""
+        if name in self._down:
+            self._say_up(name, where)
+
+    def _say_up(self, name: str, where: str) -> None:
+        self._down.discard(name)
+        log.info("limits are kept in redis", redis=where)
+
+    def down(self, name: str, why: str, what: str) -> None:
         """There is none, or no longer."""
         if self._is_news("down", what):
-            log.warning("redis cannot be used", redis=where, why=why, what=what)
+            self._down.add(name)
+            log.warning("redis cannot be used", redis=name, why=why, what=what)
 
     def warn(self, where: str, what: str) -> None:
         """A server is set up in a way that makes limits wrong."""
@@ -158,14 +171,10 @@ class Mender:
     def _run(self) -> None:
         while not self._pause(self._backoff.next_s()):
             link = self._tried()
-            if link is None:
-                continue
-            since_s = monotonic()
-            self._place(link)
-            self._watch(link)
-            self._retire(link)
-            if monotonic() - since_s > LASTED_S:
-                self._backoff.reset()
+            if link is not None:
+                self._place(link)
+                self._watch(link)
+                self._retire(link)
 
     def _tried(self) -> Link | None:
         try:
@@ -184,14 +193,17 @@ class Mender:
             self.opened += 1
             self.link = link
             self._on_change()
-        self._voice.up(str(link.where))
+        self._voice.up(self._name, str(link.where))
 
     def _watch(self, link: Link) -> None:
         """Wait until it is closed by its server, dropped by its user, or ourselves."""
         poll = select.poll()
         poll.register(link, HANGUP)
         poll.register(self._wake[0], select.POLLIN)
-        poll.poll()
+        if not poll.poll(LASTED_S * 1000):
+            self._voice.lasts(self._name, str(link.where))
+            self._backoff.reset()
+            poll.poll()
 
     def _retire(self, link: Link) -> None:
         with self._using:
