@@ -99,7 +99,7 @@ def _in_redis(
         _sentinel(settings),
         eviction.learn,
     )
-    fleet = Fleet(session, keys.prefix, settings.fleet_size * share.count, clock.ticks_us)
+    fleet = Fleet(session, keys.prefix, settings.fleet_size * share.count, clock.ticks_us, share.count)
     outage = Outage(lambda: fleet.size, seen, clock.ticks_us, share.of(settings.max_buckets))
     limiter = RedisLimiter(session, keys, seen, outage, clock.ticks_us, crashed)
     outages = Outages(

@@ -21,7 +21,7 @@ SCRIPT = Script.of(files(__package__).joinpath("fleet.lua").read_bytes())
 
 BEAT_US = 5_000_000
 LIFE_US = 3 * BEAT_US  # who missed two beats is gone
-_AGAIN_US = 1_000_000  # after a beat that nobody answered
+HASTE_US = 1_000_000  # between beats while a fleet gathers, and after one that nobody answered
 
 _NAME_BYTES = 8
 
@@ -32,6 +32,7 @@ class Fleet:
     Args:
         prefix: of every key of the keyspace.
         expected: processes that the operator says there are, while nobody has counted them; 0: unknown.
+        least: processes that are there for sure: the workers of this sidecar.
         ticks_us: a clock that never goes back.
     """
 
@@ -41,14 +42,17 @@ class Fleet:
         prefix: str,
         expected: int,
         ticks_us: Callable[[], int],
+        least: int = 1,
         member: bytes | None = None,
     ) -> None:
         self._session = session
         self._key = f"{prefix}fleet".encode()
         self._ticks_us = ticks_us
         self._member = member or secrets.token_hex(_NAME_BYTES).encode()
+        self._least = least
         self._due_us = 0
         self._heard_us = -LIFE_US  # when we were last told a number
+        self._gathered_us = 0  # until then others may still be coming
         self._firm_us = 0  # until then no smaller number is believed
         self.size = expected  # members, this one among them; 0 where nobody knows
 
@@ -56,7 +60,8 @@ class Fleet:
         """Say that we are there, if it is time; most calls do nothing but look at the clock."""
         now_us = self._ticks_us()
         if now_us >= self._due_us and self._session.answers():
-            self._due_us = now_us + (BEAT_US if self._say(stays=True, now_us=now_us) else _AGAIN_US)
+            heard = self._say(stays=True, now_us=now_us)
+            self._due_us = now_us + (BEAT_US if heard and now_us >= self._gathered_us else HASTE_US)
 
     def leave(self) -> None:
         """Say that we are no more, if anybody listens."""
@@ -70,12 +75,12 @@ class Fleet:
         (reply,) = self._session.run([call])
         if isinstance(reply, Unanswered) or len(reply) != 1 or reply[0] < 1:
             return False
-        self._learn(reply[0], now_us)
+        self._learn(max(reply[0], self._least), now_us)
         return True
 
     def _learn(self, size: int, now_us: int) -> None:
         if now_us - self._heard_us > 2 * BEAT_US:  # others may have been as long without an answer
-            self._firm_us = now_us + LIFE_US
+            self._gathered_us = self._firm_us = now_us + LIFE_US
         if size >= self.size or now_us >= self._firm_us:
             self.size, self._firm_us = size, now_us + LIFE_US
         self._heard_us = now_us

@@ -25,7 +25,7 @@ class Clock:
 
 
 def fleet(session: Scripted, clock: Clock, expected: int = 0) -> Fleet:
-    return Fleet(session, PREFIX, expected, clock, b"me")
+    return Fleet(session, PREFIX, expected, clock, member=b"me")
 
 
 def told(clock: Clock, *sizes: int | Unanswered, expected: int = 0) -> list[int]:
@@ -46,17 +46,28 @@ def test_before_anybody_counted_the_size_is_what_the_operator_says() -> None:
     assert fleet(Scripted(), Clock(), expected=12).size == 12
 
 
-def test_a_member_says_that_it_is_there_every_five_seconds() -> None:
-    clock, session = Clock(), Scripted(*[[[3]]] * 2)
-    member = fleet(session, clock)
-    for _ in range(3):
+def beats(session: Scripted, clock: Clock, member: Fleet, seconds: int) -> int:
+    """Tend it ten times a second; return how often it spoke."""
+    before = len(session.asked)
+    for _ in range(seconds * 10):
         member.tend()
-    clock.now_us += BEAT_US - 1
-    member.tend()
-    assert len(session.asked) == 1
-    clock.now_us += 1
-    member.tend()
-    assert len(session.asked) == 2
+        clock.now_us += 100_000
+    return len(session.asked) - before
+
+
+def test_a_member_speaks_each_second_while_a_fleet_gathers_and_then_every_five() -> None:
+    clock, session = Clock(), Scripted(*[[[3]]] * 100)
+    member = fleet(session, clock)
+    assert beats(session, clock, member, 15) == 15
+    assert beats(session, clock, member, 20) == 4
+    clock.now_us += 2 * BEAT_US + 1  # nobody was heard of for long: others may be gone and come back
+    assert beats(session, clock, member, 15) == 15
+    assert beats(session, clock, member, 20) == 4
+
+
+def test_what_a_member_says_is_its_name_and_how_long_that_holds() -> None:
+    session = Scripted([[3]])
+    fleet(session, Clock()).tend()
     assert session.asked[0] == [ScriptCall(0, (b"authz:test:fleet",), pack("<dd", 15_000, 1) + b"me", SCRIPT)]
 
 
@@ -81,6 +92,13 @@ def test_a_beat_that_was_not_answered_is_tried_again_after_a_second() -> None:
     clock.now_us += 1_000_000
     member.tend()
     assert member.size == 2
+
+
+def test_a_member_counts_the_workers_beside_it_whoever_came_first() -> None:
+    member = Fleet(Scripted([[1]]), PREFIX, 0, Clock(), least=4)
+    assert member.size == 0  # and the other sidecars are unknown
+    member.tend()
+    assert member.size == 4
 
 
 def test_a_size_that_grows_is_believed_at_once() -> None:
@@ -143,7 +161,7 @@ def server() -> Iterator[RedisServer]:
 
 
 def member(server: RedisServer, name: str, clock: Clock) -> Fleet:
-    return Fleet(Line(server), PREFIX, 0, clock, name.encode())
+    return Fleet(Line(server), PREFIX, 0, clock, member=name.encode())
 
 
 def test_members_count_each_other_and_whoever_leaves_is_gone(server: RedisServer) -> None:
