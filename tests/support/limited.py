@@ -56,20 +56,22 @@ def question(path: str, caller: str = "somebody") -> bytes:
 
 
 class Limited(Running):
-    """`authz serve` with `policies`, and records in a file."""
+    """`authz serve` with `policies`, and records in a file; with workers, of which each has a socket."""
 
-    def __init__(self, home: Path, stack: ExitStack, redis_url: str, **env: str) -> None:
+    def __init__(self, home: Path, stack: ExitStack, redis_url: str, workers: int = 1, **env: str) -> None:
         self._records = home / "records.jsonl"
         env = {"REDIS_URL": redis_url, "AUTHZ_RECORD_SINK": f"file:{self._records}", **env}
-        super().__init__(home, stack, **env)
-        self.ask: Ask = stack.enter_context(client(f"unix:{home}/a.sock"))
+        super().__init__(home, stack, AUTHZ_WORKERS=str(workers), **env)
+        sockets = [f"a-{number}.sock" for number in range(workers)] if workers > 1 else ["a.sock"]
+        eventually(lambda: all((home / socket).exists() for socket in sockets), "its sockets")
+        self.asks: list[Ask] = [stack.enter_context(client(f"unix:{home}/{socket}")) for socket in sockets]
 
-    def status(self, path: str, caller: str = "somebody") -> int:
+    def status(self, path: str, caller: str = "somebody", worker: int = 0) -> int:
         """Ask once; return what the client would see."""
-        return status(read(self.ask(question(path, caller), timeout=PATIENCE_S)))
+        return status(read(self.asks[worker](question(path, caller), timeout=PATIENCE_S)))
 
-    def statuses(self, path: str, times: int, caller: str = "somebody") -> Counter[int]:
-        return Counter(self.status(path, caller) for _ in range(times))
+    def statuses(self, path: str, times: int, caller: str = "somebody", worker: int = 0) -> Counter[int]:
+        return Counter(self.status(path, caller, worker) for _ in range(times))
 
     def lines(self, count: int) -> list[dict[str, Any]]:
         """Return the records, once so many are written."""
@@ -89,10 +91,10 @@ class Limited(Running):
 
 
 @contextmanager
-def limited(home: Path, redis_url: str, **env: str) -> Iterator[Limited]:
+def limited(home: Path, redis_url: str, workers: int = 1, **env: str) -> Iterator[Limited]:
     """Start one over `home`, where its policies are."""
     with ExitStack() as stack:
-        yield Limited(home, stack, redis_url, **env)
+        yield Limited(home, stack, redis_url, workers, **env)
 
 
 def eventually(holds: Any, what: str = "it", within_s: float = PATIENCE_S) -> float:
@@ -121,10 +123,7 @@ class Load:
     ) -> None:
         self.asked: list[Asked] = []
         self._deadline_s, self._pause_s, self._end = deadline_s, pause_s, Event()
-        self._threads = [
-            Thread(target=self._ask, args=(home, path, f"caller-{number}"))
-            for number, (home, path) in enumerate(targets)
-        ]
+        self._threads = [Thread(target=self._ask, args=target) for target in targets]
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -139,8 +138,8 @@ class Load:
     def of(self, *paths: str) -> list[Asked]:
         return [one for one in list(self.asked) if one.path in paths]
 
-    def _ask(self, home: Path, path: str, caller: str) -> None:
-        payload = question(path, caller)
+    def _ask(self, home: Path, path: str) -> None:
+        payload = question(path)
         with client(f"unix:{home}/a.sock") as ask:
             while not self._end.wait(self._pause_s):
                 at_s = time.monotonic()
