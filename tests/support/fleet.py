@@ -11,7 +11,6 @@ from typing import Any
 from authz.proxy.process import Child, Plan, free_port, http_get, program
 from tests.support.grpc import Ask, client, read
 from tests.support.policies import PEPPER
-from tests.support.proxy import eventually
 from tests.support.workers import status
 
 PATIENCE_S = 60.0  # for a machine that does other things, too
@@ -102,11 +101,6 @@ class Fleet:
             for number, payload in enumerate(payloads)
         ]
         return [status(read(call.result())) for call in calls]
-
-    def records(self, count: int) -> list[list[dict[str, Any]]]:
-        """Return what each sidecar has written down, once there are so many lines in all."""
-        assert eventually(lambda: sum(len(each.recorded()) for each in self.members) >= count, PATIENCE_S)
-        return [each.recorded() for each in self.members]
 
 
 @contextmanager
