@@ -76,6 +76,8 @@ class Settings(BaseSettings):
             said.append(f"--debug {debug} shows whole records to whoever reaches it: use a Unix socket")
         if not self.limits.rate_limit_enabled:
             said.append("RATE_LIMIT_ENABLED is false: no limit refuses anybody")
+        if self.limits.limit_headers_on_allow and self.limits.limit_headers == "off":
+            said.append("limit_headers_on_allow tells nobody anything while limit_headers is off")
         url = self.limits.redis_url
         if url and url.login and not url.tls and not all(map(_is_local, url.hosts)):
             said.append("REDIS_URL has a password and no TLS: the network can read it; write `rediss`")

@@ -229,3 +229,34 @@ def test_there_is_no_colour_without_a_terminal_and_no_line_is_too_long(
 def test_what_clients_and_files_write_moves_no_terminal() -> None:
     result = explain("policies", "--host", "items.example.com", "--path", "/\x1b[2J\u2028\u202e")
     assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]", result.stdout) is None
+
+
+COSTLY = """apiVersion: policy.authz/v1alpha1
+kind: Policy
+metadata: {name: costly}
+spec: {hosts: [costly.example.com], rules: [{name: all, effect: allow, identity: [anyone], limits: [few]}]}
+---
+apiVersion: policy.authz/v1alpha1
+kind: Limit
+metadata: {name: few}
+spec: {per: [client.network], rate: 2/min, burst: 5, cost: "6"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("form", "headers"),
+    [
+        ("draft", {"ratelimit-policy": '"few";q=2;w=60', "ratelimit": '"few";r=5;t=0'}),
+        ("triple", {"ratelimit-limit": "5", "ratelimit-remaining": "5", "ratelimit-reset": "0"}),
+        ("x-ratelimit", {"x-ratelimit-limit": "5", "x-ratelimit-remaining": "5", "x-ratelimit-reset": "0"}),
+        ("off", {}),
+    ],
+)
+def test_limits_are_told_in_the_form_that_is_set(
+    monkeypatch: pytest.MonkeyPatch, form: str, headers: dict[str, str]
+) -> None:
+    Path("policies/costly.yaml").write_text(COSTLY)
+    monkeypatch.setenv("AUTHZ_LIMIT_HEADERS", form)
+    answer = told("policies", "--host", "costly.example.com", "--path", "/")["answer"]
+    assert (answer["reason"], answer["policy"], answer["rule"]) == ("rate_limited", "costly", "all")
+    assert answer["headers"] == {"content-type": "application/problem+json", **headers}

@@ -299,3 +299,24 @@ def test_files_of_tls_are_paths() -> None:
     assert (settings.tls.tls_cert, settings.tls.tls_key) == (Path("a"), Path("b"))
     assert settings.tls.tls_client_ca == Path("/c")
     assert "has a NUL byte" in refused({"tls_cert": "a\0b"})
+
+
+def test_who_asks_for_headers_that_are_switched_off_is_told() -> None:
+    asked = {"AUTHZ_LIMIT_HEADERS_ON_ALLOW": "true"}
+    assert load({}, asked).notes == ()
+    (note,) = load({}, {**asked, "AUTHZ_LIMIT_HEADERS": "OFF"}).notes
+    assert "limit_headers is off" in note
+
+
+def test_how_limits_are_told_is_one_of_few_words() -> None:
+    assert load({}, {}).limits.limit_headers == "draft"
+    assert load({}, {"AUTHZ_LIMIT_HEADERS": "X-RateLimit"}).limits.limit_headers == "x-ratelimit"
+    with pytest.raises(ConfigError, match="AUTHZ_LIMIT_HEADERS"):
+        load({}, {"AUTHZ_LIMIT_HEADERS": "x-rate-limit"})
+
+
+@pytest.mark.parametrize("percent", ["-1", "101", "many"])
+def test_a_share_of_a_burst_is_a_percentage(percent: str) -> None:
+    assert load({}, {"AUTHZ_NEAR_LIMIT_PERCENT": "0"}).limits.near_limit_percent == 0
+    with pytest.raises(ConfigError, match="AUTHZ_NEAR_LIMIT_PERCENT"):
+        load({}, {"AUTHZ_NEAR_LIMIT_PERCENT": percent})
