@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from authz.limits.redis.session import Reply, Unanswered
 from authz.model.errors import StoreUnavailable
 
@@ -17,6 +19,7 @@ _OF_THE_SERVER = frozenset(
 # no call is sent until a new one has proven that it works: that is the breaker.
 _OF_ONE_CALL = frozenset({"ask", "crossslot", "err", "moved", "noperm", "noscript", "tryagain", "wrongtype"})
 
+_IN_SCRIPT = re.compile(r"^ERR Error running script .*: -([A-Z]+) ", re.DOTALL)
 _SAID = {
     "closed": "closed the connection",
     "timeout": "does not answer in time",
@@ -48,7 +51,9 @@ class ErrorReply(Exception):
     @property
     def word(self) -> str:
         """Its first word, in lower case; `other` for one that no Redis says."""
-        first = self.text.partition(" ")[0].lower()
+        # Before Redis 7 a script's command that fails is told behind a long preface.
+        inner = _IN_SCRIPT.search(self.text)
+        first = (inner[1] if inner else self.text.partition(" ")[0]).lower()
         return first if first in _OF_ONE_CALL or first in _OF_THE_SERVER else "other"
 
     @property

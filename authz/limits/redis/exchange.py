@@ -145,13 +145,13 @@ class Exchange:
     def replies(self) -> list[Reply]:
         """Return what came of each call; connections to servers that cannot serve are dropped."""
         replies = [judged(answer) for answer in self.answers]
-        for number, answer in enumerate(self.answers):
-            if type(answer) is not list:
-                self._learn(self._asked[number], answer, replies[number])
+        for number, reply in enumerate(replies):
+            if type(reply) is Unanswered:
+                self._learn(self._asked[number], self.answers[number], reply)
         return replies
 
-    def _learn(self, link: Link | None, answer: object, reply: Reply) -> None:
-        if link is None or link.why or not isinstance(reply, Unanswered):
+    def _learn(self, link: Link | None, answer: object, reply: Unanswered) -> None:
+        if link is None or link.why:
             return
         if is_fatal(reply.why):
             self._drop(link, reply.why)

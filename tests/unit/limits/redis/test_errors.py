@@ -15,6 +15,13 @@ from authz.limits.redis.session import Unanswered
         ("ERR", "err"),
         ("WHATEVER a hostile server invents", "other"),
         ("", "other"),
+        # Redis 6.2 and 7.0, of a command inside a script.
+        (
+            "ERR Error running script (call to f_0): @user_script:9: @user_script: 9: -READONLY You can't",
+            "readonly",
+        ),
+        ("ERR Error running script (call to f_0): @user_script:9: user_script:9: attempt to", "err"),
+        ("READONLY You can't write against a read only replica. script: 0, on @user_script:9.", "readonly"),
     ],
 )
 def test_a_word_for_metrics_is_one_of_a_closed_list(text: str, word: str) -> None:
