@@ -242,6 +242,7 @@ def main() -> None:
     payloads = [payload for file in chosen.frame for payload in split(file.read_bytes())]
     run = Run(chosen.socket, payloads, chosen.deadline_ms, chosen.connections)
     outcome = run.go(chosen.rate, chosen.seconds, chosen.closed, chosen.most)
+    run.close()  # what was never answered ends here
     if chosen.trace:
         chosen.trace.write_text(json.dumps(run.samples), encoding="utf-8")
     json.dump(outcome._asdict(), sys.stdout)

@@ -39,7 +39,7 @@ class LimitEffort:
     open: int = 64  # calls at a time, at full speed
     rates: tuple[int, ...] = (1000, 10_000)
     paced_rounds: int = 3
-    paced_seconds: float = 2.0
+    paced_seconds: float = 1.5
     sidecars: int = 20
     fleet_seconds: float = 5.0
     fault_per_s: int = 1000

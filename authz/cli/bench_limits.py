@@ -12,7 +12,7 @@ from authz.bench.disturbance import P99_AIM_MS, RECOVERY_AIM_S, Disturbance
 from authz.bench.fleet import Fleet, Hot
 from authz.bench.limits import LimitReport
 from authz.bench.nested import AIMED_AT, PER_S_AIM, RATIO_AIM, Cost, Pace
-from authz.bench.sides import EXACT
+from authz.bench.sides import EXACT, MEMORY
 
 
 def show(report: LimitReport, console: Console) -> None:
@@ -65,8 +65,13 @@ def _aims(report: LimitReport) -> Iterator[str]:
     rows = report.cost(AIMED_AT, EXACT)
     if not rows:
         return
-    ratio, best = rows[0].ratio, max(row.per_s for row in rows)
-    yield f"{AIMED_AT} buckets, exact: {ratio:.2f} x memory (aim: {RATIO_AIM:.2f} at most)"
+    exact, best = rows[0], max(row.per_s for row in rows)
+    memory = report.cost(AIMED_AT, MEMORY)[0]
+    with_redis = (exact.cpu_us + exact.redis_us) / memory.cpu_us
+    yield (
+        f"{AIMED_AT} buckets, exact: {exact.ratio:.2f} x memory (aim: {RATIO_AIM:.2f} at most),"
+        f" {with_redis:.2f} x with Redis' own CPU"
+    )
     whole = f"{best:,.0f} checks/s, Redis and generator included (aim: {PER_S_AIM:,} at least)"
     yield f"{AIMED_AT} buckets, exact: {whole}"
 

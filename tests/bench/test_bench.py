@@ -101,6 +101,7 @@ def test_limits_are_measured_by_themselves(monkeypatch: pytest.MonkeyPatch, tmp_
     assert memory["redis_us"] == 0.0
     assert 0 < exact["scripts"] < 1  # most refusals are remembered
     assert found["fleet"]["sidecars"] == 2
+    assert found["fleet"]["promised"] == int(1000 + 2000 * found["fleet"]["seconds"])
     assert 0 < found["fleet"]["admitted"] <= found["fleet"]["promised"]
     paused, killed, promoted = found["disturbed"]
     assert paused["slowest_ms"] > 100  # within its timeout Redis is waited for

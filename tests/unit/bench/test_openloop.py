@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -53,6 +54,26 @@ def test_in_a_process_of_its_own_it_reads_many_calls_of_one_file(sockets: list[P
         sockets, [calls], "--rate", "200", "--seconds", "0.1", "--connections", "2", "--trace", str(trace)
     )
     assert found.allowed == found.sent == len(openloop.traced(trace)) > 0
+
+
+def test_a_run_is_told_as_json(
+    sockets: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls, trace = tmp_path / "calls", tmp_path / "trace"
+    calls.write_bytes(CALLS[0])
+    words = ["--closed", "2", "--seconds", "0.05", "--connections", "2", "--trace", str(trace)]
+    monkeypatch.setattr("sys.argv", openloop.command(sockets, [calls], *words)[2:])
+    openloop.main()
+    told = json.loads(capsys.readouterr().out)
+    assert told["sent"] == told["allowed"] == len(openloop.traced(trace)) > 0
+
+
+def test_what_may_not_be_open_is_turned_away(sockets: list[Path]) -> None:
+    run = Run(sockets, CALLS, 5000, 2)
+    found = run.go(20_000.0, 0.1, most=1)
+    run.close()
+    assert found.turned_away > 0
+    assert found.sent == found.allowed
 
 
 def test_a_file_of_calls_is_split_where_each_ends() -> None:
