@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 
 VISITS_MAX = 1_000_000  # keys that one search looks at: some seconds of a busy Redis, a millisecond at a time
+_REMEMBERED = "sidecars remember refusals for a second at most"
 _NO, _USAGE, _CANNOT_RUN = 1, 2, 3
 
 _Policies = Annotated[
@@ -169,16 +170,19 @@ def reset(
     asked = _Asked.of(Directories(policies, scopes or (), overrides or ()), debug, config)
     wanted = _Wanted(limit, key, customer, customers, address, per or [])
     with asked.lookout(visits) as lookout:
-        look = lookout.find(asked.chosen(wanted), held=True)
+        targets = asked.chosen(wanted)
+        look = lookout.find(targets, held=True)
         chosen = [match for match in look.matches if lookout.may_reset(match, named=bool(limit))]
+        chosen = [match for match in chosen if asked.directory.of(match).fullness > 0.0]
         rows = lookout.seen(chosen)
         left = len(look.matches) - len(chosen)
         _tell([*look.notes, *_left(left)])
-        if not rows:
+        if not rows and not look.trouble:
             typer.echo("nothing to reset: every bucket is full")
         elif _agreed(rows, yes=yes):
-            removed = lookout.reset(chosen)
-            typer.echo(f"{_buckets(removed)} filled up; sidecars remember refusals for a second at most")
+            removed = lookout.reset(chosen, targets)
+            other = "those of other sidecars have to be filled up there" if look.trouble else _REMEMBERED
+            typer.echo(f"{_buckets(removed)} filled up; {other}")
     _end(look)
 
 
@@ -276,10 +280,12 @@ def _print(look: Look, asked: _Asked, output: Output, *, verdict: bool) -> None:
         told: dict[str, Any] = {"buckets": rows, "notes": look.notes}
         if verdict:
             told = {"refused": any(map(limits_text.refused, look.rows)), **told}
+        if look.trouble:
+            told["trouble"] = look.trouble
         typer.echo(json.dumps(told, indent=2))
         return
     if verdict:
-        for line in limits_text.verdict(look.rows, now):
+        for line in limits_text.verdict(look.rows, now, whole=not look.trouble):
             typer.echo(line)
         typer.echo()
     if look.rows:
@@ -306,13 +312,13 @@ def _buckets(count: int) -> str:
 
 
 def _agreed(rows: list[Standing], *, yes: bool) -> bool:
-    for line in limits_text.table(rows):
+    for line in limits_text.table(rows) if rows else ():
         typer.echo(line)
     if yes:
         return True
     if not sys.stdin.isatty():
         _stop("no terminal is here to ask: say --yes to fill these buckets up", _USAGE)
-    return typer.confirm(f"Fill {len(rows)} up?")
+    return typer.confirm(f"Fill {len(rows)} up?" if rows else "Have the sidecar forget what it saw of them?")
 
 
 def _end(look: Look) -> None:

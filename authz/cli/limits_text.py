@@ -38,13 +38,19 @@ def table(rows: Sequence[Standing]) -> Iterator[str]:
         yield coloured(text.rstrip(), typer.colors.RED) if red else text.rstrip()
 
 
-def verdict(rows: Sequence[Standing], now: datetime) -> Iterator[str]:
-    """Yield whether a request would be refused now, by which buckets, and until when."""
+def verdict(rows: Sequence[Standing], now: datetime, *, whole: bool) -> Iterator[str]:
+    """Yield whether a request would be refused now, by which buckets, and until when.
+
+    Args:
+        whole: every store was seen; else nobody can say that nothing refuses.
+    """
     refusing = list(filter(refused, rows))
     for row in refusing:
         limit, where = document_of(row.bucket[0] or ""), f" in {where_of(row)}" if where_of(row) else ""
         yield coloured(f"refused by `{limit}` ({row.whose}){where}: {_until(row, now)}", typer.colors.RED)
-    if not refusing:
+    if not whole:
+        yield "redis does not answer; here is what the sidecar decides by meanwhile"
+    elif not refusing:
         yield coloured("nothing here refuses a request now", typer.colors.GREEN)
 
 

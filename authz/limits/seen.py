@@ -62,6 +62,11 @@ class Seen:
             self._old = young  # before it is emptied: who reads meanwhile finds it in either
             self._young = {}
 
+    def forget(self, bucket: _Bucket) -> None:
+        """Forget what a server said of a bucket: an operator has filled it up. Any thread may."""
+        for table in (self._young, self._old):
+            table.pop(bucket, None)
+
     def refusal(self, spends: tuple[Spend, ...], now_us: int) -> tuple[Spent, ...] | None:
         """Return what a check is told that surely has no room; None: ask Redis.
 

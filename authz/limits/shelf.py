@@ -48,12 +48,22 @@ class Known(NamedTuple):
     rate: Rate
 
 
+def _nothing(_: tuple[str, ...]) -> None:
+    """What is not remembered elsewhere need not be forgotten there."""
+
+
 class Shelf(NamedTuple):
-    """A store in memory, and how many processes share each rate there now."""
+    """A store in memory.
+
+    Args:
+        processes: returns how many share each rate there now.
+        forget: told of each bucket that an operator fills up, so that nobody remembers its debt.
+    """
 
     limiter: MemoryLimiter
     store: Store
     processes: Callable[[], int]
+    forget: Callable[[tuple[str, ...]], None] = _nothing
 
 
 def known_of(sources: Iterable[str], rate: Rate) -> Known:
@@ -77,6 +87,8 @@ def shelved(
     )
     if inquiry.forgive:
         fullest = [held for held in fullest if shelf.limiter.forgive(held.bucket)]
+        for bucket in {*_whole(inquiry.buckets), *(held.bucket for held in fullest)}:
+            shelf.forget(bucket)
     rows = [
         Row(_told(held.bucket, limits), keys.digest(held.bucket), held.debt, held.elapsed_us)
         for held in fullest
@@ -86,12 +98,17 @@ def shelved(
 
 def _wanted(limiter: MemoryLimiter, inquiry: Inquiry) -> Iterator[Held]:
     named = [tuple(name) for name in inquiry.buckets]
-    whole = [name for name in named if None not in name]
+    whole = _whole(inquiry.buckets)
     if named and len(whole) == len(named):
-        found = (limiter.find(name) for name in dict.fromkeys(whole))  # type: ignore[arg-type]  # no None in it
+        found = (limiter.find(name) for name in dict.fromkeys(whole))
         return (held for held in found if held is not None)
     patterns = _by_limit(named)
     return (held for held in limiter.held() if _is_wanted(held.bucket, inquiry.limit, patterns))
+
+
+def _whole(names: Sequence[Sequence[str | None]]) -> list[tuple[str, ...]]:
+    """Return the names that leave nothing open."""
+    return [tuple([part or "" for part in name]) for name in names if None not in name]
 
 
 def _by_limit(names: Sequence[tuple[str | None, ...]]) -> dict[str | None, list[tuple[str | None, ...]]]:

@@ -111,7 +111,7 @@ def _in_redis(
         limiter.start,
         limiter.close,
         limiter.is_well,
-        (Shelf(outage.buckets, Store.OUTAGE, lambda: fleet.size),),
+        (Shelf(outage.buckets, Store.OUTAGE, lambda: fleet.size, seen.forget),),
         stores=lambda: {Store.REDIS.value: session.answers()},
         fleet=lambda: FleetFacts(Store.REDIS.value, fleet.size, outages.count),
         store=lambda: store_facts(limiter, session, eviction),

@@ -61,9 +61,13 @@ class InSidecar:
         found = [one for some in _split([*names]) for one in self._found(self._ask(_inquiry(some)))]
         return list(self._matched(targets, found))
 
-    def reset(self, found: Sequence[Match]) -> int:
-        """Fill buckets up; return how many were not full."""
-        names = list(dict.fromkeys(_resets(match) for match in found))
+    def reset(self, found: Sequence[Match], targets: Sequence[Target] = ()) -> int:
+        """Fill buckets up; return how many were not full.
+
+        Args:
+            targets: whose debt in Redis, which does not answer, is to be forgotten as well.
+        """
+        names = list(dict.fromkeys([*map(_resets, found), *(each.bucket for each in targets)]))
         return sum(len(self._found(self._fill_up(_inquiry(some)))) for some in _split(names))
 
     def _matched(self, targets: Sequence[Target], found: Sequence[Found]) -> Iterator[Match]:

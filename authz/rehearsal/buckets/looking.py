@@ -112,12 +112,28 @@ class Lookout:
             return named
         return match.theirs and (named or not match.target.shared)
 
-    def reset(self, matches: Sequence[Match]) -> int:
-        """Fill buckets up; return how many were not full."""
+    def reset(self, matches: Sequence[Match], targets: Sequence[Target]) -> int:
+        """Fill buckets up; return how many were not full.
+
+        Args:
+            targets: while Redis is away, a bucket of the sidecar begins with what it last saw there. Of these
+                it forgets that.
+        """
         in_redis = [match for match in matches if match.found.store is Store.REDIS]
         inside = [match for match in matches if match.found.store is not Store.REDIS]
+        seen = [each for each in targets if each.closed and not each.shared] if self._in_redis else []
         count = self._redis.reset(in_redis) if self._redis is not None and in_redis else 0
-        return count + (self._sidecar.reset(inside) if self._sidecar is not None and inside else 0)
+        return count + self._filled_up(inside, seen)
+
+    def _filled_up(self, matches: Sequence[Match], seen: Sequence[Target]) -> int:
+        if self._sidecar is None or not (matches or seen):
+            return 0
+        try:
+            return self._sidecar.reset(matches, seen)
+        except ConfigError:
+            if matches:
+                raise
+            return 0  # it is not needed: what it remembers, it refuses by for a second
 
     def _sidecar_asked(self, ask: Callable[[InSidecar], list[_Answer]], look: Look) -> list[_Answer]:
         """Ask the sidecar; where Redis has the buckets, it is worth a note if it does not answer."""

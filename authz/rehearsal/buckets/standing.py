@@ -83,7 +83,7 @@ def standing(found: Found, rate: Rate, cost: float, whose: str, *, shared: bool 
         rate: whole.
         cost: tokens of one request.
     """
-    rate = rate.share(found.processes)
+    rate = rate.share(max(1, found.processes))  # 0: nobody knows how many, and the limit refuses
     if found.debt is None:
         return Standing(found.name, whose, rate, None, 0, 0.0, NEVER, found, shared)
     debt = settle(found.debt, found.elapsed_us, rate.rate_per_s)
