@@ -25,8 +25,14 @@ HANGUP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 _READ_BYTES = 65_536  # the reply of a whole batch takes a few thousand
 _MORE = object()  # hiredis' answer while a reply is not there as a whole
 _NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-# A list so long that room for it alone would take hundreds of megabytes: nobody whom we ask says that.
-_HUGE = re.compile(rb"[*%~>]\d{7}")
+# What a reply takes at most: of CLUSTER SLOTS of a thousand nodes a fifth. A server that never ends would
+# otherwise fill the memory within the second that a connection may take to be opened.
+_REPLY_MAX_BYTES = 1 << 20
+# SECURITY: room for a list is made when its length is read, and every collection of garbage walks through all
+# of it, with nobody judged meanwhile: a billion took four seconds. Nobody whom we ask lists so many.
+_HUGE = re.compile(rb"[*%~>|]\d{6}")
+_HUGE_BYTES = 7
+_NEWER = (b"~", b">", b"|")  # lists of RESP3, which nobody asked for
 
 
 class Timeouts(NamedTuple):
@@ -44,7 +50,7 @@ class Link:
         where: the server.
     """
 
-    __slots__ = ("_buffer", "_reader", "_ready", "_sock", "_tls", "where", "why")
+    __slots__ = ("_buffer", "_got", "_reader", "_ready", "_sock", "_tls", "where", "why")
 
     def __init__(self, sock: socket.socket, where: Address) -> None:
         sock.settimeout(0.0)
@@ -53,6 +59,7 @@ class Link:
         self._sock = sock
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
         self._buffer = bytearray(_READ_BYTES)
+        self._got = 0  # bytes of it that were read last
         self._reader = hiredis.Reader(replyError=ErrorReply, errors="replace", notEnoughData=_MORE)
         self._ready = select.poll()
         self._ready.register(sock, select.POLLIN)
@@ -108,11 +115,22 @@ class Link:
 
         Returns: "", or a word for what went wrong.
         """
+        total = got = 0
+        tail = b""  # of what was read before: lengths may come in pieces
         while why := self._take(replies, count):
             if why != "more":
                 return why
+            if got:
+                tail = (tail + self._buffer[max(0, got - _HUGE_BYTES) : got])[-_HUGE_BYTES:]
+                if monotonic() > deadline_s:
+                    return "timeout"  # however much there is to read
             if why := self._fill(deadline_s):
                 return why
+            got = self._got
+            total += got
+            if total > _REPLY_MAX_BYTES or self._is_huge(tail):
+                return "broken"
+            self._reader.feed(self._buffer, 0, got)  # type: ignore[arg-type]  # it takes any buffer, and says less
         return ""
 
     def _take(self, replies: list[object], count: int) -> str:
@@ -131,7 +149,7 @@ class Link:
         return ""
 
     def _fill(self, deadline_s: float) -> str:
-        """Read what the server sent, or wait for it."""
+        """Read what the server sent into the buffer, or wait for it."""
         while True:
             # What TLS has already decrypted makes no socket readable.
             if (self._tls is None or not self._tls.pending()) and not self._ready.poll(_left_ms(deadline_s)):
@@ -146,15 +164,17 @@ class Link:
                 return "closed"
             if not count:
                 return "closed"
-            return self._feed(count)
+            self._got = count
+            return ""
 
-    def _feed(self, count: int) -> str:
-        buffer = self._buffer
-        suspect = buffer.find(b"\r", 0, 9) < 0 or buffer.find(b"*", 1, count) > 0
-        if suspect and _HUGE.search(buffer, 0, count):
-            return "broken"
-        self._reader.feed(buffer, 0, count)  # type: ignore[arg-type]  # it takes any buffer, and says less
-        return ""
+    def _is_huge(self, tail: bytes) -> bool:
+        """Whether a list begins that nobody means. The reply to a batch, all numbers, is not searched."""
+        buffer, got = self._buffer, self._got
+        if tail and _HUGE.search(tail + buffer[: min(got, _HUGE_BYTES)]):
+            return True
+        suspect = buffer.find(b"\r", 0, 8) < 0 or buffer.find(b"*", 1, got) > 0
+        suspect = suspect or any(buffer.find(mark, 0, got) >= 0 for mark in _NEWER)
+        return suspect and _HUGE.search(buffer, 0, got) is not None
 
     def _waits(self, error: OSError, deadline_s: float) -> bool:
         """Wait until the socket has room, or something to read; False where the time ran out."""

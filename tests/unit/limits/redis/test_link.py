@@ -96,6 +96,57 @@ def test_nonsense_is_told_from_an_answer(data: bytes) -> None:
         assert received(link, 1, soon())[0] == "broken"
 
 
+@pytest.mark.parametrize(
+    "data", [b"*999999999\r\n:1\r\n", b"*2\r\n>100000\r\n", b"*1\r\n|999999999\r\n", b"~123456\r\n"]
+)
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+def test_no_room_is_made_for_a_list_that_nobody_means_however_its_length_comes(
+    data: bytes, size: int
+) -> None:
+    """Room for a billion would keep the collector of garbage, and so everybody, for seconds."""
+    ours = Queue([data[at : at + size] for at in range(0, len(data), size)])
+    link = Link(ours, HERE)
+    assert received(link, 1, soon()) == ("broken", [])
+    link.close()
+
+
+class Queue(socket.socket):
+    """A connection that hands out one piece at each read."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        ours, self._theirs = socket.socketpair()
+        self._theirs.sendall(b"!")  # readable for ever
+        self._pieces = pieces
+        super().__init__(fileno=ours.detach())
+
+    def recv_into(self, buffer: bytearray, *_: object) -> int:  # type: ignore[override]  # as it is called
+        if not self._pieces:
+            raise BlockingIOError
+        piece = self._pieces.pop(0)
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        self._theirs.close()
+        super().close()
+
+
+@pytest.mark.parametrize("head", [b"$536870912\r\n", b"+", b"-ERR ", b"*99999\r\n"])
+def test_an_answer_that_does_not_end_is_cut_off_long_before_memory_is(head: bytes) -> None:
+    piece = b":1\r\n" * 16_384
+    pieces = [head, *[piece] * 4096]
+    link = Link(Queue(pieces), HERE)
+    assert received(link, 1, soon(60.0)) == ("broken", [])
+    assert len(pieces) > 4000
+    link.close()
+
+
+def test_an_answer_that_always_has_a_little_more_is_waited_for_no_longer_than_any() -> None:
+    link = Link(Queue([b"*9\r\n", *[b":1\r\n"] * 9]), HERE)
+    assert received(link, 1, soon(-1.0)) == ("timeout", [])
+    link.close()
+
+
 def test_more_answers_than_questions_answer_nothing() -> None:
     with pair() as (link, theirs):
         theirs.sendall(b"*1\r\n:1\r\n*1\r\n:2\r\n")
