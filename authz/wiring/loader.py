@@ -56,7 +56,7 @@ class Loader:
         self._assembly = Assembly(Builder(surroundings, self.breathe), self._ask)
         self._pace = Pace(clock.ticks_us)
         self._brake = Brake(named.overrides, clock.ticks_us, self._stop)
-        self._rejections = Rejections()
+        self._rejections = Rejections(clustered=surroundings.clustered)
         self._active: Parts = {}
         self._former: Former | None = None  # what the set in force comes from, until that was told
         self._kept: Outcome | None = None  # what came of it, until something is in force

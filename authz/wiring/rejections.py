@@ -12,15 +12,24 @@ from authz.snapshot.parts import OVERRIDES, Faults, scope_of_part
 _SHOWN = 20  # faults in one line
 _UPGRADE = "upgrade this sidecar first"
 _TEST = "run `authz policy test` on the same directories, with the same --scopes"  # says what is invalid, too
+_CLUSTERED = (
+    "run `authz policy validate --clustered`, then `authz policy test`, on the same directories, with the"
+    " same --scopes"
+)
 _VALIDATE = "run `authz policy validate` on the same directories, with the same --overrides"
 
 _log = get_logger("wiring")
 
 
 class Rejections:
-    """Remembers which part of the set is refused, and why."""
+    """Remembers which part of the set is refused, and why.
 
-    def __init__(self) -> None:
+    Args:
+        clustered: a set must fit on a Redis Cluster, which no command knows unless it is told.
+    """
+
+    def __init__(self, *, clustered: bool = False) -> None:
+        self._shown_by = _CLUSTERED if clustered else _TEST
         self._said: dict[str, str] = {}  # part -> problem
         self.newer = False  # whether a newer version of this program may well take it
 
@@ -60,7 +69,7 @@ class Rejections:
                 faults=[str(fault) for fault in _sorted(faults)[:_SHOWN]],
                 count=len(faults),
                 meanwhile=_meanwhile(part, active),
-                mend=_UPGRADE if newer else _VALIDATE if part == OVERRIDES else _TEST,
+                mend=_UPGRADE if newer else _VALIDATE if part == OVERRIDES else self._shown_by,
             )
         self._over(self._said.keys() - problems.keys())
         self._said = problems

@@ -37,6 +37,13 @@ def test_a_scope_that_was_never_good_closes_its_own_hosts() -> None:
     assert line["meanwhile"] == "its hosts get 503 not_ready, since it was never good"
 
 
+def test_where_buckets_are_on_a_cluster_the_command_is_told_so() -> None:
+    with capture_logs() as logs:
+        Rejections(clustered=True).tell({"platform": (FAULT,)})
+    assert "`authz policy validate --clustered`" in logs[0]["mend"]
+    assert "--clustered" not in told("platform")["mend"]
+
+
 def test_the_command_to_run_also_shows_failing_tests_but_for_overrides_which_they_do_not_gate() -> None:
     assert "`authz policy test`" in told("platform")["mend"]
     assert "`authz policy test`" in told("scope:items")["mend"]
