@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from authz.bench import documents
@@ -216,6 +216,8 @@ def main() -> None:
     _report("whole check, from the front to the records", _best_us(serve, WHOLE_NUMBER, WHOLE_ROUNDS, BATCH))
     shadow = _serving(_bench(in_shadow=True))
     _report("  with one policy and one limit in shadow", _best_us(shadow, WHOLE_NUMBER, WHOLE_ROUNDS, BATCH))
+    telling = _serving(replace(bench, refuser=Refuser("bench", on_allow=True)))
+    _report("  with limit headers for the client", _best_us(telling, WHOLE_NUMBER, WHOLE_ROUNDS, BATCH))
     _report("judged and spent, not answered", _best_us(_answering(bench), WHOLE_NUMBER, WHOLE_ROUNDS, BATCH))
     for room, work in _rooms(bench).items():
         _report(room, _best_us(work, NUMBER, ROUNDS))

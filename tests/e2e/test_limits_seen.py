@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -50,10 +51,10 @@ def _ready(app: Live) -> dict[str, Any]:
 
 
 @contextmanager
-def _in(redis: RedisServer, **env: str) -> Iterator[Live]:
+def _in(redis: RedisServer, more: Mapping[str, Any] = MappingProxyType({}), **env: str) -> Iterator[Live]:
     # Patience as on a machine that does other things, too: who gives up early decides alone.
     patient = {"REDIS_URL": redis.unix_url, "AUTHZ_REDIS_TIMEOUT_MS": "1000"}
-    with live(env={**patient, **env}) as app:
+    with live(env={**patient, **env}, **more) as app:
         assert eventually(lambda: _number(app, 'authz_store_up{store="redis"}') == 1)
         yield app
 
@@ -125,9 +126,30 @@ def _two_sockets(choices: EnvoyChoices) -> EnvoyChoices:
     return replace(choices, authz=tuple(UnixAddress(path) for path in own))
 
 
+TWO_WORKERS: Mapping[str, Any] = {"envoy": _two_sockets, "serve": ("--workers", "2")}
+
+
+def test_what_several_workers_spend_and_ask_is_told_as_one() -> None:
+    with redis_server() as redis, _in(redis, TWO_WORKERS) as app:
+        assert eventually(lambda: _number(app, 'authz_store_links{state="up",store="redis"}') == 2)
+        statuses = [_ask(app, "/both").status for _ in range(12)]
+        assert (statuses.count(200), statuses.count(429)) == (5, 7)
+        assert len({record["sidecar"] for record in _records(app, 12)}) == 2
+        decided = 'authz_limit_decisions_total{{limit="five",mode="enforce",outcome="{}",store="redis"}}'
+        assert eventually(lambda: _number(app, decided.format("deny")) == 7)
+        assert _number(app, decided.format("allow")) == 5
+
+        def counted() -> float:
+            asked = _number(app, 'authz_store_checks_total{decided="asked",store="redis"}')
+            return asked + _number(app, 'authz_store_checks_total{decided="remembered",store="redis"}')
+
+        assert eventually(lambda: counted() == 12)
+        assert eventually(lambda: _number(app, "authz_fleet_members") == 2)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_switched_off_nothing_is_spent_nobody_connects_and_everything_says_so(workers: int) -> None:
-    more: dict[str, Any] = {"envoy": _two_sockets, "serve": ("--workers", "2")} if workers == 2 else {}
+    more = TWO_WORKERS if workers == 2 else {}
     with redis_server() as redis:
         before = _connections(redis)
         env = {
