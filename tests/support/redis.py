@@ -201,6 +201,7 @@ class Watched:
     servers: tuple[RedisServer, ...]  # the first is the master at the start
     sentinels: tuple[RedisServer, ...]
     master: str = "main"
+    password: str | None = None  # of the Sentinels
 
     @property
     def url(self) -> str:
@@ -209,12 +210,14 @@ class Watched:
 
     def leader(self) -> RedisServer | None:
         """Return the server that the first Sentinel takes for the master."""
-        _, port = self.sentinels[0].ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master)
+        _, port = self.sentinels[0].ask(
+            "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master, password=self.password
+        )
         return next((server for server in self.servers if server.port == int(port)), None)
 
     def promote(self) -> None:
         """Ask for another master, the old one well; returns at once."""
-        self.sentinels[0].ask("SENTINEL", "FAILOVER", self.master)
+        self.sentinels[0].ask("SENTINEL", "FAILOVER", self.master, password=self.password)
 
 
 class Sentinel(RedisServer):
@@ -236,47 +239,54 @@ class Sentinel(RedisServer):
 
 @contextmanager
 def sentinel_set(
-    *options: str, replicas: int = 1, settings: Sequence[str] = (), down_after_ms: int = 500
+    *options: str,
+    replicas: int = 1,
+    settings: Sequence[str] = (),
+    password: str | None = None,
+    down_after_ms: int = 500,
 ) -> Iterator[Watched]:
     """Start a master, replicas and three Sentinels.
 
     Args:
-        options: of the servers' command line.
+        options: of the servers' command line; with `--requirepass` also `--masterauth`.
         settings: more lines of the Sentinels' configuration.
+        password: that those lines ask for.
     """
     directory = short_directory()
     with ExitStack() as stack:
+        secret = options[options.index("--requirepass") + 1] if "--requirepass" in options else None
         master = started(directory, stack, [*QUICK_SYNC, *options], "redis-0")
         copies = [*QUICK_SYNC, *options, "--replicaof", LOOPBACK, str(master.port)]
         servers = [master]
         servers += [started(directory, stack, copies, f"redis-{n}") for n in range(1, replicas + 1)]
-        wait_for(lambda: all(_is_synced(server) for server in servers[1:]))
+        wait_for(lambda: all(_is_synced(server, secret) for server in servers[1:]))
         lines = [
             f"sentinel monitor main {LOOPBACK} {master.port} 2",
+            *([f"sentinel auth-pass main {secret}"] if secret else []),
             f"sentinel down-after-milliseconds main {down_after_ms}",
-            "sentinel failover-timeout main 4000",
+            "sentinel failover-timeout main 1000",
             *settings,
         ]
         sentinels = [started(directory, stack, lines, f"sentinel-{n}", Sentinel) for n in range(3)]
-        watched = Watched(tuple(servers), tuple(sentinels))
-        wait_for(lambda: all(_is_ready(sentinel, replicas) for sentinel in sentinels))
+        watched = Watched(tuple(servers), tuple(sentinels), password=password)
+        wait_for(lambda: all(_is_ready(sentinel, replicas, password) for sentinel in sentinels))
         yield watched
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _is_synced(replica: RedisServer) -> bool:
-    return b"master_link_status:up" in _info(replica, "replication")
+def _is_synced(replica: RedisServer, password: str | None = None) -> bool:
+    return b"master_link_status:up" in _info(replica, "replication", password)
 
 
-def _is_ready(sentinel: RedisServer, replicas: int) -> bool:
+def _is_ready(sentinel: RedisServer, replicas: int, password: str | None) -> bool:
     """Whether it knows everybody, and could promote."""
     told = f"status=ok,address={LOOPBACK}:".encode()
-    state = _info(sentinel, "sentinel")
+    state = _info(sentinel, "sentinel", password)
     return told in state and f"slaves={replicas},sentinels=3".encode() in state
 
 
-def _info(server: RedisServer, section: str) -> bytes:
-    with server.client() as client:
+def _info(server: RedisServer, section: str, password: str | None) -> bytes:
+    with server.client(password=password) as client:
         client.response_callbacks.clear()  # as it stands, not as redis-py reads it
         return bytes(client.execute_command("INFO", section))  # type: ignore[no-untyped-call]  # as above
 
