@@ -39,7 +39,7 @@ _BUCKETS = 2
 class Disturbance:
     """One way to disturb Redis, under a steady load.
 
-    All figures are about calls that were due from the moment of the disturbance to the last decision without
+    All figures are about calls that waited when it began, or were due from then to the last decision without
     Redis, or to its end, whichever came later.
     """
 
@@ -151,7 +151,11 @@ def summed(
     """
     last_s = max(alone, default=span.ended_s)
     over_s = max(span.ended_s, last_s)
-    felt = [sample for sample in samples if span.began_s <= sample.due_s <= over_s]
+    felt = [
+        sample
+        for sample in samples
+        if sample.due_s + sample.took_s >= span.began_s and sample.due_s <= over_s
+    ]
     took = sorted(sample.took_s * 1000 for sample in felt if sample.code != BROKEN)
     recovered = last_s < max((sample.due_s for sample in samples), default=last_s) - _AT_REST_S
     return Disturbance(

@@ -45,9 +45,10 @@ def command(
         int, typer.Option("--rounds", min=1, help="Interleaved rounds; medians are shown.")
     ] = 5,
     calls: Annotated[int, typer.Option("--calls", min=1000, help="Checks per case and round.")] = 30_000,
-    quick: Annotated[bool, typer.Option("--quick", help="A few seconds, to see that it works.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A minute, to see that it works.")] = False,
     only: Annotated[
-        list[Part] | None, typer.Option("--only", help="Measure this part alone; may be repeated.")
+        list[Part] | None,
+        typer.Option("--only", metavar="|".join(Part), help="Measure this part alone; may be repeated."),
     ] = None,
     output: Annotated[str, typer.Option("--output", metavar="table|json")] = "table",
     file: Annotated[

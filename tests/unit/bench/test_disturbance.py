@@ -18,7 +18,7 @@ def calls(*odd: Sample) -> list[Sample]:
 
 
 def test_only_calls_between_the_disturbance_and_the_last_lone_decision_count() -> None:
-    slow_before, slow, slow_after = Sample(9.5, 0.9, 0), Sample(11.4, 0.5, 0), Sample(12.5, 0.8, 0)
+    slow_before, slow, slow_after = Sample(9.5, 0.4, 0), Sample(11.4, 0.5, 0), Sample(12.5, 0.8, 0)
     found = summed("gone", 100, calls(slow_before, slow, slow_after), [10.1, 11.5], GONE)
     assert found.slowest_ms == 500.0
     assert found.calls == 150 + 1 + 1  # both ends belong to it, and the slow one
@@ -32,6 +32,12 @@ def test_where_nobody_decides_alone_after_its_end_it_recovered_at_once() -> None
     assert found.recovery_s == 0.0
     assert found.calls == 101
     assert summed("gone", 100, calls(), [], GONE).recovery_s == 0.0
+
+
+def test_who_waits_when_it_begins_feels_it() -> None:
+    found = summed("gone", 100, calls(Sample(9.99, 0.02, 0)), [], GONE)
+    assert found.calls == 102
+    assert found.slowest_ms == pytest.approx(20.0)
 
 
 def test_who_decides_alone_to_the_end_did_not_recover() -> None:

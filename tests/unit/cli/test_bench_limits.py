@@ -67,9 +67,9 @@ def test_who_does_not_recover_has_no_time_to_recover() -> None:
 
 def test_turns_that_did_not_count_are_told() -> None:
     report = whole()
-    assert "repeated" not in shown(report)
+    assert "taken again" not in shown(report)
     report.costs[1].repeated = 2
-    assert "2 turns were repeated: Redis was later than its timeout in them" in shown(report)
+    assert "turns taken again, since Redis was later than its timeout in them: 2" in shown(report)
 
 
 def test_no_line_is_broken_or_cut() -> None:
