@@ -26,6 +26,7 @@ from tests.support.spending import Wanting, spend
 from tests.support.stores import Place, draw
 
 PAGE = (Path(__file__).parents[2] / "docs/redis.md").read_text(encoding="utf-8")
+FLAT = " ".join(PAGE.split())
 CONF, USERS = re.findall(r"^```conf\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 RULES = {
     line.split()[1]: line.split()[2:]
@@ -216,7 +217,7 @@ BUCKETS = 20_000
 
 
 def test_a_bucket_takes_the_memory_that_the_page_says() -> None:
-    (said,) = re.findall(r"each about \*\*(\d+) bytes\*\*", PAGE)
+    (said,) = re.findall(r"each about \*\*(\d+) bytes\*\*", FLAT)
     keys = Keys("default")
     with redis_server() as server, server.client() as client:
         before = client.info("memory")["used_memory"]
@@ -227,18 +228,18 @@ def test_a_bucket_takes_the_memory_that_the_page_says() -> None:
         pipe.execute()
         each = (client.info("memory")["used_memory"] - before) / BUCKETS
     assert 0.75 * int(said) < each < 1.25 * int(said)  # the table of keys grows by doubling
-    assert f"the key {len(keys.name(spend()))} bytes" in PAGE.replace("\n", " ")
+    assert f"the key {len(keys.name(spend()))} bytes" in FLAT
 
 
 @pytest.mark.parametrize("row", table("sizes"), ids=" ".join)
 def test_sizes_are_worked_out_from_that(row: list[str]) -> None:
-    (said,) = re.findall(r"each about \*\*(\d+) bytes\*\*", PAGE)
+    (said,) = re.findall(r"each about \*\*(\d+) bytes\*\*", FLAT)
     callers, buckets = int(row[0].replace(",", "")), int(row[1])
     assert row[2] == f"{round(callers * buckets * int(said) / 1e6)} MB"
 
 
 def test_a_check_takes_the_bytes_that_the_page_says() -> None:
-    out, back = map(int, re.findall(r"About (\d+) bytes to Redis and (\d+) back", PAGE)[0])
+    out, back = map(int, re.findall(r"About (\d+) bytes to Redis and (\d+) back", FLAT)[0])
     batch = Batch(Keys("production"), slot_of, lambda _: 0.0)
     batch.fill([Wanting(spend(), spend("per-customer", "acme"))])
     call = batch.pages[next(iter(batch.pages))].call()

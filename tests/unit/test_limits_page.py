@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from authz.limits.memory import MemoryLimiter
+from authz.model.identity import ANONYMOUS
 from authz.model.limit import Rate, Spend
 from authz.policy.condition import Compiler
 from authz.policy.evaluate import spend_of
@@ -116,7 +117,7 @@ def test_keys_of_one_customer_share_what_it_has() -> None:
         assert [one.limit for one in asked[-1].spent if not one.passed] == [refused_by]
         left.append(asked[-1].spent[0].remaining)
     assert left == [0, 0, 100]
-    assert "still holds 100 tokens" in PAGE
+    assert "still holds 100 tokens" in " ".join(PAGE.split())
 
 
 @pytest.mark.parametrize("row", table("cost"), ids=" ".join)
@@ -129,6 +130,16 @@ def test_what_a_cost_makes_of_a_burst(row: list[str]) -> None:
     assert isinstance(wanted, Spend)
     greedy = Greedy()
     assert [greedy.ask(wanted).passed for _ in range(count + 1)] == [True] * count + [False]
+
+
+def test_name_spaces_never_meet_not_even_in_what_is_no_customers() -> None:
+    assert "callers of two name spaces, and callers without a credential, have" in " ".join(PAGE.split())
+    by_network = LimitRule("l", (Compiler().text("client.network"),), Rate(1.0, 1.0))
+    spends = [
+        spend_of(by_network, Facts(request(), who, {}))
+        for who in (token(namespace="one"), token(namespace="other"), ANONYMOUS)
+    ]
+    assert len({one.bucket for one in spends if isinstance(one, Spend)}) == 3
 
 
 @pytest.mark.parametrize("row", table("parts"), ids=" ".join)
