@@ -43,6 +43,10 @@ class Scripted:
         self.asked: list[Sequence[ScriptCall]] = []
         self.replies = list(replies)
         self.slots: dict[bytes, int] = {}
+        self.distrusted: list[int] = []
+
+    def distrust(self, slot: int) -> None:
+        self.distrusted.append(slot)
 
     def slot(self, key: bytes) -> int:
         return self.slots.get(key, 0)

@@ -19,6 +19,9 @@ from authz.model.limit import Spend, Spent, Store
 ENTRIES_MAX = 64
 KEYS_MAX = 256
 
+DEBT_MAX = float(1 << 42)
+"""Tokens: what the script still reads of a bucket, `MOST` there."""
+
 _REDIS = Store.REDIS
 
 Floor = Callable[[Spend], float]
@@ -61,7 +64,7 @@ class Entry:
 
         SECURITY: a check is allowed if each of its buckets had room; a refusal in which all have is none.
         """
-        if not 0 <= passed <= len(self.checks) or min(debts) < 0.0:
+        if not 0 <= passed <= len(self.checks) or min(debts) < 0.0 or max(debts) > DEBT_MAX:
             raise ValueError("the script's answer has numbers that it never gives")
         if passed < len(self.checks) and all(spent.passed for spent in self._refused(debts)):
             raise ValueError("the script's answer refuses a check that fits")
@@ -73,10 +76,10 @@ class Entry:
 class Page:
     """The entries of one slot: one call of the script."""
 
-    __slots__ = ("_entries", "_floors", "_indexes", "_slot", "_values")
+    __slots__ = ("_entries", "_floors", "_indexes", "_values", "slot")
 
     def __init__(self, slot: int) -> None:
-        self._slot = slot
+        self.slot = slot
         self._entries: list[Entry] = []
         self._indexes: dict[bytes, int] = {}
         self._floors: list[float] = []
@@ -102,7 +105,7 @@ class Page:
         written: list[float] = []
         for entry, values in zip(self._entries, self._values, strict=True):
             written += (len(entry.checks), len(entry.spends), *values)
-        return ScriptCall(self._slot, tuple(self._indexes), encode(self._floors, written))
+        return ScriptCall(self.slot, tuple(self._indexes), encode(self._floors, written))
 
     def settle(self, reply: Sequence[int], learn: Learn) -> list[Spending]:
         """Settle what the script answered; return the checks of entries with a bucket that it cannot read.

@@ -136,6 +136,13 @@ class ClusterSession:
         if not all(links):
             self._wanted.set()
 
+    def distrust(self, slot: int) -> None:
+        """Close the connection to the node that has a slot."""
+        with self._using:
+            owner = self._owners[slot]
+            if owner is not None and owner.link is not None:
+                owner.drop(owner.link, "broken")
+
     def start(self) -> None:
         """Begin to look who has what; returns at once."""
         self._wanted.set()

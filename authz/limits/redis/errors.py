@@ -23,6 +23,7 @@ _IN_SCRIPT = re.compile(r"^ERR Error running script .*: -([A-Z]+) ", re.DOTALL)
 _SAID = {
     "closed": "closed the connection",
     "timeout": "does not answer in time",
+    "moved": "is no longer where buckets are kept",
     "broken": "answers what no Redis would; look which server that is",
 }
 _LINE_MAX = 200  # characters of a server's own words in our log
@@ -71,10 +72,12 @@ def judged(reply: object) -> Reply:
     """Turn what came of a script call into what the spender reads."""
     if type(reply) is list:
         try:
-            sum(reply)  # in C; it fails for whatever is no number, a list in the list too
+            # In C; a list in the list has no sum. SECURITY: with a half it is no `int`, nor with the `nan` of
+            # RESP3, which no comparison would find later.
+            whole = type(sum(reply)) is int
         except TypeError:
-            return Unanswered("broken")
-        return reply
+            whole = False
+        return reply if whole else Unanswered("broken")
     if type(reply) is Unanswered:
         return reply
     return Unanswered(reply.word if type(reply) is ErrorReply else "broken")

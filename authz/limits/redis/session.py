@@ -70,6 +70,10 @@ class Session(Protocol):
         """Send all calls at once and return what came of each, in order. One thread at a time."""
         ...
 
+    def distrust(self, slot: int) -> None:
+        """Close the connection to whoever answers for a slot: the answer was none that the script gives."""
+        ...
+
     def start(self) -> None:
         """Begin to connect, and to mend; returns at once."""
         ...

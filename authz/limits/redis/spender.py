@@ -273,8 +273,8 @@ class RedisLimiter:
         """Settle one page; return whom Redis did not decide."""
         try:
             return page.settle(reply, learn)
-        except ValueError as error:
-            self._crashed(error)
+        except ValueError:  # nothing of ours broke: that is no Redis, or it does not run our script
+            self._session.distrust(page.slot)
             return page.checks
 
     def _settle_alone(self, checks: Sequence[Spending]) -> None:

@@ -58,6 +58,12 @@ class SingleSession:
             exchange.load_and_resend()
             return exchange.replies()
 
+    def distrust(self, _slot: int) -> None:
+        """Close the connection."""
+        with self._using:
+            if (link := self._mender.link) is not None:
+                self._mender.drop(link, "broken")
+
     def start(self) -> None:
         """Begin to connect; returns at once."""
         self._mender.start()

@@ -202,15 +202,19 @@ def test_of_several_servers_only_what_the_broken_one_had_is_decided_alone() -> N
     assert (lucky.spent[0].store, other.spent[0].store) == (Store.REDIS, Store.OUTAGE)
 
 
-def test_an_answer_that_is_none_decides_nothing() -> None:
-    made = Rig(Scripted([[1, TOKEN, 7]]))
-    made.limiter.start()
-    check = Wanting(spend())
-    made.spend(check)
-    made.limiter.close()
+@pytest.mark.parametrize(
+    "reply", [[1, TOKEN, 7], [], [2, TOKEN], [-2, TOKEN], [1, -1], [0, 2**63 - 1], [0, 0]]
+)
+def test_an_answer_that_is_none_decides_nothing_and_costs_the_connection(reply: Sequence[int]) -> None:
+    """Nothing of ours crashed: who answers so is asked to prove itself again."""
+    with rig([[*reply]]) as made:
+        made.session.slots[Keys("test").name(spend())] = 7
+        check = Wanting(spend())
+        made.spend(check)
     assert check.spent is not None
     assert check.spent[0].store is Store.OUTAGE
-    assert [type(error) for error in made.crashes] == [ValueError]
+    assert check.times == 1
+    assert made.session.distrusted == [7]
 
 
 def test_a_session_that_crashes_leaves_nobody_without_an_answer() -> None:

@@ -1,0 +1,393 @@
+"""What answers at `REDIS_URL` is not well, or no Redis, or lies. What becomes of checks is stated row by row.
+
+One real sidecar for all rows. Each row begins with everything well, plays its fault on the connection that is
+there and on each that is made meanwhile, and ends when checks are spent in Redis again.
+
+    ALONE     each limit does what its `onStoreError` says: `local` spends its own bucket, `allow` passes,
+              `deny` is 503 `store_unavailable`; every record says `outage`
+    KEPT      nothing is felt: Redis decides
+    EITHER    some checks are decided by Redis, the others as in ALONE; no bucket gives more than both
+    REFUSED   a lie that nobody can tell from the truth, "there is no room": everything is 429
+    GRANTED   the other one, "there is room": everything passes. Whoever runs the Redis sets the limits
+
+Whatever the row: a rule without limits answers 200, no check reaches its deadline, nothing crashes, what is
+logged is a few lines and not one for each check, and memory stays where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import pytest
+
+from authz.bench.usage import resident_mib
+from authz.proxy.stage import short_directory
+from tests.support.checks import check_request
+from tests.support.grpc import Ask, client, read
+from tests.support.hostile_redis import HostileRedis, Line, Play, hostile_redis, passes_on
+from tests.support.policies import documents
+from tests.support.redis import redis_server
+from tests.support.serving import Running, running
+from tests.support.workers import status
+
+ALONE, KEPT, EITHER, REFUSED, GRANTED = "alone", "kept", "either", "refused", "granted"
+
+BURST = 3
+LIMITS = ("local", "allow", "deny")
+POLICY = "\n---\n".join(
+    [
+        *(
+            f"kind: Limit\nmetadata: {{name: {name}}}\n"
+            f"spec: {{per: [params.case], rate: {BURST}/d, onStoreError: {name}}}"
+            for name in LIMITS
+        ),
+        "kind: Policy\nmetadata: {name: p}\nspec:\n  hosts: [a.example.com]\n  rules:\n"
+        "    - {name: free, effect: allow, paths: [/free], identity: [anyone]}\n"
+        + "".join(
+            f"    - {{name: {name}, effect: allow, paths: ['/{name}/{{case}}'], identity: [anyone],"
+            f" limits: [{name}]}}\n"
+            for name in LIMITS
+        ),
+    ]
+)
+
+_DEADLINE_S = 2.0
+_PATIENCE_S = 30.0
+_LINES_MAX = 12  # of log, for a row: 48 checks and, while it lasts, a few connections
+_GROWN_MIB_MAX = 24.0
+_TIMEOUT_MS = 300  # so patient that a busy machine makes no outage of a row that has none
+_DRIP_S = 0.05  # between bytes; no answer has less than eight
+_CHECKS = 12  # of each limit, and as many without
+
+
+class Row(NamedTuple):
+    """A fault, and what becomes of checks while it lasts."""
+
+    name: str
+    play: Play
+    outcome: str
+
+
+# --- what may be played
+
+
+def always(data: bytes) -> Play:
+    """The same answer to everything, whatever is asked."""
+    return Play(lambda line, _: line.send(data))
+
+
+def spending(data: bytes) -> Play:
+    """The same answer to every spending of a check; else a Redis, which proves that it is well."""
+
+    def answer(line: Line, command: list[bytes]) -> None:
+        line.send(data if _spends(command) else line.real(command))
+
+    return Play(answer)
+
+
+def _spends(command: list[bytes]) -> bool:
+    return command[0].upper() == b"EVALSHA" and not command[3].endswith((b":proof", b":fleet"))
+
+
+def greeting(data: bytes) -> Play:
+    """A server that speaks first, and understands nothing."""
+
+    def hold(line: Line, _: object = None) -> None:
+        line.hold()
+
+    def greet(line: Line) -> None:
+        line.send(data)
+        line.hold()
+
+    return Play(hold, greet)
+
+
+def _silence(line: Line, _: list[bytes]) -> None:
+    line.hold()
+
+
+def _dripping(line: Line, command: list[bytes]) -> None:
+    for byte in line.real(command):
+        line.send(bytes([byte]))
+        time.sleep(_DRIP_S)
+
+
+def _pieces(line: Line, command: list[bytes]) -> None:
+    """In as many pieces as there are bytes, one after the other."""
+    for byte in line.real(command):
+        line.send(bytes([byte]))
+
+
+def _half(line: Line, command: list[bytes]) -> None:
+    data = line.real(command)
+    line.send(data[: len(data) // 2])
+    line.hold()
+
+
+def _endless(head: bytes, chunk: bytes) -> Play:
+    def stream(line: Line, _: object = None) -> None:
+        line.send(head)
+        while not line.ended.is_set():
+            line.send(chunk)
+
+    return Play(stream)
+
+
+def _hangs_up_after(line: Line, command: list[bytes]) -> None:
+    line.send(line.real(command))
+    raise OSError
+
+
+def _hangs_up(line: Line, command: list[bytes]) -> None:
+    raise OSError
+
+
+def _twice(line: Line, command: list[bytes]) -> None:
+    data = line.real(command)
+    line.send(data * 2 if _spends(command) else data)
+
+
+def _forgets_once_more(line: Line, command: list[bytes]) -> None:
+    """Says that it loaded the script, and knows none."""
+    if command[:2] == [b"SCRIPT", b"LOAD"]:
+        passes_on(line, command)
+    else:
+        line.send(b"-NOSCRIPT No matching script. Please use EVAL.\r\n")
+
+
+def _reply(*numbers: int) -> bytes:
+    return b"*%d\r\n" % len(numbers) + b"".join(b":%d\r\n" % number for number in numbers)
+
+
+def _fleet(size: int) -> Play:
+    def answer(line: Line, command: list[bytes]) -> None:
+        data = line.real(command)
+        line.send(_reply(size) if command[0] == b"EVALSHA" and command[3].endswith(b":fleet") else data)
+
+    return Play(answer)
+
+
+TOKEN = 1 << 20  # quanta
+HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nno\n"
+
+ERRORS = {
+    "NOSCRIPT": b"-NOSCRIPT No matching script. Please use EVAL.",
+    "READONLY": b"-READONLY You can't write against a read only replica.",
+    "LOADING": b"-LOADING Redis is loading the dataset in memory",
+    "OOM": b"-OOM command not allowed when used memory > 'maxmemory'.",
+    "MOVED": b"-MOVED 3999 127.0.0.1:6381",
+    "MOVED without an address": b"-MOVED",
+    "ASK": b"-ASK 3999 127.0.0.1:6381",
+    "NOPERM": b"-NOPERM this user has no permissions to run the 'evalsha' command",
+    "NOAUTH": b"-NOAUTH Authentication required.",
+    "BUSY": b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+    "MISCONF": b"-MISCONF Redis is configured to save RDB snapshots, but it cannot",
+    "CLUSTERDOWN": b"-CLUSTERDOWN Hash slot not served",
+    "TRYAGAIN": b"-TRYAGAIN Multiple keys request during rehashing of slot",
+    "WRONGTYPE": b"-WRONGTYPE Operation against a key holding the wrong kind of value",
+    "ERR": b"-ERR Error running script (call to f_0): @user_script:1: out of luck",
+    "an error of nobody's": b"-\x1b[2J\xff\xfe who knows",
+    "an error without words": b"-",
+    "an error of half a megabyte": b"-ERR " + b"x" * 500_000,
+}
+NO_REDIS = {
+    "garbage": always(bytes(range(128, 256)) * 8 + b"\r\n"),
+    "an HTTP server": always(HTTP),
+    "an HTTP server that speaks first": greeting(HTTP),
+    "an SSH server": greeting(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
+    "a mail server": greeting(b"220 mail.example.com ESMTP\r\n"),
+    "zeroes": always(b"\0" * 4096),
+    "a TLS alert": always(b"\x15\x03\x01\x00\x02\x02\x0a"),
+}
+SLOW = {
+    "silence": Play(_silence),
+    "half an answer and silence": Play(_half),
+    "a byte now and then": Play(_dripping),
+    "hangs up at once": Play(_hangs_up),
+}
+LARGE = {
+    "a huge bulk length": always(b"$536870912\r\nabc"),
+    "a huge bulk length without end": _endless(b"$536870912\r\n", b"x" * 65_536),
+    "a line without end": _endless(b"+", b"x" * 65_536),
+    "an error without end": _endless(b"-ERR ", b"x" * 65_536),
+    "answers without end": _endless(b"", b":1\r\n" * 16_384),
+    "a list without end": _endless(b"*999999\r\n", b":1\r\n" * 16_384),
+    "empty lists without end": _endless(b"*999999\r\n", b"*0\r\n" * 16_384),
+    "a list of a billion": always(b"*1000000000\r\n:1\r\n"),
+    "lists in lists": always(b"*1\r\n" * 64 + b":1\r\n"),
+    "long lists in long lists": always(b"*999999\r\n" * 8),
+    "a negative length": always(b"*-7\r\n"),
+    "a length that is none": always(b"*1x\r\n:1\r\n"),
+    "a number that is too large": always(b"*2\r\n:1\r\n:99999999999999999999999\r\n"),
+}
+LIES = {
+    "no numbers": _reply(),
+    "one number": _reply(1),
+    "three numbers": _reply(1, TOKEN, TOKEN),
+    "five of one passed": _reply(5, TOKEN),
+    "minus seven passed": _reply(-7, TOKEN),
+    "passed, and owes less than nothing": _reply(1, -5),
+    "passed, and owes beyond reason": _reply(1, 2**63 - 1),
+    "refused, and owes beyond reason": _reply(0, 2**63 - 1),
+    "refused, with room": _reply(0, 0),
+    "cannot be read": _reply(-1, -1),
+    "a list in the list": b"*2\r\n:1\r\n*1\r\n:1\r\n",
+    "a text in the list": b"*2\r\n:1\r\n$7\r\n1048576\r\n",
+    "nothing in the list": b"*2\r\n:1\r\n$-1\r\n",
+    "an error in the list": b"*2\r\n:1\r\n-ERR no\r\n",
+    "a number and no list": b":1\r\n",
+    "a text": b"$2\r\nOK\r\n",
+    "nothing": b"$-1\r\n",
+    "no list": b"*-1\r\n",
+    "halves": b"*2\r\n,0.5\r\n,1048576.5\r\n",
+    "no number": b"*2\r\n:1\r\n,nan\r\n",
+    "endless debt": b"*2\r\n:0\r\n,inf\r\n",
+    "a map": b"%1\r\n:1\r\n:1048576\r\n",
+}
+
+ROWS = (
+    *(Row(f"says {name}", always(line + b"\r\n"), ALONE) for name, line in ERRORS.items()),
+    *(Row(name, play, ALONE) for name, play in {**NO_REDIS, **SLOW, **LARGE}.items()),
+    *(Row(f"lies: {name}", spending(data), ALONE) for name, data in LIES.items()),
+    Row("lies: no room", spending(_reply(0, BURST * TOKEN)), REFUSED),
+    Row("lies: room", spending(_reply(1, TOKEN)), GRANTED),
+    Row("forgets the script for ever", Play(_forgets_once_more), ALONE),
+    Row("answers every question twice", Play(_twice), EITHER),
+    Row("hangs up after each answer", Play(_hangs_up_after), EITHER),
+    Row("answers byte by byte", Play(_pieces), KEPT),
+    Row("counts a fleet beyond reason", _fleet(2**63 - 1), KEPT),
+    Row("counts a fleet of less than none", _fleet(-3), KEPT),
+)
+
+
+# --- the sidecar
+
+
+class Site:
+    """A sidecar, the server that it takes for Redis, and somebody who asks."""
+
+    def __init__(self, server: HostileRedis, sidecar: Running, ask: Ask) -> None:
+        self.server, self.sidecar, self._ask = server, sidecar, ask
+        self._read = 0
+        self._tries = 0
+
+    def told(self, path: str) -> int:
+        payload = check_request(host="a.example.com", path=path)
+        return status(read(self._ask(payload, timeout=_DEADLINE_S)))
+
+    def wait_until_well(self) -> None:
+        """Wait until a limit that refuses without Redis lets a new bucket pass."""
+        end_s = time.monotonic() + _PATIENCE_S
+        self._tries += 1
+        while self.told(f"/deny/well-{self._tries}") != 200:
+            assert time.monotonic() < end_s, "it did not become well"
+            self._tries += 1
+            time.sleep(0.01)
+
+    def log(self) -> list[str]:
+        """The lines that were written since this was last asked."""
+        text = (self.sidecar.home / "log").read_text()[self._read :]
+        self._read += len(text)
+        return text.splitlines()
+
+    def records(self, name: str, count: int) -> list[dict[str, object]]:
+        """The records of a row's checks, once there are so many."""
+        path, end_s = self.sidecar.home / "records", time.monotonic() + _PATIENCE_S
+        while True:
+            lines = path.read_text().splitlines()
+            found = [line for line in map(json.loads, lines) if line["request"]["path"].endswith(f"/{name}")]
+            if len(found) >= count or time.monotonic() > end_s:
+                return found
+            time.sleep(0.02)
+
+    def mib(self) -> float:
+        return resident_mib(self.sidecar.child.pid)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    home = short_directory()
+    (home / "policies").mkdir()
+    for name, content in documents(POLICY).items():
+        (home / "policies" / name).write_bytes(content)
+    with ExitStack() as stack:
+        server = stack.enter_context(hostile_redis(stack.enter_context(redis_server()).socket))
+        environ = {"REDIS_URL": server.url, "AUTHZ_RECORD_SINK": f"file:{home}/records"}
+        environ["AUTHZ_REDIS_TIMEOUT_MS"] = str(_TIMEOUT_MS)
+        sidecar = stack.enter_context(running(home, **environ, AUTHZ_FLEET_SIZE="1"))
+        made = Site(server, sidecar, stack.enter_context(client(f"unix:{home}/a.sock")))
+        made.wait_until_well()
+        yield made
+        assert sidecar.child.running
+    shutil.rmtree(home)
+
+
+def _passed(statuses: list[int]) -> tuple[int, int]:
+    """How many passed first, and how many were refused after them for want of tokens."""
+    passed = statuses.count(200)
+    assert statuses == [200] * passed + [429] * (len(statuses) - passed)
+    return passed, len(statuses) - passed
+
+
+def judge(outcome: str, told: dict[str, list[int]]) -> None:
+    """Assert that this is what the outcome says."""
+    match outcome:
+        case "alone":
+            assert _passed(told["local"]) == (BURST, _CHECKS - BURST)
+            assert told["allow"] == [200] * _CHECKS
+            assert told["deny"] == [503] * _CHECKS
+        case "kept":
+            for name in LIMITS:
+                assert _passed(told[name]) == (BURST, _CHECKS - BURST)
+        case "either":
+            assert told["local"].count(200) <= 2 * BURST
+            assert set(told["local"]) | set(told["allow"]) <= {200, 429}
+            assert told["deny"].count(200) <= BURST
+            assert set(told["deny"]) <= {200, 429, 503}
+        case "refused":
+            assert [*told.values()] == [[429] * _CHECKS] * 3
+        case "granted":
+            assert [*told.values()] == [[200] * _CHECKS] * 3
+
+
+STORES = {
+    ALONE: {"outage"},
+    KEPT: {"redis"},
+    EITHER: {"redis", "outage"},
+    REFUSED: {"redis"},
+    GRANTED: {"redis"},
+}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_what_answers_at_that_port_decides_nothing_but_what_is_stated(site: Site, row: Row) -> None:
+    name = f"row-{ROWS.index(row)}"
+    site.log()
+    before_mib = site.mib()
+    with site.server.playing(row.play):
+        told = {limit: [site.told(f"/{limit}/{name}") for _ in range(_CHECKS)] for limit in LIMITS}
+        free = [site.told("/free") for _ in range(_CHECKS)]
+    grown_mib = site.mib() - before_mib
+    site.wait_until_well()
+    assert free == [200] * _CHECKS
+    judge(row.outcome, told)
+
+    records = site.records(name, 3 * _CHECKS)
+    assert len(records) == 3 * _CHECKS
+    stores = {limit["store"] for record in records for limit in record["limits"]}  # type: ignore[attr-defined] # JSON
+    assert stores <= STORES[row.outcome]
+    reasons = Counter(record["reason"] for record in records)
+    assert set(reasons) <= {"allowed", "rate_limited", "store_unavailable"}
+
+    lines = site.log()
+    assert len(lines) <= _LINES_MAX, "\n".join(lines)
+    events = [json.loads(line) for line in lines]  # a traceback is no JSON
+    assert not [event for event in events if event["level"] == "error" or "crash" in event["event"]], events
+    assert max(map(len, lines), default=0) < 1000
+    assert grown_mib < _GROWN_MIB_MAX
