@@ -108,7 +108,7 @@ def hot(
     for number in range(effort.rounds + 1):
         progress(f"limits: one hot bucket, round {number}" if number else "limits: one hot bucket")
         for side in asked:
-            turn = side.ask(callers.hot, redis, *effort.full_speed)
+            turn, _ = side.ask_surely(callers.hot, redis, 1, *effort.full_speed)
             if number:
                 turns[side.name].append(turn)
     return [_hot(side, turns[side.name]) for side in asked]

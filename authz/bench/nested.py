@@ -14,13 +14,11 @@ from authz.bench import buckets
 from authz.bench.buckets import Callers
 from authz.bench.openloop import Outcome
 from authz.bench.redis_server import RedisServer
-from authz.bench.sides import EXACT, MEMORY, STORES, LimitEffort, Progress, Side, Turn, asked_since
+from authz.bench.sides import EXACT, MEMORY, LimitEffort, Progress, Side, Turn
 from authz.model.errors import NotStarted
 
 RATIO_AIM, PER_S_AIM = 1.4, 25_000
 AIMED_AT = 2  # nested buckets
-
-_TRIES = 5
 
 
 @dataclass(slots=True)
@@ -84,23 +82,12 @@ def costs(
 
 
 def _passed(cost: Cost, side: Side, callers: Callers, redis: RedisServer | None, effort: LimitEffort) -> Turn:
-    """A turn counts only if all were allowed, each by so many buckets of the store that it is about.
-
-    On a busy machine Redis may be later than its timeout; then that turn tells of something else, and another
-    is taken.
-    """
-    asked: dict[str, int] = {}
-    for _ in range(_TRIES):
-        before = side.server.stores()
-        turn = side.ask(callers.nested[cost.buckets], redis, *effort.full_speed)
-        if not turn.outcome.allowed == turn.outcome.sent > 0:
-            raise NotStarted(f"{cost.name}: not all were allowed", str(turn.outcome))
-        count = cost.buckets * turn.outcome.sent
-        asked = asked_since(side.server, before, count)
-        if asked == {STORES[side.store]: count}:
-            return turn
-        cost.repeated += 1
-    raise NotStarted(f"{cost.name}: buckets were kept elsewhere, {_TRIES} times in turn", str(asked))
+    """A figure counts only if all were allowed."""
+    turn, late = side.ask_surely(callers.nested[cost.buckets], redis, cost.buckets, *effort.full_speed)
+    cost.repeated += late
+    if not turn.outcome.allowed == turn.outcome.sent > 0:
+        raise NotStarted(f"{cost.name}: not all were allowed", str(turn.outcome))
+    return turn
 
 
 def _summed(cost: Cost, turns: Sequence[Turn]) -> None:

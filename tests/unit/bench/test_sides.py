@@ -79,7 +79,7 @@ def test_where_redis_is_always_late_there_is_no_figure(monkeypatch: pytest.Monke
 def test_a_refusal_makes_a_figure_worthless(monkeypatch: pytest.MonkeyPatch) -> None:
     turns(monkeypatch, outcome(100, 99))
     with pytest.raises(NotStarted, match="not all were allowed"):
-        passed(side(MEMORY, {}))
+        passed(side(MEMORY, {}, {"memory": 200}))
 
 
 def test_counts_that_never_come_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
