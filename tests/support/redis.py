@@ -77,11 +77,15 @@ class RedisServer:
         """Its process."""
         return self.child.pid
 
-    def start(self) -> None:
-        """Start it, empty, and wait until it answers."""
+    def start(self, *more: str) -> None:
+        """Start it, empty, and wait until it answers.
+
+        Args:
+            more: options for this time.
+        """
         self.socket.unlink(missing_ok=True)
         log = self.directory / f"{self.name}.log"
-        self.child = Child(Plan(self.name, [redis_program(), *self._command()], log, log))
+        self.child = Child(Plan(self.name, [redis_program(), *self._command(), *more], log, log))
         try:
             self.child.wait_until(self.answers)
         except NotStarted:
@@ -214,6 +218,11 @@ class Watched:
             "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master, password=self.password
         )
         return next((server for server in self.servers if server.port == int(port)), None)
+
+    def replicas(self) -> int:
+        """Return how many servers the first Sentinel could promote."""
+        state = _info(self.sentinels[0], "sentinel", self.password)
+        return int(state.partition(b"slaves=")[2].partition(b",")[0])
 
     def promote(self) -> None:
         """Ask for another master, the old one well; returns at once."""

@@ -17,6 +17,9 @@ from authz.limits.redis.session import LinkFacts
 PAUSE_FIRST_S = 0.02  # the longest pause before a first try: a fleet that loses its Redis is spread over that
 PAUSE_MAX_S = 1.0  # a promotion is noticed within this; 1,000 sidecars then ask 2,000 times a second
 
+LOOK_S = 1.0
+"""Between two looks at a connection that works, where somebody must be asked whether it leads astray."""
+
 LASTED_S = 5.0
 """A connection that lived so long was a good one: the next pause is short again."""
 
@@ -111,6 +114,7 @@ class Mender:
         using: held while connections are used.
         voice: says what changes.
         on_change: told of each change, with `using` held.
+        still: asked once a second, from this thread, whether a connection still leads where it should.
     """
 
     def __init__(
@@ -121,12 +125,14 @@ class Mender:
         voice: Voice,
         on_change: Callable[[], None] = lambda: None,
         backoff: Backoff | None = None,
+        still: Callable[[Link], bool] | None = None,
     ) -> None:
         self.link: Link | None = None
         self.opened = 0  # how often one came up
         self._name, self._open, self._using, self._voice = name, opened, using, voice
         self._on_change = on_change
         self._backoff = backoff or Backoff()
+        self._still = still
         self._why = ""
         self._closing = Event()
         self._wake = [*os.pipe()]  # where to read, where to write: ends the wait in `_watch`
@@ -196,14 +202,20 @@ class Mender:
         self._voice.up(self._name, str(link.where))
 
     def _watch(self, link: Link) -> None:
-        """Wait until it is closed by its server, dropped by its user, or ourselves."""
+        """Wait until it is closed by its server, dropped by its user, leads astray, or we are to stop."""
         poll = select.poll()
         poll.register(link, HANGUP)
         poll.register(self._wake[0], select.POLLIN)
-        if not poll.poll(LASTED_S * 1000):
-            self._voice.lasts(self._name, str(link.where))
-            self._backoff.reset()
-            poll.poll()
+        since_s, lasts = monotonic(), False
+        while not poll.poll(None if lasts and self._still is None else LOOK_S * 1000):
+            if not lasts and monotonic() - since_s >= LASTED_S:
+                lasts = True
+                self._voice.lasts(self._name, str(link.where))
+                self._backoff.reset()
+            if self._still is not None and not self._still(link):
+                with self._using:
+                    self.drop(link, "moved")
+                return
 
     def _retire(self, link: Link) -> None:
         with self._using:

@@ -25,6 +25,7 @@ class Sentinels:
         self._hosts = [*hosts]
         self._master = master
         self._asking, self._serving = asking, serving
+        self._kept: Link | None = None  # to the Sentinel that is asked again and again
 
     def opened(self) -> Link:
         """Connect to the master.
@@ -32,6 +33,7 @@ class Sentinels:
         Raises:
             LinkFailed: no Sentinel leads to one.
         """
+        self.close()  # whoever leads there is the one to be asked on
         failed = LinkFailed("down", "there is no Sentinel")
         for host in tuple(self._hosts):
             try:
@@ -44,8 +46,55 @@ class Sentinels:
             return link
         raise failed
 
+    def still_lead(self, link: Link) -> bool:
+        """Whether the Sentinels still point at this server; where none says anything, they do.
+
+        After a promotion by hand the old master takes writes for another ten seconds, until it is told.
+        """
+        try:
+            pointed = self._pointed(self._sentinel())
+            if pointed != link.where:
+                self._master_at(pointed).close()  # a Sentinel that remembers old times leads nowhere
+                return False
+        except LinkFailed:
+            self.close()
+            self._hosts.append(self._hosts.pop(0))  # another may know more the next time
+        return True
+
+    def close(self) -> None:
+        """Close the connection to the Sentinel that is asked again and again."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def _sentinel(self) -> Link:
+        if self._kept is None:
+            self._kept = self._asking.open(self._hosts[0])
+        return self._kept
+
     def _led_by(self, host: Address) -> Link:
-        link = self._serving.open(self._found(host))
+        """Connect to the server that one points at. Source: the Sentinel client's guide, steps 2 and 3."""
+        sentinel = self._asking.open(host)
+        try:
+            address = self._pointed(sentinel)
+        finally:
+            sentinel.close()
+        return self._master_at(address)
+
+    def _pointed(self, sentinel: Link) -> TcpAddress:
+        """Ask one Sentinel."""
+        reply = sentinel.ask(self._deadline_s(), "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master)
+        if reply is None:
+            raise LinkFailed("down", f"sentinel {sentinel.where}: monitors no master `{self._master}`")
+        if isinstance(reply, ErrorReply):
+            raise LinkFailed(reply.word, f"sentinel {sentinel.where}: {reply.line}")
+        address = as_address(reply)
+        if address is None:
+            raise LinkFailed("broken", f"sentinel {sentinel.where}: answers what no Sentinel would")
+        return address
+
+    def _master_at(self, address: TcpAddress) -> Link:
+        link = self._serving.open(address)
         try:
             self._check(link)
         except BaseException:
@@ -53,24 +102,8 @@ class Sentinels:
             raise
         return link
 
-    def _found(self, host: Address) -> TcpAddress:
-        """Ask one Sentinel. Source: the Sentinel client's guide, step 2."""
-        link = self._asking.open(host)
-        try:
-            reply = link.ask(self._deadline_s(), "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master)
-        finally:
-            link.close()
-        if reply is None:
-            raise LinkFailed("down", f"sentinel {host}: monitors no master `{self._master}`")
-        if isinstance(reply, ErrorReply):
-            raise LinkFailed(reply.word, f"sentinel {host}: {reply.line}")
-        address = as_address(reply)
-        if address is None:
-            raise LinkFailed("broken", f"sentinel {host}: answers what no Sentinel would")
-        return address
-
     def _check(self, link: Link) -> None:
-        """Ask the server itself: a Sentinel may not have heard yet. Source: the same, step 3."""
+        """Ask the server itself: a Sentinel may not have heard yet."""
         reply = link.ask(self._deadline_s(), "ROLE")
         if isinstance(reply, ErrorReply):
             return  # an ACL may forbid ROLE; the script that tries to write tells as well

@@ -62,11 +62,20 @@ def open_session(
             timeouts.call_s,
             voice,
         )
-    found: Callable[[], Link] = partial(dial.open, address.hosts[0])
     if address.kind is RedisKind.SENTINEL:
         asking = Dial(sentinel, certificates, connect_s=timeouts.connect_s)
-        found = Sentinels(address.hosts, address.master, asking, dial).opened
-    return SingleSession(str(address), lambda: gate.passed(found()), script, timeouts.call_s, voice)
+        sentinels = Sentinels(address.hosts, address.master, asking, dial)
+        return SingleSession(
+            str(address),
+            lambda: gate.passed(sentinels.opened()),
+            script,
+            timeouts.call_s,
+            voice,
+            sentinels.still_lead,
+            sentinels.close,
+        )
+    host = address.hosts[0]
+    return SingleSession(str(address), lambda: gate.passed(dial.open(host)), script, timeouts.call_s, voice)
 
 
 class Gate(NamedTuple):

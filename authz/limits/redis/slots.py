@@ -70,8 +70,8 @@ def read_redirect(text: str, asked: Address) -> tuple[int, TcpAddress] | None:
 
 def _named(node: object, asked: Address) -> TcpAddress | None:
     """Read a node's host and port. Redis 7 says nothing, or `?`, for a host that it does not know."""
-    if isinstance(node, list) and node and node[0] in (None, b"", b"?") and isinstance(asked, TcpAddress):
-        node = [asked.host.encode(), *node[1:]]
+    if isinstance(node, list) and node and node[0] in (None, b"", b"?"):
+        node = [asked.host.encode() if isinstance(asked, TcpAddress) else b"", *node[1:]]
     return as_address(node)
 
 

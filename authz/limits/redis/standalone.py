@@ -20,14 +20,25 @@ class SingleSession:
         opened: opens a connection and proves that it works; raises LinkFailed.
         script: the spending script.
         call_s: seconds that a batch may take.
+        voice: says what changes.
+        still: asked once a second whether the connection still leads where it should.
+        leave: called at the end.
     """
 
     def __init__(
-        self, name: str, opened: Callable[[], Link], script: Script, call_s: float, voice: Voice
+        self,
+        name: str,
+        opened: Callable[[], Link],
+        script: Script,
+        call_s: float,
+        voice: Voice,
+        still: Callable[[Link], bool] | None = None,
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
         self._script, self._call_s, self._voice = script, call_s, voice
+        self._leave = leave
         self._using = Lock()
-        self._mender = Mender(name, opened, self._using, voice)
+        self._mender = Mender(name, opened, self._using, voice, still=still)
 
     @property
     def generation(self) -> int:
@@ -70,4 +81,5 @@ class SingleSession:
 
     def close(self) -> None:
         """Close the connection."""
-        self._mender.close()
+        if self._mender.close():
+            self._leave()

@@ -81,6 +81,7 @@ def _resets(world: World, times: int) -> bool:
 
 def test_a_connection_that_lasts_is_a_good_one(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mending, "LASTED_S", 0.0)
+    monkeypatch.setattr(mending, "LOOK_S", 0.001)
     world = World()
     with mended(world) as mender:
         for times in range(1, 4):
@@ -111,6 +112,7 @@ class World:
         self.using = threading.Lock()
         self.changes: list[bool] = []
         self.backoff = Steady()
+        self.still: Callable[[Link], bool] | None = None
 
     def leave(self) -> None:
         for end in self.ends:
@@ -127,7 +129,7 @@ class World:
 
 @contextmanager
 def mended(world: World) -> Iterator[Mender]:
-    mender = Mender("r", world.opened, world.using, Voice(), lambda: changed(), world.backoff)
+    mender = Mender("r", world.opened, world.using, Voice(), lambda: changed(), world.backoff, world.still)
 
     def changed() -> None:
         assert world.using.locked()
@@ -178,6 +180,17 @@ def test_a_connection_that_is_dropped_is_out_of_use_at_once_and_then_closed() ->
         assert up(mender, 2)
         assert link.fileno() == -1
         assert world.changes == [True, False, True]
+
+
+def test_a_connection_that_leads_astray_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mending, "LOOK_S", 0.001)
+    world = World()
+    answers = iter([True, True, False])
+    world.still = lambda _: next(answers, True)
+    with mended(world) as mender:
+        assert up(mender, 2)
+        assert mender.facts.why == "moved"
+        assert world.ends[0].recv(1) == b""
 
 
 def test_no_connection_is_closed_under_the_hands_of_its_user() -> None:
