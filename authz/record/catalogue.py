@@ -71,7 +71,7 @@ METRICS: Mapping[str, Shape] = {
         (),
         "Processes that share the buckets in Redis, as last counted: in an outage each gives out its part. 0:"
         " not known, and limits that keep buckets locally then refuse.",
-        "max",
+        "min",
     ),
     "authz_store_checks_total": Shape(
         "counter",
