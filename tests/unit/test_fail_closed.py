@@ -20,7 +20,7 @@ from authz.model.reason import Code, Detail, Reason
 from authz.model.request import Request
 from authz.policy.index import Index
 from authz.response import message
-from authz.response.refusal import Refused
+from authz.response.refusal import Refused, Refuser
 from authz.snapshot.snapshot import Snapshot
 from authz.transport.front import DEADLINE_EXCEEDED, Arrival
 from authz.transport.shield import MARGIN_S
@@ -162,6 +162,8 @@ def test_a_broken_clock_refuses_explicitly(which: str, way: str) -> None:
 
 
 class BrokenRefuser:
+    on_allow = False
+
     def __init__(self, way: Callable[..., object]) -> None:
         self.refuse = way
 
@@ -177,6 +179,19 @@ def test_a_refuser_that_breaks_still_refuses(way: Callable[..., object]) -> None
         answer = front.reply(call)
         assert (answer.status.code, answer.denied_response.status.code) == (14, 503)
     assert len(bench.keeper.answered) == 3
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_client_that_cannot_be_told_of_its_limits_is_refused(
+    way: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Refuser, "passed", way)
+    bench = Bench(lambda: SNAPSHOT, refuser=Refuser("sidecar-1", on_allow=True))
+    front = bench.serve(OPEN, LIMITED)
+    assert front.allowed(1)
+    answer = front.reply(2)
+    assert (answer.status.code, answer.denied_response.status.code) == (14, 503)
+    assert len(bench.keeper.answered) == 2
 
 
 # --- the limiter
