@@ -79,7 +79,7 @@ class Outage:
         in_shadow = mine[0].bucket[0] != mine[0].limit  # a trial is one bucket: see policy/shadow.py
         buckets = self._in_shadow if in_shadow else self.buckets
         for spend in mine:
-            debt = self._seen.debt(spend.bucket, now_us)
+            debt = self._seen.owed(spend.bucket, now_us)
             if debt > 0.0:
                 buckets.owe(spend, debt / members, now_us)
         return buckets.draw(mine, now_us)
@@ -100,7 +100,7 @@ class Outage:
         if spend.on_store_error is _ALLOW:
             return _uncounted(spend)
         mine = self._mine(spend, members)
-        return refused(mine, self._seen.debt(spend.bucket, now_us) / members, _STORE)
+        return refused(mine, self._seen.owed(spend.bucket, now_us) / members, _STORE)
 
     def _mine(self, spend: Spend, members: int) -> Spend:
         """Return a spend at this process's part of the rate, which is divided once."""

@@ -10,6 +10,9 @@ never more than the truth. That lower bound serves three times:
 Entries carry the rate under which they were seen, so a changed policy set makes none of them wrong: a refusal
 asks for the same rate and burst, a floor takes the faster of both rates. Nothing has to be forgotten with a
 revision. What lowers a debt by hand (`authz limits reset`) is felt within the second.
+
+SECURITY: nobody is granted more than a burst, so a floor, and what is owed in an outage, are never more. A
+server that lied once must not, by our mouth, close a bucket at an honest one for years.
 Source: "Exact mode" and "Outage" in the contract on limits.
 """
 
@@ -93,12 +96,21 @@ class Seen:
         held = self._find(spend.bucket)
         if held is None or held[3] == generation:
             return 0.0
-        return settle(held[0], now_us - held[1], max(held[2].rate_per_s, spend.rate.rate_per_s))
+        most = max(held[2].burst_tokens, spend.rate.burst_tokens)
+        rate_per_s = max(held[2].rate_per_s, spend.rate.rate_per_s)
+        return settle(min(held[0], most), now_us - held[1], rate_per_s)
 
     def debt(self, bucket: _Bucket, now_us: int) -> float:
         """Return what a bucket owes at least, in tokens; 0.0 where nothing was seen of it."""
         held = self._find(bucket)
         return settle(held[0], now_us - held[1], held[2].rate_per_s) if held is not None else 0.0
+
+    def owed(self, bucket: _Bucket, now_us: int) -> float:
+        """Return the same for whoever acts on it for longer than a second: never more than a burst."""
+        held = self._find(bucket)
+        if held is None:
+            return 0.0
+        return settle(min(held[0], held[2].burst_tokens), now_us - held[1], held[2].rate_per_s)
 
     def _find(self, bucket: _Bucket) -> _Held | None:
         return self._young.get(bucket) or self._old.get(bucket)

@@ -23,6 +23,9 @@ BEAT_US = 5_000_000
 LIFE_US = 3 * BEAT_US  # who missed two beats is gone
 HASTE_US = 1_000_000  # between beats while a fleet gathers, and after one that nobody answered
 
+MEMBERS_MAX = 1_000_000
+"""Whoever counts more does not count: limits would be divided by it for a quarter of a minute."""
+
 _NAME_BYTES = 8
 
 
@@ -73,7 +76,7 @@ class Fleet:
         argument = pack("<dd", LIFE_US / 1000, stays) + self._member
         call = ScriptCall(self._session.slot(self._key), (self._key,), argument, SCRIPT)
         (reply,) = self._session.run([call])
-        if isinstance(reply, Unanswered) or len(reply) != 1 or reply[0] < 1:
+        if isinstance(reply, Unanswered) or len(reply) != 1 or not 1 <= reply[0] <= MEMBERS_MAX:
             return False
         self._learn(max(reply[0], self._least), now_us)
         return True

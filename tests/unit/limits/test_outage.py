@@ -119,6 +119,14 @@ def test_a_local_bucket_begins_with_its_part_of_the_debt_that_was_seen() -> None
     assert passes(outage(4, seen), want()) == 1
 
 
+def test_what_a_server_said_beyond_reason_is_felt_no_longer_than_a_bucket_takes_to_fill() -> None:
+    table = Seen()
+    table.learn(want().bucket, float(1 << 42), NOW_US, RATE, 1)
+    deciding = outage(4, table)
+    assert passes(deciding, want()) == 0
+    assert passes(deciding, want(), now_us=NOW_US + 2_000_000) == 5
+
+
 def test_a_debt_that_was_seen_refills_by_time() -> None:
     seen = Seen()
     seen.learn(want().bucket, 20.0, NOW_US - 1_000_000, RATE, 1)

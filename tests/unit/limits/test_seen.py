@@ -122,6 +122,14 @@ def test_a_floor_takes_the_faster_of_two_rates() -> None:
     assert table.floor(want(rate=Rate(12.0, 20.0)), SENT_US + 1_000_000, 2) == 0.0
 
 
+def test_no_floor_is_more_than_a_burst_whatever_a_server_said() -> None:
+    """An honest server would keep that bucket closed until a debt of 2^42 tokens has refilled."""
+    table = seen(float(1 << 42))
+    assert table.floor(want(), SENT_US, 2) == 20.0
+    assert table.floor(want(rate=Rate(10.0, 5.0)), SENT_US, 2) == 20.0
+    assert table.floor(want(rate=Rate(10.0, 50.0)), SENT_US, 2) == 50.0
+
+
 def test_a_bucket_that_was_never_seen_has_no_floor_and_no_debt() -> None:
     assert Seen().floor(want(), SENT_US, 2) == 0.0
     assert Seen().debt(want().bucket, SENT_US) == 0.0

@@ -46,6 +46,11 @@ def test_before_anybody_counted_the_size_is_what_the_operator_says() -> None:
     assert fleet(Scripted(), Clock(), expected=12).size == 12
 
 
+@pytest.mark.parametrize("size", [0, -3, 1_000_001, 2**63 - 1])
+def test_a_count_beyond_reason_is_none(size: int) -> None:
+    assert told(Clock(), 3, size, 3) == [3, 3, 3]
+
+
 def beats(session: Scripted, clock: Clock, member: Fleet, seconds: int) -> int:
     """Tend it ten times a second; return how often it spoke."""
     before = len(session.asked)
