@@ -33,6 +33,7 @@ class ClusterSession:
         opened: connects to a master that has these slots, and proves that it works; raises LinkFailed.
         script: the spending script.
         call_s: seconds that a batch may take.
+        voice: says what changes.
     """
 
     def __init__(
