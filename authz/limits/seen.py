@@ -18,6 +18,8 @@ Source: "Exact mode" and "Outage" in the contract on limits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from authz.limits.bucket import settle
 from authz.limits.outcome import refused
 from authz.model.limit import Rate, Spend, Spent, Store
@@ -65,6 +67,17 @@ class Seen:
             self._old = young  # before it is emptied: who reads meanwhile finds it in either
             self._young = {}
 
+    def learn_all(
+        self, spends: tuple[Spend, ...], debts: Sequence[float], sent_us: int, generation: int
+    ) -> None:
+        """Keep what a server said of each bucket of a check; as `learn`."""
+        young = self._young
+        for spend, debt in zip(spends, debts, strict=True):
+            young[spend.bucket] = (debt, sent_us, spend.rate, generation)
+        if len(young) >= self._entries_max:
+            self._old = young  # as above
+            self._young = {}
+
     def forget(self, bucket: _Bucket) -> None:
         """Forget what a server said of a bucket: an operator has filled it up. Any thread may."""
         for table in (self._young, self._old):
@@ -99,6 +112,15 @@ class Seen:
         most = max(held[2].burst_tokens, spend.rate.burst_tokens)
         rate_per_s = max(held[2].rate_per_s, spend.rate.rate_per_s)
         return settle(min(held[0], most), now_us - held[1], rate_per_s)
+
+    def floors(self, spends: tuple[Spend, ...], now_us: int, generation: int) -> Sequence[float]:
+        """Return the `floor` of each bucket of a check; empty where there is none."""
+        young, old = self._young, self._old
+        for spend in spends:
+            held = young.get(spend.bucket) or (old.get(spend.bucket) if old else None)
+            if held is not None and held[3] != generation:
+                return [self.floor(each, now_us, generation) for each in spends]
+        return ()
 
     def debt(self, bucket: _Bucket, now_us: int) -> float:
         """Return what a bucket owes at least, in tokens; 0.0 where nothing was seen of it."""

@@ -59,6 +59,12 @@ class Batch:
         return list(dict.fromkeys(ask.key for entry in self.entries for ask in entry.asks))
 
 
+def encoded(times: int, *asks: Ask) -> bytes:
+    """Write an entry as the script reads it; the limiter's own functions are held to this one elsewhere."""
+    numbers = [part for ask in asks for part in (ask.rate, ask.burst, ask.cost)]
+    return struct.pack(f"<{2 + len(numbers)}d", times, len(asks), *numbers)
+
+
 # --- the script, in a real Redis
 
 
@@ -71,19 +77,14 @@ class Server:
 
     def spend(self, batch: Batch, held: dict[bytes, bytes | None]) -> tuple[list[int], list[Write]]:
         """Run one batch over the values that are held; None: a key of another type."""
-        keys = batch.keys
-        numbers = {key: float(at) for at, key in enumerate(keys, 1)}
-        floors = [part for key, debt in batch.floors for part in (numbers[key], debt)]
-        values: list[float] = []
-        for entry in batch.entries:
-            values += (entry.times, len(entry.asks))
-            for ask in entry.asks:
-                values += (numbers[ask.key], ask.rate, ask.burst, ask.cost)
+        keys = [ask.key for entry in batch.entries for ask in entry.asks]
+        floors = [part for key, debt in batch.floors for part in (keys.index(key) + 1, debt)]
+        entries = [encoded(entry.times, *entry.asks) for entry in batch.entries]
         pipe = self.client.pipeline(transaction=True)
         pipe.flushall()
         for key, value in held.items():
             pipe.rpush(key, b"of another type") if value is None else pipe.set(key, value)
-        pipe.evalsha(self.sha, len(keys), *keys, encode(floors, values), batch.now_us)
+        pipe.evalsha(self.sha, len(keys), *keys, encode(floors, entries), batch.now_us)
         reply = pipe.execute()[-1]
         return reply, self.watcher.writes()
 
@@ -364,7 +365,7 @@ def test_redis_never_forgets_a_bucket_before_it_is_full(server: Server, trace: l
 def test_by_its_own_clock_it_keeps_a_bucket_until_it_is_full(server: Server) -> None:
     key = b"authz:t:{tag}:limit:own"
     server.client.flushall()
-    reply = server.client.eval(SCRIPT, 1, key, encode([], [3, 1, 1, 0.5, 2, 1]))
+    reply = server.client.eval(SCRIPT, 1, key, encode([], [encoded(3, Ask(key, 0.5, 2.0, 1.0))]))
     assert reply == [2, 2 * QUANTA_PER_TOKEN]
     assert 3000 < server.client.pttl(key) <= 4001
     assert [(write.key, write.life_ms) for write in server.watcher.writes()] == [(key, 4001)]
@@ -408,7 +409,7 @@ def test_the_largest_batch_is_one_call(server: Server) -> None:
 def test_a_full_memory_is_an_error_that_spends_nothing(server: Server) -> None:
     """Two buckets of one check: never one of them alone."""
     keys = [b"authz:t:{tag}:limit:x", b"authz:t:{tag}:limit:y"]
-    argument = encode([], [1, 2, 1, 1.0, 9.0, 1.0, 2, 1.0, 9.0, 1.0])
+    argument = encode([], [encoded(1, *[Ask(key, 1.0, 9.0, 1.0) for key in keys])])
     server.client.flushall()
     server.client.config_set("maxmemory", 1)
     try:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from authz.limits.redis.link import Timeouts
-from authz.limits.redis.script import SPENDING, encode, proof
+from authz.limits.redis.script import SPENDING, encode, entry, proof
 from authz.limits.redis.session import Reply, ScriptCall, WatchedSession
 from authz.limits.redis.sessions import open_session
+from authz.model.limit import Rate, Spend
 from authz.model.redis_address import NOBODY, Login, RedisTls, parse_redis_url
 from tests.support.proxy import eventually
+
+
+class KeptLog:
+    """Stands in for a logger, and keeps what would be logged: level, event, values."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        return lambda event, **values: self.lines.append((level, event, values))
+
 
 CALL_S = 5.0  # so patient that a busy machine never makes an outage of a test
 
@@ -47,7 +60,8 @@ def key(number: int = 0) -> bytes:
 
 def spend(made: WatchedSession, *keys: bytes, cost: float = 1.0) -> list[Reply]:
     """Draw from buckets of 1000 tokens that take a minute to refill one, each with a call of its own."""
-    argument = encode([], [1, 1, 1, 1 / 60, 1000.0, cost])
+    wanted = Spend("per-key", ("per-key",), Rate(1 / 60, 1000.0), cost)
+    argument = encode([], [entry([wanted])])
     return [*made.run([ScriptCall(made.slot(name), (name,), argument) for name in keys])]
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from authz.limits.bucket import QUANTA_PER_TOKEN
 from authz.limits.outcome import charged, refused
-from authz.limits.redis.keys import Keys
-from authz.limits.redis.script import UNREADABLE, encode, tokens
+from authz.limits.redis.order import Order, Orders
+from authz.limits.redis.script import UNREADABLE, encode
 from authz.limits.redis.session import ScriptCall
 from authz.limits.store import Spending
 from authz.model.limit import Spend, Spent, Store
@@ -24,17 +25,18 @@ DEBT_MAX = float(1 << 42)
 
 _REDIS = Store.REDIS
 
-Floor = Callable[[Spend], float]
-Learn = Callable[[Spend, float], None]
+Spends = tuple[Spend, ...]
+Floors = Callable[[Spends], Sequence[float]]
+Learn = Callable[[Spends, Sequence[float]], None]
 
 
 class Entry:
     """Checks that ask for the same tokens of the same buckets."""
 
-    __slots__ = ("checks", "spends")
+    __slots__ = ("checks", "order")
 
-    def __init__(self, spends: tuple[Spend, ...], check: Spending) -> None:
-        self.spends = spends
+    def __init__(self, order: Order, check: Spending) -> None:
+        self.order = order
         self.checks = [check]
 
     def settle(self, passed: int, debts: Sequence[float]) -> None:
@@ -44,19 +46,25 @@ class Entry:
             passed: how many checks have their tokens.
             debts: of each bucket when all of them were charged, tokens.
         """
-        for number, check in enumerate(self.checks[:passed], 1):
+        spends, checks = self.order.spends, self.checks
+        if passed == len(checks) == 1:  # nearly always
+            checks[0].settle(
+                tuple([charged(spend, debt, _REDIS) for spend, debt in zip(spends, debts, strict=True)])
+            )
+            return
+        for number, check in enumerate(checks[:passed], 1):
             later = passed - number
             check.settle(
                 tuple(
                     [
                         charged(spend, debt - later * spend.cost, _REDIS)
-                        for spend, debt in zip(self.spends, debts, strict=True)
+                        for spend, debt in zip(spends, debts, strict=True)
                     ]
                 )
             )
-        if passed < len(self.checks):
+        if passed < len(checks):
             spent = self._refused(debts)
-            for check in self.checks[passed:]:
+            for check in checks[passed:]:
                 check.settle(spent)
 
     def verify(self, passed: int, debts: Sequence[float]) -> None:
@@ -70,42 +78,40 @@ class Entry:
             raise ValueError("the script's answer refuses a check that fits")
 
     def _refused(self, debts: Sequence[float]) -> tuple[Spent, ...]:
-        return tuple([refused(spend, debt, _REDIS) for spend, debt in zip(self.spends, debts, strict=True)])
+        spends = self.order.spends
+        return tuple([refused(spend, debt, _REDIS) for spend, debt in zip(spends, debts, strict=True)])
 
 
 class Page:
     """The entries of one slot: one call of the script."""
 
-    __slots__ = ("_entries", "_floors", "_indexes", "_values", "slot")
+    __slots__ = ("_entries", "_floors", "_names", "slot")
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
         self._entries: list[Entry] = []
-        self._indexes: dict[bytes, int] = {}
+        self._names: list[bytes] = []
         self._floors: list[float] = []
-        self._values: list[tuple[float, ...]] = []
 
-    def add(self, entry: Entry, names: Sequence[bytes], floor: Floor) -> None:
-        """Take an entry whose buckets have these keys."""
-        values: list[float] = []
-        for spend, name in zip(entry.spends, names, strict=True):
-            index = self._indexes.get(name)
-            if index is None:
-                index = self._indexes[name] = len(self._indexes) + 1
-                least = floor(spend)
-                if least > 0.0:
-                    self._floors += (index, least)
-            rate = spend.rate
-            values += (index, rate.rate_per_s, rate.burst_tokens, spend.cost)
+    def add(self, entry: Entry, floors: Sequence[float]) -> None:
+        """Take an entry.
+
+        Args:
+            floors: the least debt of each of its buckets, as far as we know; empty where nobody need say so.
+        """
+        for number, least in enumerate(floors, len(self._names) + 1):
+            if least > 0.0:
+                self._floors += (number, least)
         self._entries.append(entry)
-        self._values.append(tuple(values))
+        self._names += entry.order.names
 
     def call(self) -> ScriptCall:
         """Return the call."""
-        written: list[float] = []
-        for entry, values in zip(self._entries, self._values, strict=True):
-            written += (len(entry.checks), len(entry.spends), *values)
-        return ScriptCall(self.slot, tuple(self._indexes), encode(self._floors, written))
+        written = [
+            entry.order.once if len(entry.checks) == 1 else entry.order.times(len(entry.checks))
+            for entry in self._entries
+        ]
+        return ScriptCall(self.slot, tuple(self._names), encode(self._floors, written))
 
     def settle(self, reply: Sequence[int], learn: Learn) -> list[Spending]:
         """Settle what the script answered; return the checks of entries with a bucket that it cannot read.
@@ -113,24 +119,23 @@ class Page:
         Raises:
             ValueError: that is no answer to this call; nobody is settled.
         """
-        if len(reply) != sum(1 + len(entry.spends) for entry in self._entries):
+        if len(reply) != len(self._entries) + len(self._names):
             raise ValueError("the script's answer has another length than its question asks for")
         unread: list[Spending] = []
         read: list[tuple[Entry, int, list[float]]] = []
         at = 0
         for entry in self._entries:
-            passed, quanta = reply[at], reply[at + 1 : at + 1 + len(entry.spends)]
-            at += 1 + len(entry.spends)
+            end = at + 1 + entry.order.size
+            passed, debts = reply[at], [quanta / QUANTA_PER_TOKEN for quanta in reply[at + 1 : end]]
+            at = end
             if passed == UNREADABLE:
                 unread += entry.checks
-                continue
-            debts = [tokens(one) for one in quanta]
-            entry.verify(passed, debts)
-            read.append((entry, passed, debts))
+            else:
+                entry.verify(passed, debts)
+                read.append((entry, passed, debts))
         for entry, passed, debts in read:
             entry.settle(passed, debts)
-            for spend, debt in zip(entry.spends, debts, strict=True):
-                learn(spend, debt)
+            learn(entry.order.spends, debts)
         return unread
 
     @property
@@ -143,55 +148,50 @@ class Batch:
     """What one round trip spends.
 
     Args:
-        slot: returns where a key lies.
-        floor: returns the least debt that a bucket has, as far as we know; 0.0 where nobody need say so.
+        orders: knows what checks ask for.
+        floors: returns the least debts of an entry's buckets; see Page.
     """
 
-    __slots__ = ("_floor", "_keys", "_marks", "_named", "_slot", "coalesced", "entries", "pages")
+    __slots__ = ("_by_order", "_floors", "_named", "_orders", "coalesced", "pages")
 
-    def __init__(self, keys: Keys, slot: Callable[[bytes], int], floor: Floor) -> None:
-        self._keys = keys
-        self._slot = slot
-        self._floor = floor
-        self._marks: dict[object, Entry] = {}
+    def __init__(self, orders: Orders, floors: Floors) -> None:
+        self._orders = orders
+        self._floors = floors
+        self._by_order: dict[Order, Entry] = {}
         self._named = 0
         self.pages: dict[int, Page] = {}
-        self.entries = 0
         self.coalesced = 0  # checks that joined the entry of another
+
+    @property
+    def entries(self) -> int:
+        """How many entries it has."""
+        return len(self._by_order)
 
     @property
     def full(self) -> bool:
         """Whether the rest waits for the next round trip."""
-        return self.entries >= ENTRIES_MAX or self._named >= KEYS_MAX
+        return len(self._by_order) >= ENTRIES_MAX or self._named >= KEYS_MAX
 
     def fill(self, checks: Sequence[Spending]) -> int:
         """Take checks until it is full; return how many were taken."""
+        by_order, order_of = self._by_order, self._orders.of
         for taken, check in enumerate(checks):
-            if self.full:
+            if len(by_order) >= ENTRIES_MAX or self._named >= KEYS_MAX:
                 return taken
-            self._add(check)
+            order = order_of(check.spends)
+            entry = by_order.get(order)
+            if entry is None:
+                by_order[order] = self._new(order, check)
+            else:
+                entry.checks.append(check)
+                self.coalesced += 1
         return len(checks)
 
-    def _add(self, check: Spending) -> None:
-        spends = check.spends
-        entry = self._marks.get(id(spends))  # most are one value per caller: see `policy/memo.py`
-        if entry is None:
-            names = [self._keys.name(spend) for spend in spends]
-            mark = (*names, *[part for spend in spends for part in (id(spend.rate), spend.cost)])
-            entry = self._marks.get(mark)
-            if entry is None:
-                self._marks[mark] = self._marks[id(spends)] = self._new(spends, check, names)
-                return
-        entry.checks.append(check)
-        self.coalesced += 1
-
-    def _new(self, spends: tuple[Spend, ...], check: Spending, names: Sequence[bytes]) -> Entry:
-        entry = Entry(spends, check)
-        slot = self._slot(names[0])
-        page = self.pages.get(slot)
+    def _new(self, order: Order, check: Spending) -> Entry:
+        entry = Entry(order, check)
+        page = self.pages.get(order.slot)
         if page is None:
-            page = self.pages[slot] = Page(slot)
-        page.add(entry, names, self._floor)
-        self.entries += 1
-        self._named += len(names)
+            page = self.pages[order.slot] = Page(order.slot)
+        page.add(entry, self._floors(order.spends))
+        self._named += order.size
         return entry

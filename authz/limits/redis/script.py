@@ -8,21 +8,40 @@ from struct import pack
 
 from authz.limits.bucket import QUANTA_PER_TOKEN
 from authz.limits.redis.session import Script, ScriptCall
+from authz.model.limit import Rate, Spend
 
 SCRIPT = files(__package__).joinpath("spend.lua").read_bytes()
 SPENDING = Script.of(SCRIPT)
 
+_PROOF = Spend("proof", ("proof",), Rate(1000.0, 1000.0), 1.0)
+_NO_FLOORS = pack("<d", 0)
+
 UNREADABLE = -1  # stands for a number of checks, or a debt
 
 
-def encode(floors: Sequence[float], entries: Sequence[float]) -> bytes:
+def encode(floors: Sequence[float], entries: Sequence[bytes]) -> bytes:
     """Return the script's argument.
 
     Args:
         floors: for each: index of its key from 1, debt in tokens.
-        entries: as the script reads them.
+        entries: see `entry`.
     """
-    return pack(f"<{1 + len(floors) + len(entries)}d", len(floors) // 2, *floors, *entries)
+    return b"".join(
+        [pack(f"<{1 + len(floors)}d", len(floors) // 2, *floors) if floors else _NO_FLOORS, *entries]
+    )
+
+
+def entry(spends: Sequence[Spend], times: int = 1) -> bytes:
+    """Return what the script reads of checks that all want the same; their keys are named in this order."""
+    return pack("<d", times) + entry_of(spends)
+
+
+def entry_of(spends: Sequence[Spend]) -> bytes:
+    """Return the part of an entry that says nothing about the number of checks."""
+    values: list[float] = [len(spends)]
+    for spend in spends:
+        values += (spend.rate.rate_per_s, spend.rate.burst_tokens, spend.cost)
+    return pack(f"<{len(values)}d", *values)
 
 
 def tokens(quanta: int) -> float:
@@ -36,4 +55,4 @@ def proof(prefix: str) -> ScriptCall:
     Args:
         prefix: of every key of the keyspace.
     """
-    return ScriptCall(0, (f"{prefix}proof".encode(),), encode([], [1, 1, 1, 1000.0, 1000.0, 1.0]))
+    return ScriptCall(0, (f"{prefix}proof".encode(),), encode([], [entry([_PROOF])]))

@@ -21,9 +21,10 @@ from time import sleep
 from typing import Any, NamedTuple, cast
 
 from authz.limits.outage import Outage
-from authz.limits.redis.batch import Batch, Page
+from authz.limits.redis.batch import Batch, Learn, Page
 from authz.limits.redis.counts import Counts
 from authz.limits.redis.keys import Keys
+from authz.limits.redis.order import Orders
 from authz.limits.redis.session import Reply, Session, Unanswered
 from authz.limits.seen import Seen
 from authz.limits.store import S, Spending
@@ -64,7 +65,7 @@ class RedisLimiter:
         crashed: Callable[[BaseException], None],
     ) -> None:
         self._session = session
-        self._keys = keys
+        self._orders = Orders(keys, session.slot)
         self._seen = seen
         self._outage = outage
         self._ticks_us = ticks_us
@@ -204,9 +205,7 @@ class RedisLimiter:
     def _turn(self) -> None:
         """Spend one batch, and hand on whoever was in it."""
         generation, sent_us = self._session.generation, self._ticks_us()
-        batch = Batch(
-            self._keys, self._session.slot, lambda spend: self._seen.floor(spend, sent_us, generation)
-        )
+        batch = Batch(self._orders, lambda spends: self._seen.floors(spends, sent_us, generation))
         hands = self._gather(batch)
         pages = list(batch.pages.values())
         replies = self._ask(pages)
@@ -216,9 +215,9 @@ class RedisLimiter:
         # tells them, so what is known now must not be replaced by what a server says that may have forgotten.
         known = self._session.generation == generation
 
-        def learn(spend: Spend, debt: float) -> None:
+        def learn(spends: tuple[Spend, ...], debts: Sequence[float]) -> None:
             if known:
-                self._seen.learn(spend.bucket, debt, sent_us, spend.rate, generation)
+                self._seen.learn_all(spends, debts, sent_us, generation)
 
         alone: list[Spending] = []
         for page, reply in zip(pages, replies, strict=True):
@@ -267,9 +266,7 @@ class RedisLimiter:
         self.counts.trip(replies, self._ticks_us() - began_us)
         return replies
 
-    def _settle(
-        self, page: Page, reply: Sequence[int], learn: Callable[[Spend, float], None]
-    ) -> list[Spending]:
+    def _settle(self, page: Page, reply: Sequence[int], learn: Learn) -> list[Spending]:
         """Settle one page; return whom Redis did not decide."""
         try:
             return page.settle(reply, learn)
