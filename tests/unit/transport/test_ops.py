@@ -16,7 +16,7 @@ from authz.model.address import TcpAddress, UnixAddress
 from authz.model.errors import ConfigError
 from authz.transport import ops
 from authz.transport.ops import OpsServer
-from authz.transport.routes import Response, Route, health
+from authz.transport.routes import Post, Response, Route, health
 
 PATIENCE_S = 10.0
 
@@ -29,12 +29,17 @@ def echo(rest: str) -> Response:
     return Response(200, "text/plain", rest.encode())
 
 
+def echo_body(body: bytes) -> Response:
+    return Response(200, "text/plain", body[:100])
+
+
 ROUTES: dict[str, Route] = {"/health": health(), "/logs/": echo, "/crash": crash}
+POSTS: dict[str, Post] = {"/limits/find": echo_body}
 
 
 @pytest.fixture
 def server() -> Iterator[OpsServer]:
-    server = OpsServer("127.0.0.1:0", ROUTES)
+    server = OpsServer("127.0.0.1:0", ROUTES, POSTS)
     server.start()
     yield server
     server.close()
@@ -103,6 +108,83 @@ def test_any_other_method_is_a_problem_that_names_the_right_ones(server: OpsServ
         "GET, HEAD",
         "application/problem+json",
     )
+
+
+def post(
+    server: OpsServer, body: bytes, *headers: str, path: str = "/limits/find"
+) -> tuple[int, dict[str, str], bytes]:
+    said = "".join(
+        f"{header}\r\n"
+        for header in headers or ("content-type: application/json", f"content-length: {len(body)}")
+    )
+    return exchange(server, f"POST {path} HTTP/1.1\r\nhost: x\r\n{said}\r\n".encode() + body)
+
+
+@pytest.mark.parametrize("size", [0, 2, 8000, 9000, 65536])
+def test_what_is_posted_is_read_whole(server: OpsServer, size: int) -> None:
+    body = b"x" * size
+    assert post(server, body)[::2] == (200, body[:100])
+
+
+def test_a_body_that_comes_later_than_its_head_is_waited_for(server: OpsServer) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"POST /limits/find HTTP/1.1\r\ncontent-type: application/json; charset=utf-8\r\n")
+        connection.sendall(b"content-length: 6\r\n\r\nabc")
+        connection.sendall(b"def")
+        assert b"".join(iter(lambda: connection.recv(65536), b"")).endswith(b"\r\n\r\nabcdef")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (("content-type: text/plain", "content-length: 2"), 415),
+        (("content-length: 2",), 415),
+        (("content-type: application/json", "content-length: 2", "origin: http://x"), 403),
+        (("content-type: application/json", "content-length: 2", "origin: null"), 403),
+        (("content-type: application/json",), 411),
+        (("content-type: application/json", "transfer-encoding: chunked"), 411),
+        (("content-type: application/json", "content-length: -2"), 411),
+        (("content-type: application/json", "content-length: two"), 411),
+        (("content-type: application/json", "content-length: 65537"), 413),
+        (("content-type: application/json", "content-length: 999999999999"), 411),
+    ],
+)
+def test_what_may_not_be_posted_is_a_problem_and_is_not_read(
+    server: OpsServer, headers: tuple[str, ...], status: int
+) -> None:
+    got, told, _ = post(server, b"{}", *headers)
+    assert (got, told["content-type"]) == (status, "application/problem+json")
+
+
+def test_a_body_that_ends_early_is_a_problem(server: OpsServer) -> None:
+    with connect(server) as connection:
+        connection.sendall(
+            b"POST /limits/find HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 6\r\n\r\nabc"
+        )
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_body_that_never_comes_is_not_waited_for_for_ever(
+    server: OpsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ops, "HEAD_TIMEOUT_S", 0.2)
+    with connect(server) as connection:
+        connection.sendall(
+            b"POST /limits/find HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 6\r\n\r\n"
+        )
+        assert connection.recv(65536) == b""
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_what_is_posted_to_is_not_read_by_any_other_method(server: OpsServer, method: str) -> None:
+    status, headers, _ = get(server, "/limits/find", method)
+    assert (status, headers["allow"]) == (405, "POST")
+
+
+def test_nothing_is_posted_where_nothing_is_asked_so(server: OpsServer) -> None:
+    assert post(server, b"{}", path="/health")[0] == 405
+    assert post(server, b"{}", path="/limits")[0] == 405
 
 
 @pytest.mark.parametrize(

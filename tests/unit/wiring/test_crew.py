@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from authz.config.settings import load
+from authz.limits.inquiry import Answer, Inquiry, encode
 from authz.wiring.crew import Crew
-from authz.wiring.link import Report
+from authz.wiring.link import Question, Report
 
 
 @dataclass
@@ -20,10 +22,20 @@ class Worker:
     said: Report
     up: bool = True
     seen: bool = True
+    line: str | None = None
+    heard: Callable[[Worker, Report], None] | None = None
+    asked: list[Question] = field(default_factory=list)
 
     @property
     def state(self) -> str:
         return self.said.revision
+
+    def ask(self, question: Question) -> bool:
+        """Answer at once, if there is something to say."""
+        self.asked.append(question)
+        if self.heard is not None and self.line is not None:
+            self.heard(self, Report(answers=question.number, line=self.line))
+        return self.line is not None
 
     def look(self, _now_s: float, _elapsed_s: float) -> None:
         pass
@@ -64,3 +76,23 @@ def test_workers_that_differ_for_longer_are_not_ready_and_say_what_each_has(crew
     assert (ready, revision) == (False, "")
     assert why == "workers have different policy sets: a, b"
     assert workers == {"0": "b", "1": "a"}
+
+
+def test_every_worker_is_asked_about_buckets_and_who_says_nothing_is_told(crew: Crew) -> None:
+    told = [Answer("a", index, []) for index in range(2)]
+    lines = [encode(told[0]).decode(), encode(told[1]).decode(), None, ""]
+    workers = [
+        Worker(index, serving("a"), line=line, heard=crew._heard)  # type: ignore[arg-type]  # as seen
+        for index, line in enumerate(lines)
+    ]
+    crew.members = workers  # type: ignore[assignment]  # as seen
+    answers = crew.buckets(Inquiry(limit="per-key"))
+    assert answers.workers == told
+    assert answers.silent == [2, 3]
+    assert workers[1].asked[0].buckets == encode(Inquiry(limit="per-key")).decode()
+
+
+def test_a_record_that_one_worker_has_is_not_waited_for_from_the_others(crew: Crew) -> None:
+    found = Worker(0, serving("a"), line='{"id":"known"}', heard=crew._heard)  # type: ignore[arg-type]  # as seen
+    crew.members = [found, Worker(1, serving("a"), line="")]  # type: ignore[list-item]  # as seen
+    assert crew.find("known") == b'{"id":"known"}'

@@ -19,6 +19,8 @@ from structlog.testing import capture_logs
 
 import authz.wiring.worker
 from authz.config.settings import Settings, load
+from authz.limits.inquiry import Answer as BucketAnswer
+from authz.limits.inquiry import Inquiry, answer_of, encode
 from authz.model.errors import ConfigError
 from authz.proxy.process import free_port
 from authz.record.metrics import Samples
@@ -62,6 +64,9 @@ class Sidecar:
     def find(self, decision_id: str) -> bytes | None:
         return b'{"id":"known"}\n' if decision_id == "known" else None
 
+    def shelved(self, inquiry: Inquiry) -> BucketAnswer:
+        return BucketAnswer(inquiry.limit, 1, [])
+
     def stop(self) -> None:
         self.stopped.set()
 
@@ -75,8 +80,8 @@ class Told:
         self.sidecar = Sidecar()
         self.reports: Generator[Report] = link.reports(self.end)
 
-    def ask(self, number: int, find: str = "") -> Report:
-        self.end.sendall(link.encode(Question(number, find)) + b"\n")
+    def ask(self, number: int, find: str = "", buckets: str = "") -> Report:
+        self.end.sendall(link.encode(Question(number, find, buckets)) + b"\n")
         return next(report for report in self.reports if report.answers == number)
 
 
@@ -119,6 +124,14 @@ def test_it_tells_how_it_stands_and_only_what_changed(told: Told) -> None:
     assert second.changes == []
     told.sidecar.count = 2.0
     assert next(report.changes for report in told.reports if report.changes)[0][2] == 2.0
+
+
+def test_it_tells_how_buckets_stand_and_no_numbers_then(told: Told) -> None:
+    told.reporter.served = told.sidecar
+    told.reporter.start()
+    answer = told.ask(3, buckets=encode(Inquiry(limit="x" * 40_000)).decode())
+    assert answer_of(answer.line) == BucketAnswer("x" * 40_000, 1, [])
+    assert answer.changes == []
 
 
 def test_while_a_judge_is_stuck_it_answers_and_does_not_beat(told: Told) -> None:
