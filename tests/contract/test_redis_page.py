@@ -10,19 +10,16 @@ from typing import Any
 import pytest
 import redis
 
-from authz.limits.redis.batch import Batch
 from authz.limits.redis.keys import Keys
-from authz.limits.redis.link import packed
-from authz.limits.redis.script import SPENDING
-from authz.limits.redis.slots import slot_of
 from authz.limits.redis.spender import RedisLimiter
 from authz.limits.store import Limiter
+from authz.model.limit import Rate
 from authz.model.redis_address import RedisKind, parse_redis_url
 from authz.record.catalogue import METRICS
 from tests.support import stores
 from tests.support.proxy import eventually
 from tests.support.redis import RedisServer, redis_cluster, redis_server, sentinel_set
-from tests.support.spending import Wanting, spend
+from tests.support.spending import spend
 from tests.support.stores import Place, draw
 
 PAGE = (Path(__file__).parents[2] / "docs/redis.md").read_text(encoding="utf-8")
@@ -214,6 +211,8 @@ def test_a_process_has_one_connection() -> None:
 # --- figures
 
 BUCKETS = 20_000
+CHECKS = 300
+RATE = Rate(1e6, 1e6)  # nobody is refused, and so asked about no more
 
 
 def test_a_bucket_takes_the_memory_that_the_page_says() -> None:
@@ -239,13 +238,19 @@ def test_sizes_are_worked_out_from_that(row: list[str]) -> None:
 
 
 def test_a_check_takes_the_bytes_that_the_page_says() -> None:
-    out, back = map(int, re.findall(r"About (\d+) bytes to Redis and (\d+) back", FLAT)[0])
-    batch = Batch(Keys("production"), slot_of, lambda _: 0.0)
-    batch.fill([Wanting(spend(), spend("per-customer", "acme"))])
-    call = batch.pages[next(iter(batch.pages))].call()
-    sent = packed(b"EVALSHA", SPENDING.sha, len(call.keys), *call.keys, call.argument)
-    assert 0.8 * out < len(sent) < 1.2 * out
-    assert 0.5 * back < len(b"*3\r\n:1\r\n:104857600\r\n:104857600\r\n") < 1.5 * back
+    said = map(int, re.findall(r"About (\d+) bytes to Redis and (\d+) back", FLAT)[0])
+    with redis_server() as server, Place("standalone", server.url).limiter("production") as limiter:
+        draw(limiter, spend())
+        with server.client() as client:
+            before = client.info("stats")
+            for number in range(CHECKS):
+                draw(limiter, spend(value=str(number)), spend("per-customer", "acme", rate=RATE))
+            after = client.info("stats")
+    for way, each in zip(("input", "output"), said, strict=True):
+        name = f"total_net_{way}_bytes"
+        # Ours are among them, of which the answer to the first question is long.
+        spent = after[name] - before[name] - (0 if way == "input" else len(str(before)))
+        assert 0.7 * each < spent / CHECKS < 1.3 * each, way
 
 
 def test_every_metric_of_the_page_is_one() -> None:
