@@ -1,155 +1,172 @@
-"""Sidecars whose limits are in Redis, asked on their own sockets, and what they wrote down."""
+"""A sidecar with a limit of each `onStoreError`, somebody who asks it, and what may become of the checks.
+
+ALONE     each limit does what its `onStoreError` says: `local` spends its own bucket, `allow` passes,
+          `deny` is 503 `store_unavailable`; every record says `outage`
+KEPT      nothing is felt: Redis decides
+EITHER    some checks are decided by Redis, the others as in ALONE; no bucket gives more than both
+REFUSED   a lie that nobody can tell from the truth, "there is no room": everything is 429
+GRANTED   the other one, "there is room": everything passes. Whoever runs the Redis sets the limits
+"""
 
 from __future__ import annotations
 
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
-from typing import Any, NamedTuple
+from typing import Any
 
-import grpc
-
+from authz.bench.usage import resident_mib
 from tests.support.checks import check_request
 from tests.support.grpc import Ask, client, read
-from tests.support.serving import Running
-from tests.support.sets import write
+from tests.support.policies import documents
+from tests.support.serving import Running, running
 from tests.support.workers import status
 
-HOST = "limits.example.com"
-BURST = 20
-PATIENCE_S = 30.0  # for a machine that does other things, too
+ALONE, KEPT, EITHER, REFUSED, GRANTED = "alone", "kept", "either", "refused", "granted"
+STORES = {
+    ALONE: {"outage"},
+    KEPT: {"redis"},
+    EITHER: {"redis", "outage"},
+    REFUSED: {"redis"},
+    GRANTED: {"redis"},
+}
 
-_LIMIT = """
-kind: Limit
-metadata: {{name: {name}}}
-spec: {{per: ['request.headers["x-caller"]'], rate: {rate}, burst: {burst}, onStoreError: {how}}}
----
-"""
-_POLICY = """
-kind: Policy
-metadata: {name: limits}
-spec:
-  hosts: [limits.example.com]
-  rules:
-    - {name: open, effect: allow, identity: [anyone], paths: [/open]}
-    - {name: local, effect: allow, identity: [anyone], paths: [/local], limits: [local]}
-    - {name: allow, effect: allow, identity: [anyone], paths: [/allow], limits: [allow]}
-    - {name: deny, effect: allow, identity: [anyone], paths: [/deny], limits: [deny]}
-    - {name: both, effect: allow, identity: [anyone], paths: [/both], limits: [local, deny]}
-    - {name: fast, effect: allow, identity: [anyone], paths: [/fast], limits: [fast]}
-"""
-
-
-def policies(directory: Path, fast: str = "1000000/s", fast_burst: int = 1_000_000) -> Path:
-    """Write a rule for each way of a limit in an outage; of all but `fast` a token takes an hour."""
-    limits = [_LIMIT.format(name=how, rate="1/h", burst=BURST, how=how) for how in ("local", "allow", "deny")]
-    limits.append(_LIMIT.format(name="fast", rate=fast, burst=fast_burst, how="local"))
-    return write(directory, "".join(limits) + _POLICY)
+CHECKS = 12  # of each limit, and as many without
+BURST = 3
+LIMITS = ("local", "allow", "deny")
+POLICY = "\n---\n".join(
+    [
+        *(
+            f"kind: Limit\nmetadata: {{name: {name}}}\n"
+            f"spec: {{per: [params.case], rate: {BURST}/d, onStoreError: {name}}}"
+            for name in LIMITS
+        ),
+        "kind: Policy\nmetadata: {name: p}\nspec:\n  hosts: [a.example.com]\n  rules:\n"
+        "    - {name: free, effect: allow, paths: [/free], identity: [anyone]}\n"
+        + "".join(
+            f"    - {{name: {name}, effect: allow, paths: ['/{name}/{{case}}'], identity: [anyone],"
+            f" limits: [{name}]}}\n"
+            for name in LIMITS
+        ),
+    ]
+)
 
 
-def question(path: str, caller: str = "somebody") -> bytes:
-    return check_request(host=HOST, path=path, headers=[("x-caller", caller)])
+TIMEOUT_MS = 300  # so patient that a busy machine makes no outage where there is none
+DEADLINE_S = 2.0
+PATIENCE_S = 30.0
+_LINES_MAX = 12  # of log, for one fault: 48 checks and, while it lasts, a few connections
 
 
-class Limited(Running):
-    """`authz serve` with `policies`, and records in a file; with workers, of which each has a socket."""
+class Site:
+    """A sidecar, and somebody who asks."""
 
-    def __init__(self, home: Path, stack: ExitStack, redis_url: str, workers: int = 1, **env: str) -> None:
-        self._records = home / "records.jsonl"
-        env = {"REDIS_URL": redis_url, "AUTHZ_RECORD_SINK": f"file:{self._records}", **env}
-        super().__init__(home, stack, AUTHZ_WORKERS=str(workers), **env)
-        sockets = [f"a-{number}.sock" for number in range(workers)] if workers > 1 else ["a.sock"]
-        eventually(lambda: all((home / socket).exists() for socket in sockets), "its sockets")
-        self.asks: list[Ask] = [stack.enter_context(client(f"unix:{home}/{socket}")) for socket in sockets]
+    def __init__(self, sidecar: Running, ask: Ask) -> None:
+        self.sidecar, self._ask = sidecar, ask
+        self._read = 0
+        self._tries = 0
 
-    def status(self, path: str, caller: str = "somebody", worker: int = 0) -> int:
-        """Ask once; return what the client would see."""
-        return status(read(self.asks[worker](question(path, caller), timeout=PATIENCE_S)))
+    def told(self, path: str) -> int:
+        """Ask once."""
+        payload = check_request(host="a.example.com", path=path)
+        return status(read(self._ask(payload, timeout=DEADLINE_S)))
 
-    def statuses(self, path: str, times: int, caller: str = "somebody", worker: int = 0) -> Counter[int]:
-        return Counter(self.status(path, caller, worker) for _ in range(times))
+    def asked(self, case: str) -> dict[str, list[int]]:
+        """Ask for each limit, on a bucket of its own, and without any."""
+        told = {limit: [self.told(f"/{limit}/{case}") for _ in range(CHECKS)] for limit in LIMITS}
+        return {**told, "free": [self.told("/free") for _ in range(CHECKS)]}
 
-    def lines(self, count: int) -> list[dict[str, Any]]:
-        """Return the records, once so many are written."""
-        eventually(lambda: len(self._lines()) >= count)
-        return self._lines()
+    def is_well(self) -> bool:
+        """Whether a limit that refuses without Redis lets a new bucket pass."""
+        self._tries += 1
+        return self.told(f"/deny/well-{self._tries}") == 200
 
-    def _lines(self) -> list[dict[str, Any]]:
-        text = self._records.read_text() if self._records.exists() else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    def wait_until_well(self) -> None:
+        """Wait until it is."""
+        end_s = time.monotonic() + PATIENCE_S
+        while not self.is_well():
+            assert time.monotonic() < end_s, "it did not become well"
+            time.sleep(0.01)
 
-    def is_up(self) -> bool:
-        """Whether it has a Redis, and knows how many share it."""
-        return self.number('authz_store_up{store="redis"}') == 1 and self.number("authz_fleet_members") >= 1
+    def log(self) -> list[str]:
+        """The lines that were written since this was last asked."""
+        text = (self.sidecar.home / "log").read_text()[self._read :]
+        self._read += len(text)
+        return text.splitlines()
 
-    def is_down(self) -> bool:
-        return self.number('authz_store_up{store="redis"}') == 0
+    def records(self, case: str, count: int) -> list[dict[str, Any]]:
+        """The records of a case, once there are so many."""
+        path, end_s = self.sidecar.home / "records", time.monotonic() + PATIENCE_S
+        while True:
+            lines = path.read_text().splitlines()
+            found = [line for line in map(json.loads, lines) if line["request"]["path"].endswith(f"/{case}")]
+            if len(found) >= count or time.monotonic() > end_s:
+                return found
+            time.sleep(0.02)
+
+    def mib(self) -> float:
+        """Memory that it holds."""
+        return resident_mib(self.sidecar.child.pid)
 
 
 @contextmanager
-def limited(home: Path, redis_url: str, workers: int = 1, **env: str) -> Iterator[Limited]:
-    """Start one over `home`, where its policies are."""
-    with ExitStack() as stack:
-        yield Limited(home, stack, redis_url, workers, **env)
+def limited(home: Path, **environ: str) -> Iterator[Site]:
+    """Start one in this directory; `environ` says where its Redis is."""
+    (home / "policies").mkdir()
+    for name, content in documents(POLICY).items():
+        (home / "policies" / name).write_bytes(content)
+    environ = {
+        "AUTHZ_RECORD_SINK": f"file:{home}/records",
+        "AUTHZ_REDIS_TIMEOUT_MS": str(TIMEOUT_MS),
+        "AUTHZ_FLEET_SIZE": "1",
+        **environ,
+    }
+    with running(home, **environ) as sidecar, client(f"unix:{home}/a.sock") as ask:
+        yield Site(sidecar, ask)
+        assert sidecar.child.running
 
 
-def eventually(holds: Any, what: str = "it", within_s: float = PATIENCE_S) -> float:
-    """Wait for something that other processes do; return how long that took."""
-    began_s = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began_s < within_s, f"{what} was not so after {within_s:g} s"
-        time.sleep(0.01)
-    return time.monotonic() - began_s
+def judge(outcome: str, told: dict[str, list[int]]) -> None:
+    """Assert that statuses are what the outcome says."""
+    assert told["free"] == [200] * CHECKS
+    match outcome:
+        case "alone":
+            assert _passed(told["local"]) == (BURST, CHECKS - BURST)
+            assert told["allow"] == [200] * CHECKS
+            assert told["deny"] == [503] * CHECKS
+        case "kept":
+            for name in LIMITS:
+                assert _passed(told[name]) == (BURST, CHECKS - BURST)
+        case "either":
+            assert told["local"].count(200) <= 2 * BURST
+            assert set(told["local"]) | set(told["allow"]) <= {200, 429}
+            assert told["deny"].count(200) <= BURST
+            assert set(told["deny"]) <= {200, 429, 503}
+        case "refused":
+            assert [told[name] for name in LIMITS] == [[429] * CHECKS] * 3
+        case "granted":
+            assert [told[name] for name in LIMITS] == [[200] * CHECKS] * 3
 
 
-class Asked(NamedTuple):
-    """One call under load."""
-
-    path: str
-    at_s: float  # when it was asked
-    waited_s: float
-    status: int  # 0: no answer before the deadline
-
-
-class Load:
-    """Callers who ask all the time, each one path, until the `with` block ends."""
-
-    def __init__(
-        self, targets: Sequence[tuple[Path, str]], deadline_s: float, pause_s: float = 0.002
-    ) -> None:
-        self.asked: list[Asked] = []
-        self._deadline_s, self._pause_s, self._end = deadline_s, pause_s, Event()
-        self._threads = [Thread(target=self._ask, args=target) for target in targets]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
-
-    def of(self, *paths: str) -> list[Asked]:
-        return [one for one in list(self.asked) if one.path in paths]
-
-    def _ask(self, home: Path, path: str) -> None:
-        payload = question(path)
-        with client(f"unix:{home}/a.sock") as ask:
-            while not self._end.wait(self._pause_s):
-                at_s = time.monotonic()
-                try:
-                    code = status(read(ask(payload, timeout=self._deadline_s)))
-                except grpc.RpcError:
-                    code = 0
-                self.asked.append(Asked(path, at_s, time.monotonic() - at_s, code))
+def judge_outputs(site: Site, outcome: str, case: str) -> None:
+    """Assert that records and log are what the outcome says: nothing crashed, and nothing flooded."""
+    records = site.records(case, 3 * CHECKS)
+    assert len(records) == 3 * CHECKS
+    assert {limit["store"] for record in records for limit in record["limits"]} <= STORES[outcome]
+    reasons = Counter(record["reason"] for record in records)
+    assert set(reasons) <= {"allowed", "rate_limited", "store_unavailable"}
+    lines = site.log()
+    assert len(lines) <= _LINES_MAX, "\n".join(lines)
+    assert max(map(len, lines), default=0) < 1000
+    events = [json.loads(line) for line in lines]  # a traceback is no JSON
+    assert not [event for event in events if event["level"] == "error" or "crash" in event["event"]], events
 
 
-def quantile(waits: Sequence[float], part: float) -> float:
-    """Return a wait that this part of all does not exceed."""
-    return sorted(waits)[min(len(waits) - 1, int(part * len(waits)))]
+def _passed(statuses: list[int]) -> tuple[int, int]:
+    """How many passed first, and how many were refused after them for want of tokens."""
+    passed = statuses.count(200)
+    assert statuses == [200] * passed + [429] * (len(statuses) - passed)
+    return passed, len(statuses) - passed
