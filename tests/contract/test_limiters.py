@@ -290,10 +290,13 @@ def test_five_hundred_callers_at_once_get_one_token_once(limiter: Limiter, calle
 
 @st.composite
 def batches(draw_: st.DrawFn) -> list[list[list[tuple[int, float]]]]:
-    """Batches of checks; each check is a list of bucket and cost, in quarters of a token."""
+    """Batches of checks; each check is a list of bucket and cost, in quarters of a token.
+
+    No two of a batch ask for the same: those may go together, before others between them.
+    """
     cost = st.integers(0, 24).map(lambda quarters: quarters / 4)
     check = st.lists(st.tuples(st.integers(0, 5), cost), min_size=1, max_size=6, unique_by=lambda one: one[0])
-    return draw_(st.lists(st.lists(check, min_size=1, max_size=6), min_size=1, max_size=5))
+    return draw_(st.lists(st.lists(check, min_size=1, max_size=6, unique_by=tuple), min_size=1, max_size=5))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
