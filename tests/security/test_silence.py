@@ -52,7 +52,7 @@ COMMANDS = {
     "rotate": (["key", "rotate", "policies/key.yaml"], {"API_KEY_SALT": PEPPER}, ""),
     "revoke": (["key", "revoke", "policies/broken.yaml"], {}, ""),
     "create": (["key", "create", "--provider", "p", "--customer", "c", "--out", "k"], {}, ""),
-    "serve: redis": (["serve", "--policies", "good"], {"REDIS_URL": f"redis://:{PASSWORD}@h/0"}, ""),
+    "serve: redis": (["serve", "--policies", "good"], {"REDIS_URL": f"redis://:{PASSWORD}@{PASSWORD}:x"}, ""),
     "serve: a short pepper": (["serve", "--policies", "good"], {"API_KEY_SALT": PEPPER[:31]}, ""),
     "serve: a short old pepper": (
         ["serve", "--policies", "good"], {"API_KEY_SALT": PEPPER, "API_KEY_SALT_PREVIOUS": PEPPER[:31]}, ""
