@@ -9,6 +9,8 @@ import random
 import shutil
 import signal
 import socket
+import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -413,3 +415,50 @@ def wait_for(holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
         if time.monotonic() > end:
             raise AssertionError(f"it was not so after {timeout_s:g} s")
         time.sleep(0.02)
+
+
+@contextmanager
+def tls_front(server: RedisServer, context: ssl.SSLContext) -> Iterator[int]:
+    """Let a server be reached over TLS, which the wheel's is built without; yields a port."""
+    lines: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def relay(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError, ValueError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+        for line in (source, target):
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+    def serve(raw: socket.socket) -> None:
+        with suppress(OSError):
+            client = context.wrap_socket(raw, server_side=True)
+            backend = socket.create_connection((LOOPBACK, server.port))
+            lines.extend((client, backend))
+            back = threading.Thread(target=relay, args=(backend, client), daemon=True)
+            back.start()
+            relay(client, backend)
+            back.join()
+        raw.close()
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                line, _ = listener.accept()
+                threads.append(threading.Thread(target=serve, args=(line,), daemon=True))
+                threads[-1].start()
+
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            for line in (listener, *lines):
+                with suppress(OSError):
+                    line.shutdown(socket.SHUT_RDWR)
+            for thread in (accepting, *threads):
+                thread.join(5.0)
+            for line in lines:
+                line.close()

@@ -70,7 +70,7 @@ class Voice:
 
     def up(self, name: str, where: str) -> None:
         """A connection works."""
-        if self._is_news("up", name):
+        if self._is_news("up", where):
             self._say_up(name, where)
 
     def lasts(self, name: str, where: str) -> None:

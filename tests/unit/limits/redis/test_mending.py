@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from queue import SimpleQueue
-from typing import Any
 
 import pytest
 
@@ -16,23 +15,14 @@ from authz.limits.redis.link import Link
 from authz.limits.redis.mending import PAUSE_FIRST_S, PAUSE_MAX_S, Backoff, Mender, Voice
 from authz.model.address import TcpAddress
 from tests.support.proxy import eventually
+from tests.support.sessions import KeptLog
 
 HERE = TcpAddress("127.0.0.1", 6379)
 
 
-class Log:
-    """Keeps what would be logged."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, str, dict[str, Any]]] = []
-
-    def __getattr__(self, level: str) -> Callable[..., None]:
-        return lambda event, **values: self.lines.append((level, event, values))
-
-
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Log:
-    kept = Log()
+def log(monkeypatch: pytest.MonkeyPatch) -> KeptLog:
+    kept = KeptLog()
     monkeypatch.setattr(mending, "log", kept)
     return kept
 
@@ -49,7 +39,7 @@ def test_pauses_grow_to_their_bound_and_no_two_sidecars_keep_step() -> None:
     assert longest.next_s() == PAUSE_FIRST_S
 
 
-def test_a_change_is_said_once_however_often_it_comes_and_goes(log: Log) -> None:
+def test_a_change_is_said_once_however_often_it_comes_and_goes(log: KeptLog) -> None:
     now_s = 100.0
     voice = Voice(lambda: now_s)
     for _ in range(5):
@@ -79,7 +69,7 @@ def _resets(world: World, times: int) -> bool:
     return world.backoff.resets == times
 
 
-def test_a_connection_that_lasts_is_a_good_one(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_lasts_is_a_good_one(log: KeptLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mending, "LASTED_S", 0.0)
     monkeypatch.setattr(mending, "LOOK_S", 0.001)
     world = World()
@@ -207,7 +197,7 @@ def test_no_connection_is_closed_under_the_hands_of_its_user() -> None:
         assert link.fileno() == -1
 
 
-def test_refusals_and_faults_of_ours_are_told_and_tried_again(log: Log) -> None:
+def test_refusals_and_faults_of_ours_are_told_and_tried_again(log: KeptLog) -> None:
     world = World()
     world.refusals.put(LinkFailed("loading", "r: LOADING"))
     world.refusals.put(LinkFailed("loading", "r: LOADING"))
