@@ -94,7 +94,7 @@ def served(request: pytest.FixtureRequest, kept: Place, tmp_path: Path) -> Itera
     front = listener.front()
     with kept.limiter(f"fronts-{next(_numbers)}") as limiter:
         bench = Bench(lambda: SNAPSHOT, front=front, limiter=limiter, clock=clock)
-        server = CheckServer(front, bench.shield, clock.ticks_us, idle_s=0.02)
+        server = CheckServer(front, bench.shield, clock.ticks_us, idle_s=0.02, max_wait_s=10.0)
         server.start()
         try:
             with listener.client() as ask:
