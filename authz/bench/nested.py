@@ -36,7 +36,7 @@ class Cost:
     scripts: float = 0.0  # calls of Redis per check: one for a whole batch
     commands: float = 0.0  # of Redis per check, those of the script included
     generator: float = 0.0  # what the generator took of one core
-    repeated: int = 0  # turns that did not count, since Redis was too late in them
+    repeated: int = 0  # turns that did not count, since something was too late in them
     cpu_rounds_us: list[float] = field(default_factory=list)
 
 

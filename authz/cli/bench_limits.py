@@ -27,7 +27,7 @@ def show(report: LimitReport, console: Console) -> None:
     console.print(_costs(report.costs))
     repeated = sum(row.repeated for row in report.costs)
     if repeated:
-        console.print(f"turns taken again, since Redis was later than its timeout in them: {repeated}")
+        console.print(f"turns taken again, since Redis or a check was too late in them: {repeated}")
     for line in _aims(report):
         console.print(line)
     console.print(_paces(report.paces))

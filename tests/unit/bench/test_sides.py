@@ -68,11 +68,18 @@ def test_a_turn_in_which_redis_was_late_is_taken_again(monkeypatch: pytest.Monke
     assert (cost.repeated, turn.outcome.sent) == (1, 50)
 
 
+def test_a_turn_in_which_checks_were_shed_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    shed = outcome(100, 90)._replace(refused=0, unavailable=10)
+    turns(monkeypatch, shed, outcome())
+    cost, turn = passed(side(EXACT, {}, {"redis": 180}, {"redis": 180}, {"redis": 380}))
+    assert (cost.repeated, turn.outcome.allowed) == (1, 100)
+
+
 def test_where_redis_is_always_late_there_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     turns(monkeypatch, outcome())
     pages = [{"redis": 0, "outage": 100 * number} for number in range(0, 22, 2)]
     doubled = [pages[0], *(page for page in pages[1:] for _ in range(2))]
-    with pytest.raises(NotStarted, match="buckets were kept elsewhere, 5 times in turn"):
+    with pytest.raises(NotStarted, match="some checks were too late, 5 times in turn"):
         passed(side(EXACT, *doubled))
 
 

@@ -69,7 +69,7 @@ def test_turns_that_did_not_count_are_told() -> None:
     report = whole()
     assert "taken again" not in shown(report)
     report.costs[1].repeated = 2
-    assert "turns taken again, since Redis was later than its timeout in them: 2" in shown(report)
+    assert "turns taken again, since Redis or a check was too late in them: 2" in shown(report)
 
 
 def test_no_line_is_broken_or_cut() -> None:
