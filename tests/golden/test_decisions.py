@@ -95,6 +95,7 @@ def reply_of(answer: Answer) -> dict[str, Any]:
         problem = json.loads(answer.body)
         assert (problem["decision_id"], problem["status"]) == (DECISION_ID, answer.status)
         assert (problem["reason"], problem["sidecar"]) == (said["reason"], "sidecar-1")
+        said |= {"limits": problem["limits"]} if "limits" in problem else {}
     else:
         said["body"] = answer.body.replace(DECISION_ID, "ID")
     return said | ({"headers": headers} if headers else {})
