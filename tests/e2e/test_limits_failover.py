@@ -5,27 +5,30 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from authz.proxy.stage import short_directory
-from tests.support.limited import BURST, Limited, Load, eventually, limited, policies
-from tests.support.redis import RedisServer, free_ports, redis_server, sentinel_set
+from tests.support.outages import BURST, Limited, Load, by_network, eventually, limited, policies
+from tests.support.redis import RedisServer, free_ports, redis_cluster, redis_server, sentinel_set
 
 TRANSPORTS = ("native",)  # nothing here depends on who serves the socket
 
 FAST_PER_S, FAST_BURST = 20, 400
+_ASKED = 'authz_store_checks_total{decided="asked",store="redis"}'
 
 
 @pytest.fixture
 def homes() -> Iterator[list[Path]]:
     made = [short_directory() for _ in range(2)]
     for home in made:
-        policies(home / "policies", f"{FAST_PER_S}/s", FAST_BURST)
+        policies(home / "policies")
     yield made
     for home in made:
         shutil.rmtree(home, ignore_errors=True)
@@ -36,20 +39,52 @@ def home(homes: list[Path]) -> Path:
     return homes[0]
 
 
-def test_behind_a_promotion_that_lost_every_write_the_fleet_goes_on_where_it_was(homes: list[Path]) -> None:
-    with sentinel_set() as watched, ExitStack() as stack:
-        master, replica = watched.servers
-        fleet = [Limited(home, stack, watched.url) for home in homes]
+@dataclass
+class Pair:
+    """A master that has the bucket, and the replica that will take its place."""
+
+    master: RedisServer
+    replica: RedisServer
+
+    @property
+    def promoted(self) -> bool:
+        try:
+            return bool(self.replica.ask("ROLE")[0] == b"master")
+        except redis.ConnectionError:  # Sentinel ends everybody's connection when it promotes
+            return False
+
+
+@contextmanager
+def watched(kind: str) -> Iterator[tuple[str, list[Pair]]]:
+    """Start what promotes replicas by itself; yields its REDIS_URL and who may have the bucket."""
+    if kind == "sentinel":
+        with sentinel_set() as few:
+            yield few.url, [Pair(*few.servers)]
+    else:
+        with redis_cluster() as many:
+            yield many.url, [Pair(*many.servers[number::3]) for number in range(3)]
+
+
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+def test_behind_a_promotion_that_lost_every_write_the_fleet_goes_on_where_it_was(
+    homes: list[Path], kind: str
+) -> None:
+    for home in homes:
+        by_network(home / "policies", f"{FAST_PER_S}/s", FAST_BURST)
+    with watched(kind) as (url, pairs), ExitStack() as stack:
+        fleet = [Limited(home, stack, url) for home in homes]
         eventually(lambda: all(one.number("authz_fleet_members") == 2 for one in fleet), "the fleet")
-        replica.ask("CONFIG", "SET", "replica-read-only", "no")
         with Load([(home, "/fast") for home in homes * 2], deadline_s=2.0) as load:
             eventually(lambda: _refused(load) > 100, "an empty bucket")
-            master.kill()
+            (pair,) = [pair for pair in pairs if pair.master.ask("KEYS", "*:fast:*")]
+            pair.replica.ask("CONFIG", "SET", "replica-read-only", "no")
+            pair.master.kill()
             lost_s = time.monotonic()
-            replica.ask("FLUSHALL")  # what was not replicated yet, at its worst
-            eventually(lambda: replica.ask("ROLE")[0] == b"master", "a promotion")
+            pair.replica.ask("FLUSHALL")  # what was not replicated yet, at its worst
+            eventually(lambda: pair.promoted, "a promotion")
             promoted_s = time.monotonic()
-            eventually(lambda: all(one.is_up() for one in fleet), "the fleet")
+            before = [one.number(_ASKED) for one in fleet]
+            eventually(lambda: all(one.number(_ASKED) > was for one, was in zip(fleet, before, strict=True)))
             recovered_s = time.monotonic()
             time.sleep(1.0)
         lines = _all_lines(fleet, len(load.asked))
@@ -65,15 +100,15 @@ def test_behind_a_promotion_that_lost_every_write_the_fleet_goes_on_where_it_was
 
 
 def test_workers_divide_a_limit_among_themselves_while_redis_is_gone(home: Path) -> None:
-    with redis_server() as redis, limited(home, redis.url, workers=2) as made:
+    with redis_server() as server, limited(home, server.url, workers=2) as made:
         eventually(lambda: made.number("authz_fleet_members") == 2, "both workers")
         assert made.statuses("/local", 4) == {200: 4}
-        redis.kill()
+        server.kill()
         assert made.statuses("/local", BURST, worker=0) == {200: BURST // 2 - 2, 429: BURST // 2 + 2}
         assert made.statuses("/local", BURST, worker=1) == {200: BURST // 2, 429: BURST // 2}
         eventually(lambda: "store" in made.ready()[1], "the outage")
         assert made.ready()[0] == 200
-        redis.start()
+        server.start()
         eventually(lambda: made.is_up() and "store" not in made.ready()[1], "redis again")
 
 

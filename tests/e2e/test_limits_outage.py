@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from authz.proxy.stage import short_directory
-from tests.support.limited import BURST, Load, eventually, limited, policies, quantile
+from tests.support.outages import BURST, Load, eventually, limited, policies, quantile
 from tests.support.redis import RedisServer, redis_server
 
 LOST = "the store of limits does not answer: meanwhile each limit does what its `onStoreError` says"
