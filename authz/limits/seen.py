@@ -9,7 +9,8 @@ never more than the truth. That lower bound serves three times:
 
 Entries carry the rate under which they were seen, so a changed policy set makes none of them wrong: a refusal
 asks for the same rate and burst, a floor takes the faster of both rates. Nothing has to be forgotten with a
-revision. What lowers a debt by hand (`authz limits reset`) is felt within the second.
+revision. What lowers a debt by hand (`authz limits reset`) is felt within the second; a floor may raise it
+once more, since nobody tells a server that was told to forget from one that has forgotten.
 
 SECURITY: nobody is granted more than a burst, so a floor, and what is owed in an outage, are never more. A
 server that lied once must not, by our mouth, close a bucket at an honest one for years.
