@@ -316,9 +316,14 @@ def _agreed(rows: list[Standing], *, yes: bool) -> bool:
         typer.echo(line)
     if yes:
         return True
-    if not sys.stdin.isatty():
+    if not _is_terminal():
         _stop("no terminal is here to ask: say --yes to fill these buckets up", _USAGE)
     return typer.confirm(f"Fill {len(rows)} up?" if rows else "Have the sidecar forget what it saw of them?")
+
+
+def _is_terminal() -> bool:
+    """Whether somebody can be asked; tests replace this."""
+    return sys.stdin.isatty()
 
 
 def _end(look: Look) -> None:

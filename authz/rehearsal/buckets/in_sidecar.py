@@ -71,16 +71,16 @@ class InSidecar:
         return sum(len(self._found(self._fill_up(_inquiry(some)))) for some in _split(names))
 
     def _matched(self, targets: Sequence[Target], found: Sequence[Found]) -> Iterator[Match]:
-        closed = {self._keys.digest(target.name): target for target in targets if target.closed}
-        open_ = [target for target in targets if not target.closed]
+        """The digest tells which of two is meant whose names are not told; a sidecar of another keyspace has
+        other digests, and told what fits all the same.
+        """
+        digests = {self._keys.digest(target.name): target for target in targets if target.closed}
         for one in found:
-            if len(one.name) == 1:
-                first = next(target for target in targets if target.bucket[0] == one.name[0])
-                yield Match(one, first, theirs=False)
-                continue
-            target = closed.get(one.digest) or next((each for each in open_ if each.fits(one.name)), None)
+            late = len(one.name) == 1
+            fitting = (each for each in targets if each.fits(one.name) or (late and _is_late(each, one)))
+            target = digests.get(one.digest) or next(fitting, None)
             if target is not None:
-                yield Match(one, target, theirs=True)
+                yield Match(one, target, theirs=not late)
 
     def _found(self, answers: Answers) -> list[Found]:
         told = self.told
@@ -94,6 +94,11 @@ class InSidecar:
                 told.cut |= len(shelf.rows) >= COUNT_MAX
                 found += [_of_row(row, shelf, answer.worker) for row in shelf.rows]
         return found
+
+
+def _is_late(target: Target, found: Found) -> bool:
+    """Whether whoever draws from a target would share this bucket if memory were full."""
+    return target.bucket[0] == found.name[0]
 
 
 def _of_row(row: Row, shelf: Shelved, worker: int) -> Found:

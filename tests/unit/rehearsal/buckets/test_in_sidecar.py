@@ -76,6 +76,12 @@ def test_a_bucket_belongs_to_the_target_of_its_name_or_of_the_pattern_that_it_fi
     ]
 
 
+def test_a_sidecar_of_another_keyspace_is_understood_all_the_same() -> None:
+    other = Row(["per-key", "example", FIRST.id], Keys("other").digest(("per-key",)), 1.0, 0)
+    (match,) = Sidecar(other).open().find(targets("per-key"))
+    assert match.target.limit.name == "per-key"
+
+
 def test_what_is_filled_up_is_named_as_it_was_asked_for_each_once() -> None:
     sidecar = Sidecar(
         row("per-method", "example", "acme", "GET"), row("per-method", "example", "acme", "PUT")
