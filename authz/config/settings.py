@@ -32,7 +32,7 @@ from authz.model.errors import ConfigError
 RUNTIME_DIR = Path("/run/authz")  # where XDG_RUNTIME_DIR is not set; a chart mounts it, shared with Envoy
 STATE_DIR = Path("/var/lib/authz")  # where XDG_STATE_HOME is not set; nobody else's
 
-_SHARED_URLS = (b"REDIS_URL", b"DATABASE_URL")
+_IGNORED_URL = b"DATABASE_URL"
 
 
 class Settings(BaseSettings):
@@ -102,7 +102,7 @@ def load(
     Raises:
         ConfigError: one line that says where, what, and what to do.
     """
-    environment = _without_empty_urls(_as_bytes(environ))
+    environment = _without_empty_url(_as_bytes(environ))
     path = _file(toml, environment)
     layers: dict[str, Any] = {
         "flags": sources.read_flags(flags, KEYS),
@@ -143,9 +143,12 @@ def _bytes(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
 
-def _without_empty_urls(environ: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Drop shared URLs that a compose file passes on empty: unlike an empty list, that opens nothing."""
-    return {name: value for name, value in environ.items() if value or name not in _SHARED_URLS}
+def _without_empty_url(environ: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Drop a shared URL that a compose file passes on empty, since nobody here reads it.
+
+    An empty REDIS_URL stops us: taken for none, each sidecar would grant every limit for itself.
+    """
+    return {name: value for name, value in environ.items() if value or name != _IGNORED_URL}
 
 
 def _file(toml: Path | None, environ: Mapping[bytes, bytes]) -> Path | None:

@@ -144,6 +144,8 @@ def _pepper(value: object) -> object:
 def _redis_url(value: object) -> object:
     if not isinstance(value, bytes):
         return value
+    if not value.strip():
+        raise ValueError("is empty; give it a value, or unset it where every sidecar may grant limits alone")
     try:
         return parse_redis_url(value.decode("ascii", "replace"))
     except ConfigError as error:

@@ -46,6 +46,7 @@ POLICY = "\n---\n".join(
         ),
         "kind: Policy\nmetadata: {name: p}\nspec:\n  hosts: [a.example.com]\n  rules:\n"
         "    - {name: free, effect: allow, paths: [/free], identity: [anyone]}\n"
+        "    - {name: both, effect: allow, paths: ['/both/{case}'], identity: [anyone], limits: [allow, deny]}\n"
         + "".join(
             f"    - {{name: {name}, effect: allow, paths: ['/{name}/{{case}}'], identity: [anyone],"
             f" limits: [{name}]}}\n"
@@ -113,8 +114,8 @@ class Site:
 
 
 @contextmanager
-def limited(home: Path, **environ: str) -> Iterator[Site]:
-    """Start one in this directory; `environ` says where its Redis is."""
+def limited(home: Path, debug: str = "off", **environ: str) -> Iterator[Site]:
+    """Start one in this directory; `environ` says where its Redis is, `debug` where it may be asked more."""
     (home / "policies").mkdir()
     for name, content in documents(POLICY).items():
         (home / "policies" / name).write_bytes(content)
@@ -124,7 +125,7 @@ def limited(home: Path, **environ: str) -> Iterator[Site]:
         "AUTHZ_FLEET_SIZE": "1",
         **environ,
     }
-    with running(home, **environ) as sidecar, client(f"unix:{home}/a.sock") as ask:
+    with running(home, debug, **environ) as sidecar, client(f"unix:{home}/a.sock") as ask:
         yield Site(sidecar, ask)
         assert sidecar.child.running
 

@@ -23,9 +23,9 @@ SOON_S = 20.0  # for a machine that does other things, too
 class Running:
     """`authz serve` over one directory, asked on its own socket."""
 
-    def __init__(self, home: Path, stack: ExitStack, **env: str) -> None:
+    def __init__(self, home: Path, stack: ExitStack, debug: str = "off", **env: str) -> None:
         self.home, self.policies, self.ops = home, home / "policies", free_port()
-        command = [program("authz"), "serve", "--policies", str(self.policies), "--debug", "off"]
+        command = [program("authz"), "serve", "--policies", str(self.policies), "--debug", debug]
         command += ["--listen", f"unix:{home}/a.sock", "--ops", f"127.0.0.1:{self.ops}"]
         env = {"AUTHZ_STATE": f"{home}/state", "AUTHZ_RECORD_SINK": "off", "AUTHZ_DRAIN_S": "0", **env}
         plan = Plan("the sidecar", command, log=home / "log", output=home / "out", env=env)
@@ -50,9 +50,9 @@ class Running:
 
 
 @contextmanager
-def running(home: Path, **env: str) -> Iterator[Running]:
+def running(home: Path, debug: str = "off", **env: str) -> Iterator[Running]:
     with ExitStack() as stack:
-        yield Running(home, stack, **env)
+        yield Running(home, stack, debug, **env)
 
 
 def asked(socket: Path) -> int:

@@ -147,6 +147,8 @@ def test_a_secret_is_read_from_the_environment_alone(tmp_path: Path, source: str
         ({"AUTHZ_TRUSTED_HOPS": "-1"}, "AUTHZ_TRUSTED_HOPS: `-1`"),
         ({"AUTHZ_MAX_MESSAGE_BYTES": "4194305"}, "AUTHZ_MAX_MESSAGE_BYTES"),
         ({"AUTHZ_HOSTS": ""}, "AUTHZ_HOSTS: is empty"),
+        ({"REDIS_URL": ""}, "REDIS_URL: is empty"),  # taken for none, each sidecar would grant limits alone
+        ({"REDIS_URL": " "}, "REDIS_URL: is empty"),
         ({"AUTHZ_HOSTS": "a,,b"}, "AUTHZ_HOSTS: has an empty entry"),
         (
             {"AUTHZ_HOSTS": "http://a"},
@@ -215,8 +217,8 @@ def test_a_kubernetes_service_called_authz_does_not_stop_us() -> None:
     assert load({}, links) == load({}, {})
 
 
-def test_other_variables_and_empty_shared_urls_are_left_alone() -> None:
-    assert load({}, {"PATH": "", "HOME": "\udcff", "REDIS_URL": "", "DATABASE_URL": ""}) == load({}, {})
+def test_other_variables_and_an_empty_url_that_is_ignored_are_left_alone() -> None:
+    assert load({}, {"PATH": "", "HOME": "\udcff", "DATABASE_URL": ""}) == load({}, {})
     load({}, {name: value for name, value in os.environb.items() if not name.startswith(b"AUTHZ_")})
 
 
