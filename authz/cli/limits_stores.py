@@ -79,7 +79,8 @@ def redis(settings: Settings, keys: Keys, visits_max: int) -> Iterator[InRedis]:
     except StoreUnavailable as error:
         raise StoreUnavailable(f"REDIS_URL: {error}") from None
     try:
-        yield InRedis(found, keys, _progress())
+        where = f"the keyspace `{limits.keyspace}` of {limits.redis_url}"
+        yield InRedis(found, keys, where, _progress())
     except StoreUnavailable as error:
         raise StoreUnavailable(f"REDIS_URL: {error}") from None
     finally:

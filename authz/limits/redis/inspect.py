@@ -117,6 +117,13 @@ class Inspector:
                 if cursor == b"0":
                     break
 
+    def fleet(self) -> int | None:
+        """Return how many processes say that they spend here; None where we may not ask."""
+        key = f"{self._prefix}fleet".encode()
+        link = next((node.link for node in self._nodes if node.holds(key)), None)
+        reply = link.ask(monotonic() + PATIENCE_S, b"ZCARD", key) if link is not None else None
+        return reply if isinstance(reply, int) else None
+
     def remove(self, keys: Collection[bytes]) -> int:
         """Remove keys; return how many there were."""
         removed = 0

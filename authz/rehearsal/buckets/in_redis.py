@@ -19,10 +19,12 @@ class InRedis:
     """The buckets of one keyspace.
 
     Args:
+        where: which keyspace of which Redis, for people.
         progress: told how far a search is.
     """
 
-    def __init__(self, inspector: Inspector, keys: Keys, progress: Progress) -> None:
+    def __init__(self, inspector: Inspector, keys: Keys, where: str, progress: Progress) -> None:
+        self.where = where
         self._inspector = inspector
         self._keys = keys
         self._progress = progress
@@ -39,6 +41,11 @@ class InRedis:
         sought = [target for target in targets if target.spend is None]
         self.hidden += [target for target in sought if not self._can_be_sought(target)]
         return [*found, *self._searched([target for target in sought if self._can_be_sought(target)])]
+
+    @property
+    def deserted(self) -> bool:
+        """Whether no sidecar says that it spends here."""
+        return self._inspector.fleet() == 0
 
     @property
     def cut(self) -> bool:

@@ -162,6 +162,11 @@ class Lookout:
         if self._sidecar is not None:
             yield from _of_sidecar(self._sidecar.told, self._census.revision, shared=self._in_redis)
         if self._redis is not None:
+            if self._redis.deserted:
+                yield (
+                    f"no sidecar spends in {self._redis.where}: are AUTHZ_KEYSPACE and REDIS_URL here"
+                    " those of `serve`?"
+                )
             if self._redis.cut:
                 yield "not every key of redis was looked at: there may be more; raise --visits"
             for name in sorted({target.limit.name for target in self._redis.hidden}):

@@ -155,7 +155,7 @@ def test_no_command_looks_at_everything_at_once(server: RedisServer) -> None:
 
 def test_a_user_of_redis_needs_no_more_than_these_commands(server: RedisServer) -> None:
     put(server, key(1), owed(1.0))
-    rights = ("~authz:here:*", "+scan", "+get", "+time", "+del", "+dbsize")
+    rights = ("~authz:here:*", "+scan", "+get", "+time", "+del", "+dbsize", "+zcard")
     server.ask("ACL", "SETUSER", "night", "on", ">pass", *rights)
     with looking(f"redis://night:pass@127.0.0.1:{server.port}") as made:
         assert set(searched(made)) == {key(1)}
@@ -217,12 +217,15 @@ def test_one_that_says_nothing_is_not_waited_for_for_ever(
 
 def test_the_masters_of_a_cluster_are_all_looked_at() -> None:
     with redis_cluster() as cluster:
+        fleet = b"authz:here:fleet"
+        cluster.owner(slot_of(fleet)).ask("ZADD", fleet, 1, "a", 2, "b")
         for number in range(50):
             put(cluster.owner(slot_of(key(number))), key(number), owed(1.0))
         with looking(cluster.url) as made:
             wanted = {key(number) for number in range(50)}
             assert set(searched(made)) == wanted
             assert set(made.read([*wanted, key(99)])) == wanted
+            assert made.fleet() == 2
             assert made.remove(wanted) == 50
             assert searched(made) == {}
 

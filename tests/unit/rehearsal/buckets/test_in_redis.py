@@ -47,7 +47,7 @@ def looking(server: RedisServer) -> Iterator[Inspector]:
 
 @pytest.fixture
 def inside(looking: Inspector) -> InRedis:
-    return InRedis(looking, KEYS, lambda *_: None)
+    return InRedis(looking, KEYS, "here", lambda *_: None)
 
 
 def owe(server: RedisServer, debt: float, caller: tuple[str, ...], *bucket: str) -> bytes:
@@ -132,6 +132,17 @@ def test_what_is_no_bucket_comes_before_all(server: RedisServer, inside: InRedis
     name = owe(server, 1.0, ACME, "per-key", "example", SECOND.id)
     server.ask("SET", name, "nonsense")
     assert [row.debt is None for row in inside.fullest("", 10, DIRECTORY)] == [True, False]
+
+
+def test_a_keyspace_in_which_nobody_spends_is_known_by_its_fleet(
+    server: RedisServer, inside: InRedis
+) -> None:
+    told = [inside.deserted]
+    server.ask("ZADD", "authz:default:fleet", 1, "somebody")
+    told.append(inside.deserted)
+    server.ask("SET", "authz:default:fleet", "nonsense")
+    told.append(inside.deserted)  # nobody knows
+    assert told == [True, False, False]
 
 
 def test_what_is_reset_is_gone(server: RedisServer, inside: InRedis) -> None:

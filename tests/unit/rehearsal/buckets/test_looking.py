@@ -58,6 +58,7 @@ class Redis:
     def __init__(self, *held: Found) -> None:
         self.held = held
         self.cut, self.hidden, self.strange = False, list[Target](), set[str]()
+        self.deserted, self.where = False, "the keyspace `here`"
         self.removed: list[Match] = []
 
     def find(self, targets: Sequence[Target]) -> list[Match]:
@@ -174,10 +175,11 @@ def test_a_sidecar_that_does_not_use_redis_is_a_note() -> None:
 
 def test_what_redis_was_not_asked_for_is_a_note() -> None:
     redis = Redis()
-    redis.cut, redis.hidden = True, of_key()
+    redis.cut, redis.hidden, redis.deserted = True, of_key(), True
     notes = lookout(None, redis).find(of_key()).notes
-    assert "raise --visits" in notes[0]
-    assert "`per-key` cannot be found" in notes[1]
+    assert notes[0].startswith("no sidecar spends in the keyspace `here`: ")
+    assert "raise --visits" in notes[1]
+    assert "`per-key` cannot be found" in notes[2]
 
 
 def test_a_bucket_that_others_draw_from_is_reset_where_its_limit_is_named() -> None:
