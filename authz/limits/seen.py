@@ -19,7 +19,8 @@ Source: "Exact mode" and "Outage" in the contract on limits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from authz.limits.bucket import settle
 from authz.limits.outcome import refused
@@ -32,6 +33,10 @@ REFUSE_US = 1_000_000  # what was seen longer ago refuses nobody
 ENTRIES_MAX = 50_000
 
 _Bucket = tuple[str, ...]
+_MIXED = -1  # no generation: entries are of several, or there is none yet
+
+Spends = tuple[Spend, ...]
+Found = tuple[Spends, Sequence[float]]  # buckets of a check, and the debt of each, in tokens
 _Held = tuple[float, int, Rate, int]  # debt (tokens), when it was asked for (us), rate, generation
 
 
@@ -44,10 +49,11 @@ class Seen:
         entries_max: how many buckets the younger of two tables holds before it becomes the older one.
     """
 
-    __slots__ = ("_entries_max", "_old", "_young")
+    __slots__ = ("_entries_max", "_generation", "_old", "_young")
 
     def __init__(self, entries_max: int = ENTRIES_MAX) -> None:
         self._entries_max = entries_max
+        self._generation = _MIXED  # of everything that is kept
         self._young: dict[_Bucket, _Held] = {}
         self._old: dict[_Bucket, _Held] = {}
 
@@ -62,21 +68,26 @@ class Seen:
             sent_us: ticks before the question was sent, not when the answer came.
             generation: of the connections, as it was then.
         """
-        young = self._young
-        young[bucket] = (debt, sent_us, rate, generation)
-        if len(young) >= self._entries_max:
-            self._old = young  # before it is emptied: who reads meanwhile finds it in either
-            self._young = {}
+        self._begin(generation)
+        self._young[bucket] = (debt, sent_us, rate, generation)
+        self._turn_over()
 
-    def learn_all(
-        self, spends: tuple[Spend, ...], debts: Sequence[float], sent_us: int, generation: int
-    ) -> None:
-        """Keep what a server said of each bucket of a check; as `learn`."""
+    def learn_all(self, found: Sequence[Found], sent_us: int, generation: int) -> None:
+        """Keep what a server said of the buckets of many checks; as `learn`."""
+        self._begin(generation)
         young = self._young
-        for spend, debt in zip(spends, debts, strict=True):
-            young[spend.bucket] = (debt, sent_us, spend.rate, generation)
-        if len(young) >= self._entries_max:
-            self._old = young  # as above
+        for spends, debts in found:
+            for spend, debt in zip(spends, debts, strict=True):
+                young[spend.bucket] = (debt, sent_us, spend.rate, generation)
+        self._turn_over()
+
+    def _begin(self, generation: int) -> None:
+        if self._generation != generation:
+            self._generation = _MIXED if len(self) else generation
+
+    def _turn_over(self) -> None:
+        if len(self._young) >= self._entries_max:
+            self._old = self._young  # before it is emptied: who reads meanwhile finds it in either
             self._young = {}
 
     def forget(self, bucket: _Bucket) -> None:
@@ -114,7 +125,13 @@ class Seen:
         rate_per_s = max(held[2].rate_per_s, spend.rate.rate_per_s)
         return settle(min(held[0], most), now_us - held[1], rate_per_s)
 
-    def floors(self, spends: tuple[Spend, ...], now_us: int, generation: int) -> Sequence[float]:
+    def floors_for(self, now_us: int, generation: int) -> Callable[[Spends], Sequence[float]] | None:
+        """Return what tells the floors of each check for servers of this generation; None: there are none."""
+        if self._generation == generation:
+            return None
+        return partial(self._floors, now_us=now_us, generation=generation)
+
+    def _floors(self, spends: Spends, now_us: int, generation: int) -> Sequence[float]:
         """Return the `floor` of each bucket of a check; empty where there is none."""
         young, old = self._young, self._old
         for spend in spends:

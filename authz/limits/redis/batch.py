@@ -7,27 +7,31 @@ that everybody draws from costs Redis no more than one that nobody else knows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from authz.limits.bucket import QUANTA_PER_TOKEN
 from authz.limits.outcome import charged, refused
 from authz.limits.redis.order import Order, Orders
 from authz.limits.redis.script import UNREADABLE, encode
 from authz.limits.redis.session import ScriptCall
+from authz.limits.seen import Found, Spends
 from authz.limits.store import Spending
-from authz.model.limit import Spend, Spent, Store
+from authz.model.limit import Spent, Store
 
 # Of one script call, and of one round trip: Redis serves nobody else meanwhile. 64 entries take about 0.3 ms.
 ENTRIES_MAX = 64
 KEYS_MAX = 256
 
-DEBT_MAX = float(1 << 42)
+DEBT_MAX = 1 << 42
 """Tokens: what the script still reads of a bucket, `MOST` there."""
+
+_SAID_MAX = DEBT_MAX * QUANTA_PER_TOKEN
 
 _REDIS = Store.REDIS
 
-Spends = tuple[Spend, ...]
+_NEVER = "the script's answer has numbers that it never gives"
+
 Floors = Callable[[Spends], Sequence[float]]
-Learn = Callable[[Spends, Sequence[float]], None]
 
 
 class Entry:
@@ -72,14 +76,21 @@ class Entry:
 
         SECURITY: a check is allowed if each of its buckets had room; a refusal in which all have is none.
         """
-        if not 0 <= passed <= len(self.checks) or min(debts) < 0.0 or max(debts) > DEBT_MAX:
-            raise ValueError("the script's answer has numbers that it never gives")
+        if not 0 <= passed <= len(self.checks) or min(debts) < 0.0:
+            raise ValueError(_NEVER)
         if passed < len(self.checks) and all(spent.passed for spent in self._refused(debts)):
             raise ValueError("the script's answer refuses a check that fits")
 
     def _refused(self, debts: Sequence[float]) -> tuple[Spent, ...]:
         spends = self.order.spends
         return tuple([refused(spend, debt, _REDIS) for spend, debt in zip(spends, debts, strict=True)])
+
+
+class Settled(NamedTuple):
+    """What came of a page."""
+
+    unread: list[Spending]  # checks that have a bucket which cannot be read: nobody has settled them
+    found: list[Found]
 
 
 class Page:
@@ -99,9 +110,10 @@ class Page:
         Args:
             floors: the least debt of each of its buckets, as far as we know; empty where nobody need say so.
         """
-        for number, least in enumerate(floors, len(self._names) + 1):
-            if least > 0.0:
-                self._floors += (number, least)
+        if floors:
+            for number, least in enumerate(floors, len(self._names) + 1):
+                if least > 0.0:
+                    self._floors += (number, least)
         self._entries.append(entry)
         self._names += entry.order.names
 
@@ -113,14 +125,17 @@ class Page:
         ]
         return ScriptCall(self.slot, tuple(self._names), encode(self._floors, written))
 
-    def settle(self, reply: Sequence[int], learn: Learn) -> list[Spending]:
-        """Settle what the script answered; return the checks of entries with a bucket that it cannot read.
+    def settle(self, reply: Sequence[int]) -> Settled:
+        """Settle what the script answered.
 
         Raises:
             ValueError: that is no answer to this call; nobody is settled.
         """
         if len(reply) != len(self._entries) + len(self._names):
             raise ValueError("the script's answer has another length than its question asks for")
+        least = min(reply)  # in C, over the whole answer: what is odd in no number need not be looked for
+        if least < UNREADABLE or max(reply) > _SAID_MAX:
+            raise ValueError(_NEVER)
         unread: list[Spending] = []
         read: list[tuple[Entry, int, list[float]]] = []
         at = 0
@@ -130,13 +145,13 @@ class Page:
             at = end
             if passed == UNREADABLE:
                 unread += entry.checks
-            else:
+                continue
+            if least < 0 or passed != len(entry.checks):
                 entry.verify(passed, debts)
-                read.append((entry, passed, debts))
+            read.append((entry, passed, debts))
         for entry, passed, debts in read:
             entry.settle(passed, debts)
-            learn(entry.order.spends, debts)
-        return unread
+        return Settled(unread, [(entry.order.spends, debts) for entry, _, debts in read])
 
     @property
     def checks(self) -> list[Spending]:
@@ -149,12 +164,12 @@ class Batch:
 
     Args:
         orders: knows what checks ask for.
-        floors: returns the least debts of an entry's buckets; see Page.
+        floors: returns the least debts of an entry's buckets, see Page; None where there are none.
     """
 
     __slots__ = ("_by_order", "_floors", "_named", "_orders", "coalesced", "pages")
 
-    def __init__(self, orders: Orders, floors: Floors) -> None:
+    def __init__(self, orders: Orders, floors: Floors | None) -> None:
         self._orders = orders
         self._floors = floors
         self._by_order: dict[Order, Entry] = {}
@@ -192,6 +207,6 @@ class Batch:
         page = self.pages.get(order.slot)
         if page is None:
             page = self.pages[order.slot] = Page(order.slot)
-        page.add(entry, self._floors(order.spends))
+        page.add(entry, self._floors(order.spends) if self._floors is not None else ())
         self._named += order.size
         return entry

@@ -21,14 +21,13 @@ from time import sleep
 from typing import Any, NamedTuple, cast
 
 from authz.limits.outage import Outage
-from authz.limits.redis.batch import Batch, Learn, Page
+from authz.limits.redis.batch import Batch, Page, Settled
 from authz.limits.redis.counts import Counts
 from authz.limits.redis.keys import Keys
 from authz.limits.redis.order import Orders
 from authz.limits.redis.session import Reply, Session, Unanswered
 from authz.limits.seen import Seen
 from authz.limits.store import S, Spending
-from authz.model.limit import Spend
 
 Then = Callable[[Sequence[Any]], None]
 
@@ -205,7 +204,7 @@ class RedisLimiter:
     def _turn(self) -> None:
         """Spend one batch, and hand on whoever was in it."""
         generation, sent_us = self._session.generation, self._ticks_us()
-        batch = Batch(self._orders, lambda spends: self._seen.floors(spends, sent_us, generation))
+        batch = Batch(self._orders, self._seen.floors_for(sent_us, generation))
         hands = self._gather(batch)
         pages = list(batch.pages.values())
         replies = self._ask(pages)
@@ -215,13 +214,12 @@ class RedisLimiter:
         # tells them, so what is known now must not be replaced by what a server says that may have forgotten.
         known = self._session.generation == generation
 
-        def learn(spends: tuple[Spend, ...], debts: Sequence[float]) -> None:
-            if known:
-                self._seen.learn_all(spends, debts, sent_us, generation)
-
         alone: list[Spending] = []
         for page, reply in zip(pages, replies, strict=True):
-            alone += page.checks if isinstance(reply, Unanswered) else self._settle(page, reply, learn)
+            unread, found = self._settle(page, reply)
+            alone += unread
+            if known:
+                self._seen.learn_all(found, sent_us, generation)
         self._settle_alone(alone)
         self.counts.spent += sum(len(hand.checks) for hand in hands) - len(alone)
         for hand in hands:
@@ -266,13 +264,15 @@ class RedisLimiter:
         self.counts.trip(replies, self._ticks_us() - began_us)
         return replies
 
-    def _settle(self, page: Page, reply: Sequence[int], learn: Learn) -> list[Spending]:
-        """Settle one page; return whom Redis did not decide."""
+    def _settle(self, page: Page, reply: Reply) -> Settled:
+        """Settle one page; whom Redis did not decide is unread."""
+        if isinstance(reply, Unanswered):
+            return Settled(page.checks, [])
         try:
-            return page.settle(reply, learn)
+            return page.settle(reply)
         except ValueError:  # nothing of ours broke: that is no Redis, or it does not run our script
             self._session.distrust(page.slot)
-            return page.checks
+            return Settled(page.checks, [])
 
     def _settle_alone(self, checks: Sequence[Spending]) -> None:
         now_us = self._ticks_us()

@@ -181,21 +181,33 @@ def test_the_older_half_of_the_table_refuses_as_well() -> None:
 
 def test_what_is_learnt_of_a_check_is_learnt_of_each_bucket() -> None:
     table = Seen()
-    table.learn_all((want("k1"), want("k2")), (20.0, 5.0), SENT_US, 1)
+    table.learn_all([((want("k1"), want("k2")), (20.0, 5.0))], SENT_US, 1)
     assert [table.debt(want(who).bucket, SENT_US) for who in ("k1", "k2")] == [20.0, 5.0]
 
 
 def test_a_table_that_is_filled_by_whole_checks_stays_bounded() -> None:
     table = Seen(4)
     for number in range(20):
-        table.learn_all((want(f"a{number}"), want(f"b{number}")), (20.0, 20.0), SENT_US, 1)
+        table.learn_all([((want(f"a{number}"), want(f"b{number}")), (20.0, 20.0))], SENT_US, 1)
     assert len(table) <= 8
     assert table.debt(want("a19").bucket, SENT_US) == 20.0
 
 
 def test_floors_are_told_of_a_check_as_soon_as_one_of_its_buckets_has_one() -> None:
     table = seen(20.0)
-    both = (want("k2"), want("k1"))
-    assert list(table.floors(both, SENT_US, 1)) == []
-    assert list(table.floors(both, SENT_US, 2)) == [0.0, 20.0]
-    assert list(table.floors((want("k2"),), SENT_US, 2)) == []
+    assert table.floors_for(SENT_US, 1) is None
+    floors = table.floors_for(SENT_US, 2)
+    assert floors is not None
+    assert list(floors((want("k2"), want("k1")))) == [0.0, 20.0]
+    assert list(floors((want("k2"),))) == []
+
+
+def test_what_an_older_server_said_is_told_until_a_newer_one_has_said_it_itself() -> None:
+    """However much else was learnt of the newer one meanwhile."""
+    table = seen(20.0)
+    table.learn_all([((want("k2"),), (5.0,))], SENT_US, 2)
+    floors = table.floors_for(SENT_US, 2)
+    assert floors is not None
+    assert list(floors((want("k1"), want("k2")))) == [20.0, 0.0]
+    table.learn_all([((want("k1"),), (7.0,))], SENT_US, 2)
+    assert list(floors((want("k1"), want("k2")))) == []

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from struct import unpack
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from authz.limits.redis.batch import ENTRIES_MAX, Batch
 from authz.limits.redis.keys import Keys
 from authz.limits.redis.order import Orders
-from authz.model.limit import Spend, Store
+from authz.model.limit import Store
 from tests.support.spending import RATE, Wanting, spend
 
 TOKEN = 1 << 20
@@ -28,13 +27,11 @@ def values(made: Batch, slot: int = 0) -> list[float]:
 
 def settle(made: Batch, *reply: int) -> list[tuple[str, float]]:
     """Settle the only page, and return what was learnt."""
-    learnt: list[tuple[str, float]] = []
-
-    def learn(spends: tuple[Spend, ...], debts: Sequence[float]) -> None:
-        learnt.extend((spend.bucket[-1], debt) for spend, debt in zip(spends, debts, strict=True))
-
-    assert made.pages[0].settle(reply, learn) == []
-    return learnt
+    unread, found = made.pages[0].settle(reply)
+    assert unread == []
+    return [
+        (spend.bucket[-1], debt) for spends, debts in found for spend, debt in zip(spends, debts, strict=True)
+    ]
 
 
 def test_a_check_is_one_entry_with_all_its_buckets() -> None:
@@ -89,8 +86,8 @@ def test_of_a_refused_check_the_buckets_with_room_say_that_they_had_it() -> None
 
 def test_a_bucket_that_cannot_be_read_leaves_its_checks_to_others() -> None:
     broken, sound = Wanting(spend("per-key", "k1")), Wanting(spend("per-key", "k2"))
-    unread = batch(broken, sound).pages[0].settle([-1, -1, 1, TOKEN], lambda spends, debts: None)
-    assert unread == [broken]
+    unread = batch(broken, sound).pages[0].settle([-1, -1, 1, TOKEN])
+    assert unread == ([broken], [(sound.spends, [1.0])])
     assert broken.spent is None
     assert sound.passed
 
@@ -99,7 +96,7 @@ def test_a_bucket_that_cannot_be_read_leaves_its_checks_to_others() -> None:
 def test_an_answer_of_another_length_settles_nobody(reply: list[int]) -> None:
     check = Wanting(spend())
     with pytest.raises(ValueError, match="length"):
-        batch(check).pages[0].settle(reply, lambda spends, debts: None)
+        batch(check).pages[0].settle(reply)
     assert check.times == 0
 
 
@@ -112,7 +109,7 @@ def test_an_answer_that_the_script_never_gives_settles_nobody(reply: list[int]) 
     """Least of all may a refusal be told of buckets that all have room: told so, a check is allowed."""
     first, second, other = Wanting(spend()), Wanting(spend()), Wanting(spend(value="other"))
     with pytest.raises(ValueError, match=r"never gives|that fits"):
-        batch(other, first, second).pages[0].settle([1, TOKEN, *reply], lambda spends, debts: None)
+        batch(other, first, second).pages[0].settle([1, TOKEN, *reply])
     assert [check.times for check in (first, second, other)] == [0, 0, 0]
 
 
