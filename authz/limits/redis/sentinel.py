@@ -8,7 +8,8 @@ from time import monotonic
 from authz.limits.redis.dial import Dial
 from authz.limits.redis.errors import ErrorReply, LinkFailed
 from authz.limits.redis.link import Link
-from authz.model.address import Address, TcpAddress
+from authz.model.address import Address, TcpAddress, parse_address
+from authz.model.errors import ConfigError
 
 
 class Sentinels:
@@ -115,10 +116,15 @@ class Sentinels:
 
 
 def as_address(reply: object) -> TcpAddress | None:
-    """Read a host and a port as servers tell them; None for anything else."""
-    if not isinstance(reply, list) or len(reply) < 2 or not isinstance(reply[0], bytes) or not reply[0]:
-        return None
+    """Read a host and a port as servers tell them; None for anything that nobody could be connected to."""
+    match reply:
+        case [bytes(host), (bytes() | int()) as port, *_]:
+            name = host.decode("ascii", "replace")
+            number = str(port) if isinstance(port, int) else port.decode("ascii", "replace")
+        case _:
+            return None
     try:
-        return TcpAddress(reply[0].decode("ascii"), int(reply[1]))
-    except (ValueError, TypeError):
+        address = parse_address(f"[{name}]:{number}" if ":" in name else f"{name}:{number}")
+    except ConfigError:
         return None
+    return address if isinstance(address, TcpAddress) and address.port else None

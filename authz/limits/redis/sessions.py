@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
@@ -52,10 +53,12 @@ def open_session(
     dial = Dial(address.login, certificates, address.db, timeouts.connect_s)
     voice = Voice()
     gate = Gate(Proof(script, prove), EvictionCheck(voice.warn, voice.inform, evicts), timeouts.connect_s)
+    # A fleet with one list does not ask the first of it all at once.
+    shuffled = random.sample(address.hosts, len(address.hosts))
     if address.kind is RedisKind.CLUSTER:
         return ClusterSession(
             str(address),
-            address.hosts,
+            shuffled,
             partial(survey, dial),
             lambda node, ranges: gate.passed(dial.open(node), ranges),
             script,
@@ -64,7 +67,7 @@ def open_session(
         )
     if address.kind is RedisKind.SENTINEL:
         asking = Dial(sentinel, certificates, connect_s=timeouts.connect_s)
-        sentinels = Sentinels(address.hosts, address.master, asking, dial)
+        sentinels = Sentinels(shuffled, address.master, asking, dial)
         return SingleSession(
             str(address),
             lambda: gate.passed(sentinels.opened()),

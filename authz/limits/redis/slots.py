@@ -64,7 +64,7 @@ def read_redirect(text: str, asked: Address) -> tuple[int, TcpAddress] | None:
     if len(words) < 3 or not words[1].isdecimal() or int(words[1]) >= SLOTS:
         return None
     host, _, port = words[2].rpartition(":")
-    owner = _named([host.encode("ascii", "replace"), port], asked)
+    owner = _named([host.encode("ascii", "replace"), port.encode("ascii", "replace")], asked)
     return None if owner is None else (int(words[1]), owner)
 
 

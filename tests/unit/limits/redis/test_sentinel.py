@@ -137,7 +137,22 @@ def test_a_name_that_no_sentinel_knows_and_a_password_that_is_wrong_are_told(fak
 def test_an_address_is_read_or_it_is_none() -> None:
     assert as_address([b"h", b"1"]) == TcpAddress("h", 1)
     assert as_address([b"h", 1, b"id"]) == TcpAddress("h", 1)
-    for reply in (None, [], [b"h"], [b"", 1], [None, 1], [b"\xff", 1], [b"h", b"x"], [b"h", None], b"h1"):
+    assert as_address([b"::1", b"1"]) == TcpAddress("::1", 1)
+    assert as_address([b"a\x00b", 1]) is None
+    for reply in (
+        None,
+        [],
+        [b"h"],
+        [b"", 1],
+        [None, 1],
+        [b"\xff", 1],
+        [b"h", b"x"],
+        [b"h", None],
+        b"h1",
+        [b"h", 0],
+        [b"h", 65536],
+        [b"h", b"1_0"],
+    ):
         assert as_address(reply) is None
 
 
