@@ -10,7 +10,7 @@ from typing import NamedTuple
 from authz.model.address import Address, TcpAddress
 from authz.model.errors import ConfigError
 
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 10.0  # workers are given half of it
 
 
 class Reply(NamedTuple):

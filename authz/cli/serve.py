@@ -76,7 +76,7 @@ def command(
         typer.Option(
             "--debug",
             metavar="unix:PATH|HOST:PORT|off",
-            help="Recent records, by decision id. Default: a socket in the runtime directory.",
+            help="Recent records and live buckets. Default: a socket in the runtime directory.",
         ),
     ] = None,
     trusted_hops: Annotated[

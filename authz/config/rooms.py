@@ -49,7 +49,8 @@ class ServeSettings(Room):
     )
     debug: values.EndpointOrOff = _set(
         None,
-        "where `/logs/{decision_id}` is; default: `debug.sock` in the runtime directory; or `off`",
+        "where `/logs/{decision_id}` and `/limits` are; default: `debug.sock` in the runtime directory; or"
+        " `off`",
         flag=True,
     )
     transport: Annotated[Literal["native", "grpcio"], values.Lower] = _set(

@@ -16,6 +16,7 @@ from authz.transport.routes import Readiness
 from authz.wiring.link import Question, Report
 from authz.wiring.member import START_S, Member
 
+LOOK_S = 5.0  # for all workers to look at their buckets: they have better things to do
 ANSWER_S = 0.5  # for all workers together: one that is stuck must not block a scrape
 _ALONE_S = 10.0  # without any worker, before the whole is unhealthy
 _APART_S = 10.0  # each loads by itself, within a second of the others; who takes longer has missed something
@@ -79,7 +80,7 @@ class Crew:
 
     def buckets(self, inquiry: Inquiry) -> Answers:
         """See `Answers.buckets` of operations."""
-        lines = self._ask(buckets=encode(inquiry).decode())
+        lines = self._ask(buckets=encode(inquiry).decode(), answer_s=LOOK_S)
         silent = [member.index for member in self.members if not lines.get(member.index)]
         return Answers([answer_of(line) for _, line in sorted(lines.items()) if line], silent)
 
@@ -100,7 +101,7 @@ class Crew:
         """Return the workers that take calls, and what they last said."""
         return [(member.index, said) for member in self.members if member.up and (said := member.said)]
 
-    def _ask(self, find: str = "", buckets: str = "") -> Mapping[int, str]:
+    def _ask(self, find: str = "", buckets: str = "", answer_s: float = ANSWER_S) -> Mapping[int, str]:
         """Ask every worker, and wait for those that answer in time; of a record the first one will do."""
         number = next(self._numbers)
         with self._news:
@@ -109,7 +110,7 @@ class Crew:
         asked = [member for member in self.members if member.up and member.ask(question)]
         with self._news:
             self._news.wait_for(
-                lambda: len(answers) == len(asked) or (find and any(answers.values())), ANSWER_S
+                lambda: len(answers) == len(asked) or (find and any(answers.values())), answer_s
             )
             del self._answers[number]
             return dict(answers)

@@ -92,7 +92,8 @@ class Sidecar:
     def run(self, *words: str, code: int = 0) -> str:
         """Run the command on this sidecar; return what it prints, errors last."""
         own = ["--policies", str(self.policies), "--debug", f"unix:{self.home}/debug.sock"]
-        done = command.run("limits", *words, *own, REDIS_URL=self.env.get("REDIS_URL", ""))
+        shared = {name: value for name, value in self.env.items() if name == "REDIS_URL"}
+        done = command.run("limits", *words, *own, **shared)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -218,7 +219,7 @@ def test_without_redis_it_shows_what_the_sidecar_decides_by_and_resets_that(tmp_
 def test_nobody_there_is_a_line_and_cannot_run(tmp_path: Path) -> None:
     policies = write(tmp_path / "set", PROVIDER, SET, FIRST.document)
     words = ("limits", "top", "--policies", str(policies), "--debug", f"unix:{tmp_path}/none.sock")
-    alone = command.run(*words, REDIS_URL="")
+    alone = command.run(*words)
     assert (alone.returncode, alone.stdout) == (3, "")
     assert "nobody answers at unix:" in alone.stderr
     shared = command.run(*words, REDIS_URL="redis://:hush-hush@127.0.0.1:1")

@@ -51,6 +51,8 @@ class Sidecar:
         self.moves = True
         self.count = 1.0
         self.stopped = threading.Event()
+        self.looks = threading.Event()  # it takes until then to look at buckets
+        self.looks.set()
 
     def progress(self) -> bool:
         return self.moves
@@ -65,6 +67,7 @@ class Sidecar:
         return b'{"id":"known"}\n' if decision_id == "known" else None
 
     def shelved(self, inquiry: Inquiry) -> BucketAnswer:
+        assert self.looks.wait(20)
         return BucketAnswer(inquiry.limit, 1, [])
 
     def stop(self) -> None:
@@ -132,6 +135,18 @@ def test_it_tells_how_buckets_stand_and_no_numbers_then(told: Told) -> None:
     answer = told.ask(3, buckets=encode(Inquiry(limit="x" * 40_000)).decode())
     assert answer_of(answer.line) == BucketAnswer("x" * 40_000, 1, [])
     assert answer.changes == []
+
+
+def test_while_it_looks_at_buckets_it_beats_and_answers_others(told: Told) -> None:
+    told.sidecar.looks.clear()
+    told.reporter.served = told.sidecar
+    told.reporter.start()
+    told.end.sendall(link.encode(Question(4, buckets="{}")) + b"\n")
+    assert told.ask(5, "known").line == '{"id":"known"}\n'
+    assert next(report for report in told.reports if report.beat).listening
+    told.sidecar.looks.set()
+    late = next(report for report in told.reports if report.answers == 4)
+    assert (late.listening, late.ready, late.revision) == (True, True, "r")
 
 
 def test_while_a_judge_is_stuck_it_answers_and_does_not_beat(told: Told) -> None:

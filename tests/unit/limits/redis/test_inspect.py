@@ -128,7 +128,7 @@ def test_a_search_may_be_for_a_tag_a_limit_or_a_digest(server: RedisServer) -> N
 def test_a_search_ends_at_its_bound_and_says_so(server: RedisServer) -> None:
     for number in range(1200):
         put(server, key(number), owed(1.0))
-    with looking(server.url, visits_max=500) as made:
+    with looking(server.url, visits_max=inspect.SCAN_COUNT) as made:
         found = searched(made)
         assert made.stopped
     assert 0 < len(found) < 1200
