@@ -155,7 +155,8 @@ class ClusterSession:
         self._wanted.set()
         if self._thread.ident is not None:
             self._thread.join(_JOIN_S)
-        nodes = [*self._nodes.values(), *self._leaving]
+        with self._using:
+            nodes = [*self._nodes.values(), *self._leaving]
         for node in nodes:
             node.ask_to_stop()
         for node in nodes:
@@ -200,6 +201,8 @@ class ClusterSession:
         """Take a new map into use, connect to new masters, and leave those that are none any more."""
         born = {address: self._node(address) for address in survey.owners if address not in self._nodes}
         with self._using:
+            if self._closing.is_set():
+                return  # nobody would close what is opened now
             dead = [self._nodes.pop(address) for address in [*self._nodes] if address not in survey.owners]
             self._gone += sum(node.opened for node in dead)
             self._nodes |= born

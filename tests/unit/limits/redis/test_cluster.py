@@ -8,14 +8,17 @@ from threading import Event
 
 import pytest
 
+from authz.limits.redis import cluster as cluster_room
+from authz.limits.redis import sessions
+from authz.limits.redis.dial import Dial
 from authz.limits.redis.errors import DOWN
-from authz.limits.redis.session import LinkFacts, Unanswered, WatchedSession
-from authz.limits.redis.slots import SLOTS, slot_of
-from authz.model.address import TcpAddress
+from authz.limits.redis.session import LinkFacts, Unanswered
+from authz.limits.redis.slots import SLOTS, Survey, slot_of
+from authz.model.address import Address, TcpAddress
 from tests.support.fake_redis import CLOSE, Answer, FakeRedis, array, in_turn
 from tests.support.proxy import eventually
 from tests.support.redis import Cluster, redis_cluster, wait_for
-from tests.support.sessions import key, session, spend, spent, stands
+from tests.support.sessions import KeptLog, key, session, spend, spent, stands
 
 HALF = SLOTS // 2
 
@@ -58,11 +61,6 @@ def nodes() -> Iterator[Nodes]:
         yield Nodes([stack.enter_context(FakeRedis()) for _ in range(3)])
 
 
-def settled(made: WatchedSession, fake: FakeRedis) -> bool:
-    """Wait until a node tells of no more surveys."""
-    return eventually(lambda: stands(made, 2) and fake.count(b"CLUSTER") >= 1)
-
-
 def test_each_call_goes_to_the_node_that_has_its_slot(nodes: Nodes) -> None:
     nodes.low.answers[b"EVALSHA"], nodes.high.answers[b"EVALSHA"] = array(1, 10), array(1, 20)
     with session(nodes.url, links=2) as made:
@@ -101,12 +99,13 @@ def test_a_slot_that_moved_is_followed_at_once_and_the_map_is_drawn_anew(nodes: 
         array(1, 7), b"-MOVED %d %s\r\n" % (slot, str(nodes.high.address).encode()), array(1, 9)
     )
     with session(nodes.url, links=2) as made:
-        assert settled(made, nodes.low)
-        surveys = sum(fake.count(b"CLUSTER") for fake in nodes.all)
+        assert isinstance(made, cluster_room.ClusterSession)
+        assert eventually(lambda: not made._wanted.is_set())
         nodes.high.answers[b"EVALSHA"] = array(1, 20)
+        nodes.answer(slots_map(nodes.high, nodes.spare))
         assert spend(made, LOW[0]) == [[1, 20]]
-        assert eventually(lambda: sum(fake.count(b"CLUSTER") for fake in nodes.all) > surveys)
-        assert made.generation == 2, "no connection was lost"
+        assert made.generation == 2, "no connection was lost by it"
+        assert eventually(lambda: str(nodes.spare.address) in {fact.where for fact in made.facts})
 
 
 def test_a_slot_that_is_being_moved_is_asked_for_at_its_new_place_call_by_call(nodes: Nodes) -> None:
@@ -225,6 +224,26 @@ def test_an_answer_that_makes_no_sense_costs_that_node_its_connection_and_no_oth
             str(nodes.low.address): 1,
             str(nodes.high.address): 2,
         }
+
+
+def test_a_fault_of_ours_while_the_map_is_drawn_is_told_and_the_map_is_drawn(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, left = KeptLog(), [ValueError("a fault"), ValueError("a fault")]
+    real = sessions.survey
+
+    def faulty(dial: Dial, address: Address) -> Survey:
+        if left:
+            raise left.pop()
+        return real(dial, address)
+
+    monkeypatch.setattr(cluster_room, "log", kept)
+    monkeypatch.setattr(sessions, "survey", faulty)
+    with session(nodes.url, links=2) as made:
+        assert spend(made, LOW[0]) == [[1, 7]]
+    assert [line[:2] for line in kept.lines] == [
+        ("exception", "the map of a redis cluster could not be drawn")
+    ] * 2
 
 
 # Six real nodes.

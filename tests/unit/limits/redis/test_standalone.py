@@ -227,6 +227,17 @@ def test_what_comes_unasked_answers_nothing() -> None:
         assert eventually(lambda: made.answers() and made.generation == 2)
 
 
+def test_a_server_that_is_not_believed_any_more_is_left_and_tried_anew() -> None:
+    with FakeRedis() as fake, session(fake.url) as made:
+        made.distrust(0)
+        assert eventually(lambda: made.answers() and made.generation == 2)
+        assert made.facts[0].why == "broken"
+        fake.refuse()
+        fake.hang_up()
+        assert eventually(lambda: not made.answers())
+        made.distrust(0)  # of nobody
+
+
 @pytest.mark.parametrize(
     ("answers", "why"),
     [
