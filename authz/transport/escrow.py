@@ -7,7 +7,7 @@ late) gets nothing, so no call has two replies and no refused one is allowed aft
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -32,11 +32,10 @@ class Escrow:
     def __len__(self) -> int:
         return len(self._held)
 
-    def hold(self, held: Iterable[Held]) -> None:
-        """Keep what a limiter is about to be given."""
-        for one in held:
-            self._held[one.check.call.id] = one
-            self._soonest_us = min(self._soonest_us, one.due_us)
+    def hold(self, held: Mapping[int, Held]) -> None:
+        """Keep what a limiter is about to be given, by the id of its call."""
+        self._held.update(held)
+        self._soonest_us = min([self._soonest_us, *[one.due_us for one in held.values()]])
 
     def release(self, checks: Sequence[Check]) -> list[Check]:
         """Return those of the checks that are still held, each once: as they were handed over."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 
 from authz.snapshot.snapshot import Snapshot
@@ -26,12 +26,17 @@ class Turn:
 
     def deadline_us(self, call_id: int) -> float:
         """Return when the caller stops waiting, in ticks."""
+        return self.deadlines_us()[call_id]
+
+    def deadlines_us(self) -> Mapping[int, float]:
+        """Return the same for every call."""
         if self._deadlines is None:  # few turns are asked
+            now_us = self.now_us
             self._deadlines = {
-                arrival.id: self.now_us + (inf if arrival.remaining_s is None else arrival.remaining_s * 1e6)
-                for arrival in self.arrivals
+                call_id: now_us + (inf if remaining_s is None else remaining_s * 1e6)
+                for call_id, _, remaining_s in self.arrivals
             }
-        return self._deadlines[call_id]
+        return self._deadlines
 
     def open_ids(self) -> list[int]:
         """Return the calls that have no answer yet and are in nobody else's hands."""
