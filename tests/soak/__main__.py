@@ -1,6 +1,7 @@
 """`python -m tests.soak [--seconds N]`: ends with 1 where something must not be as it was.
 
-First sets that change all the time (swaps.py), then everything at once (run.py).
+First sets that change all the time (swaps.py), then limits in a Redis that everything happens to (limits.py),
+then everything at once (run.py).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.soak.limits import Chaos, limit_soak
 from tests.soak.run import Plan, soak
 from tests.soak.swaps import Swapping, swap_soak
 
@@ -24,11 +26,22 @@ def main() -> int:
     parser.add_argument("--callers", type=int, default=usual.callers)
     parser.add_argument("--kill-every", type=float, default=usual.kill_every_s)
     parser.add_argument("--swap-seconds", type=float, default=Swapping().seconds)
-    parser.add_argument("--swaps-only", action="store_true")
+    parser.add_argument("--limit-seconds", type=float, default=Chaos().seconds)
+    parser.add_argument("--limit-seed", type=int, default=Chaos().seed, help="which faults, and when")
+    parser.add_argument(
+        "--limits-apart", action="store_true", help="shares nothing: the bound must be broken"
+    )
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--swaps-only", action="store_true")
+    only.add_argument("--limits-only", action="store_true")
     chosen = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="authz-soak-"))
-    faults = _swaps(chosen.swap_seconds, directory)
+    faults = [] if chosen.limits_only else _swaps(chosen.swap_seconds, directory)
     if not chosen.swaps_only:
+        faults += _limits(
+            Chaos(chosen.limit_seconds, seed=chosen.limit_seed, apart=chosen.limits_apart), directory
+        )
+    if not chosen.swaps_only and not chosen.limits_only:
         faults += _everything(Plan(chosen.seconds, chosen.callers, chosen.kill_every), directory)
     if not faults:
         shutil.rmtree(directory, ignore_errors=True)
@@ -38,6 +51,11 @@ def main() -> int:
 def _swaps(seconds: float, directory: Path) -> list[str]:
     found = swap_soak(Swapping(seconds), directory)
     return _told(found.lines(), found.faults())
+
+
+def _limits(plan: Chaos, directory: Path) -> list[str]:
+    found = limit_soak(plan, directory)
+    return _told(found.lines(), found.faults(plan))
 
 
 def _everything(plan: Plan, directory: Path) -> list[str]:
