@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from authz.proxy.stage import short_directory
-from tests.support.outages import BURST, Limited, Load, by_network, eventually, limited, policies
+from tests.support.outages import BURST, PATIENT, Limited, Load, by_network, eventually, limited, policies
 from tests.support.redis import RedisServer, free_ports, redis_cluster, redis_server, sentinel_set
 
 TRANSPORTS = ("native",)  # nothing here depends on who serves the socket
@@ -99,7 +99,7 @@ def test_behind_a_promotion_that_lost_every_write_the_fleet_goes_on_where_it_was
 
 
 def test_workers_divide_a_limit_among_themselves_while_redis_is_gone(home: Path) -> None:
-    with redis_server() as server, limited(home, server.url, workers=2) as made:
+    with redis_server() as server, limited(home, server.url, 2, AUTHZ_REDIS_TIMEOUT_MS=PATIENT) as made:
         eventually(lambda: made.number("authz_fleet_members") == 2, "both workers")
         assert made.statuses("/local", 4) == {200: 4}
         server.kill()
@@ -113,7 +113,7 @@ def test_workers_divide_a_limit_among_themselves_while_redis_is_gone(home: Path)
 
 def test_a_start_without_redis_serves_and_refuses_what_nobody_can_divide(home: Path) -> None:
     (port,) = free_ports(1)
-    with limited(home, f"redis://127.0.0.1:{port}") as made:
+    with limited(home, f"redis://127.0.0.1:{port}", AUTHZ_REDIS_TIMEOUT_MS=PATIENT) as made:
         code, body = made.ready()
         assert (code, body["ready"]) == (200, True)
         assert made.statuses("/local", 2) == {503: 2}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from authz.proxy.stage import short_directory
-from tests.support.outages import BURST, Load, eventually, limited, policies, quantile
+from tests.support.outages import BURST, PATIENT, Load, eventually, limited, policies, quantile
 from tests.support.redis import RedisServer, redis_server
 
 LOST = "the store of limits does not answer: meanwhile each limit does what its `onStoreError` says"
@@ -42,7 +42,7 @@ def empty(redis: RedisServer) -> None:
 def test_each_limit_does_what_it_says_while_redis_is_dead_and_floors_hold_after_it(
     home: Path, redis: RedisServer
 ) -> None:
-    with limited(home, redis.url) as made:
+    with limited(home, redis.url, AUTHZ_REDIS_TIMEOUT_MS=PATIENT) as made:
         eventually(made.is_up, "redis")
         assert made.statuses("/local", 5) == {200: 5}
         assert made.status("/deny") == 200
@@ -112,7 +112,7 @@ def test_a_check_without_limits_waits_for_nobody_and_one_with_limits_not_beyond_
     home: Path, redis: RedisServer
 ) -> None:
     """With a timeout far beyond anybody's deadline: whoever waited for Redis would be seen to."""
-    with limited(home, redis.url, AUTHZ_REDIS_TIMEOUT_MS="1000") as made:
+    with limited(home, redis.url, AUTHZ_REDIS_TIMEOUT_MS=PATIENT) as made:
         eventually(made.is_up, "redis")
         redis.pause()
         try:

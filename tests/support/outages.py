@@ -21,6 +21,7 @@ from tests.support.workers import status
 
 HOST = "limits.example.com"
 BURST = 20
+PATIENT = "1000"  # ms that an answer is waited for, where a slow machine must not make an outage of a test
 PATIENCE_S = 30.0  # for a machine that does other things, too
 
 _LIMIT = """
