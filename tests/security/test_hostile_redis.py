@@ -141,7 +141,7 @@ def _reply(*numbers: int) -> bytes:
 def _fleet(size: int) -> Play:
     def answer(line: Line, command: list[bytes]) -> None:
         data = line.real(command)
-        line.send(_reply(size) if command[0] == b"EVALSHA" and command[3].endswith(b":fleet") else data)
+        line.send(_reply(size, 0) if command[0] == b"EVALSHA" and command[3].endswith(b":fleet") else data)
 
     return Play(answer)
 

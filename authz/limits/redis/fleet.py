@@ -76,13 +76,15 @@ class Fleet:
         argument = pack("<dd", LIFE_US / 1000, stays) + self._member
         call = ScriptCall(self._session.slot(self._key), (self._key,), argument, SCRIPT)
         (reply,) = self._session.run([call])
-        if isinstance(reply, Unanswered) or len(reply) != 1 or not 1 <= reply[0] <= MEMBERS_MAX:
+        if isinstance(reply, Unanswered) or len(reply) != 2 or not 1 <= reply[0] <= MEMBERS_MAX:
             return False
-        self._learn(max(reply[0], self._least), now_us)
+        self._learn(max(reply[0], self._least), now_us, forgot=reply[1] != 0)
         return True
 
-    def _learn(self, size: int, now_us: int) -> None:
-        if now_us - self._heard_us > 2 * BEAT_US:  # others may have been as long without an answer
+    def _learn(self, size: int, now_us: int, *, forgot: bool) -> None:
+        # A server that did not know us knows nobody else either, until they have spoken; and where we heard
+        # of none for long, others may have been as long without an answer.
+        if forgot or now_us - self._heard_us > 2 * BEAT_US:
             self._gathered_us = self._firm_us = now_us + LIFE_US
         if size >= self.size or now_us >= self._firm_us:
             self.size, self._firm_us = size, now_us + LIFE_US

@@ -30,7 +30,7 @@ def fleet(session: Scripted, clock: Clock, expected: int = 0) -> Fleet:
 
 def told(clock: Clock, *sizes: int | Unanswered, expected: int = 0) -> list[int]:
     """Answer beat after beat; return what the member thinks after each."""
-    session = Scripted(*[[size if isinstance(size, Unanswered) else [size]] for size in sizes])
+    session = Scripted(*[[size if isinstance(size, Unanswered) else [size, 0]] for size in sizes])
     member = fleet(session, clock, expected)
     believed = []
     for _ in sizes:
@@ -61,7 +61,7 @@ def beats(session: Scripted, clock: Clock, member: Fleet, seconds: int) -> int:
 
 
 def test_a_member_speaks_each_second_while_a_fleet_gathers_and_then_every_five() -> None:
-    clock, session = Clock(), Scripted(*[[[3]]] * 100)
+    clock, session = Clock(), Scripted(*[[[3, 0]]] * 100)
     member = fleet(session, clock)
     assert beats(session, clock, member, 15) == 15
     assert beats(session, clock, member, 20) == 4
@@ -71,13 +71,13 @@ def test_a_member_speaks_each_second_while_a_fleet_gathers_and_then_every_five()
 
 
 def test_what_a_member_says_is_its_name_and_how_long_that_holds() -> None:
-    session = Scripted([[3]])
+    session = Scripted([[3, 0]])
     fleet(session, Clock()).tend()
     assert session.asked[0] == [ScriptCall(0, (b"authz:test:fleet",), pack("<dd", 15_000, 1) + b"me", SCRIPT)]
 
 
 def test_nothing_is_said_while_nobody_listens_and_at_once_when_somebody_does() -> None:
-    clock, session = Clock(), Scripted([[3]])
+    clock, session = Clock(), Scripted([[3, 0]])
     member = fleet(session, clock)
     session.up = False
     member.tend()
@@ -89,7 +89,7 @@ def test_nothing_is_said_while_nobody_listens_and_at_once_when_somebody_does() -
 
 
 def test_a_beat_that_was_not_answered_is_tried_again_after_a_second() -> None:
-    clock, session = Clock(), Scripted([DOWN], [[2]])
+    clock, session = Clock(), Scripted([DOWN], [[2, 0]])
     member = fleet(session, clock)
     member.tend()
     member.tend()
@@ -100,7 +100,7 @@ def test_a_beat_that_was_not_answered_is_tried_again_after_a_second() -> None:
 
 
 def test_a_member_counts_the_workers_beside_it_whoever_came_first() -> None:
-    member = Fleet(Scripted([[1]]), PREFIX, 0, Clock(), least=4)
+    member = Fleet(Scripted([[1, 0]]), PREFIX, 0, Clock(), least=4)
     assert member.size == 0  # and the other sidecars are unknown
     member.tend()
     assert member.size == 4
@@ -120,7 +120,7 @@ def test_a_size_that_falls_step_by_step_is_followed() -> None:
 
 def test_the_first_to_come_back_does_not_think_itself_alone() -> None:
     clock = Clock()
-    session = Scripted([[20]], [[1]], [[1]], [[20]])
+    session = Scripted([[20, 0]], [[1, 0]], [[1, 0]], [[20, 0]])
     member = fleet(session, clock)
     member.tend()
     clock.now_us += 10 * LIFE_US  # an outage, and then a server that knows nothing
@@ -130,11 +130,22 @@ def test_the_first_to_come_back_does_not_think_itself_alone() -> None:
         clock.now_us += BEAT_US
 
 
+def test_a_server_that_forgets_everybody_again_and_again_makes_no_fleet_smaller() -> None:
+    """Between two such moments some have not spoken yet: what was heard so is no number at all."""
+    clock = Clock()
+    session = Scripted([[4, 1]], *[[[1, 1]], [[2, 0]]] * 40)
+    member = fleet(session, clock)
+    while session.replies:
+        member.tend()
+        assert member.size == 4
+        clock.now_us += 1_000_000
+
+
 def test_what_the_operator_expects_holds_until_all_have_had_time_to_come() -> None:
     assert told(Clock(), 1, 1, 1, 1, expected=8) == [8, 8, 8, 1]
 
 
-@pytest.mark.parametrize("reply", [[], [0], [-1], [3, 4], DOWN])
+@pytest.mark.parametrize("reply", [[], [3], [0, 0], [-1, 0], [3, 0, 4], DOWN])
 def test_an_answer_that_is_none_changes_nothing(reply: Reply) -> None:
     member = fleet(Scripted([reply]), Clock(), expected=5)
     member.tend()
