@@ -172,15 +172,15 @@ def reset(
     with asked.lookout(visits) as lookout:
         targets = asked.chosen(wanted)
         look = lookout.find(targets, held=True)
-        chosen = [match for match in look.matches if lookout.may_reset(match, named=bool(limit))]
-        chosen = [match for match in chosen if asked.directory.of(match).fullness > 0.0]
+        drawn = [match for match in look.matches if asked.directory.of(match).fullness > 0.0]
+        chosen = [match for match in drawn if lookout.may_reset(match, named=bool(limit))]
         rows = lookout.seen(chosen)
-        left = len(look.matches) - len(chosen)
-        _tell([*look.notes, *_left(left)])
+        _tell([*look.notes, *_left(len(drawn) - len(chosen))])
         if not rows and not look.trouble:
             typer.echo("nothing to reset: every bucket is full")
         elif _agreed(rows, yes=yes):
-            removed = lookout.reset(chosen, targets)
+            meant = [target for target in targets if limit or not target.shared]
+            removed = lookout.reset(chosen, meant)
             other = "those of other sidecars have to be filled up there" if look.trouble else _REMEMBERED
             typer.echo(f"{_buckets(removed)} filled up; {other}")
     _end(look)

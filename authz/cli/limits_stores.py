@@ -12,6 +12,7 @@ import msgspec
 from authz.cli import door
 from authz.config.settings import Settings
 from authz.limits.inquiry import Answers, Inquiry, answers_of, encode
+from authz.limits.redis.inspect import inspector
 from authz.limits.redis.keys import Keys
 from authz.model.address import Address, UnixAddress
 from authz.model.errors import ConfigError, StoreUnavailable
@@ -65,9 +66,6 @@ def redis(settings: Settings, keys: Keys, visits_max: int) -> Iterator[InRedis]:
         StoreUnavailable: it cannot be reached. One line that holds no password.
         ConfigError: a certificate cannot be used.
     """
-    # Only here: whoever keeps buckets in memory need not have its library.
-    from authz.limits.redis.inspect import inspector
-
     limits = settings.limits
     if limits.redis_url is None:
         raise ConfigError("REDIS_URL: is not set")

@@ -91,9 +91,9 @@ def where_of(row: Standing) -> str:
     found = row.found
     if found is None:
         return ""
-    worker = f" of worker {found.worker}" if found.worker >= 0 else ""
-    name = "outage memory" if found.store is Store.OUTAGE else found.store.value
-    return f"{name}{worker}"
+    if found.worker < 0:
+        return found.store.value
+    return f"outage, worker {found.worker}" if found.store is Store.OUTAGE else f"worker {found.worker}"
 
 
 def _cells(row: Standing) -> tuple[str, ...]:

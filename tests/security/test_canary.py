@@ -242,6 +242,8 @@ class Serving:
             told.append(str(reply))
         for path in (*self.decision_ids, *canaries.values(), "%00", "../x"):
             told.append(_debug(self.directory / "d.sock", f"/logs/{path}"))
+        told.append(_debug(self.directory / "d.sock", "/limits"))
+        assert '"per-key"' in told[-1]
         assert any('"decision_id"' in text for text in told)
         self.outputs["operations"] = "\n".join(told).encode()
 

@@ -91,7 +91,7 @@ class Lookout:
             else:
                 look.rows.append(stands)
         drawn = [row for row in look.rows if row.fullness > 0.0]
-        look.rows = sorted(drawn, key=lambda row: -row.fullness)[:count]
+        look.rows = sorted(drawn, key=lambda row: (-row.fullness, *_order(row)))[:count]
         look.notes += self._notes()
         if strange:
             names = ", ".join(f"`{visible(document_of(name))}`" for name in sorted(strange))
@@ -121,7 +121,7 @@ class Lookout:
         """
         in_redis = [match for match in matches if match.found.store is Store.REDIS]
         inside = [match for match in matches if match.found.store is not Store.REDIS]
-        seen = [each for each in targets if each.closed and not each.shared] if self._in_redis else []
+        seen = [each for each in targets if each.closed] if self._in_redis else []
         count = self._redis.reset(in_redis) if self._redis is not None and in_redis else 0
         return count + self._filled_up(inside, seen)
 

@@ -161,6 +161,14 @@ def test_where_everything_is_full_there_is_nothing_to_do(sidecar: Sidecar) -> No
     )
 
 
+def test_of_what_is_full_again_nothing_is_said(sidecar: Sidecar) -> None:
+    digest = KEYS.digest(("all", "example", "all"))
+    sidecar.rows = [Row(["all", "example", None], digest, 2.0, 3600 * 10**6)]
+    done = run("reset", "--key", "first", sidecar=sidecar)
+    assert done.stdout == "nothing to reset: every bucket is full\n"
+    assert "left alone" not in done.stderr
+
+
 def test_what_all_share_is_left_alone_unless_its_limit_is_named(sidecar: Sidecar) -> None:
     sidecar.rows = [Row(["all", "example", None], KEYS.digest(("all", "example", "all")), 2.0, 0)]
     done = run("reset", "--key", "first", "--yes", sidecar=sidecar)

@@ -46,8 +46,9 @@ def test_a_table_says_whose_how_much_and_for_how_long() -> None:
 def test_where_a_bucket_is_stands_there_if_there_is_more_than_one_place() -> None:
     told = lines(row(store=Store.MEMORY, worker=0), row(store=Store.OUTAGE, worker=1))
     assert told[0].endswith("REFUSES  WHERE")
-    assert told[1].endswith("no       memory of worker 0")
-    assert told[2].endswith("no       outage memory of worker 1")
+    assert told[1].endswith("no       worker 0")
+    assert told[2].endswith("no       outage, worker 1")
+    assert lines(row(), row(store=Store.OUTAGE))[2].endswith("no       outage")
     assert not lines(row(store=Store.MEMORY))[0].endswith("WHERE")
 
 
