@@ -7,6 +7,7 @@ that nobody asks the sidecar anything meanwhile that a caller would feel.
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from authz.bench.connection import BROKEN
 from authz.bench.openloop import Sample
 from authz.bench.redis_server import RedisServer, until
 from authz.bench.sides import LimitEffort, Progress
-from authz.bench.subjects import DROPPED, Server
+from authz.bench.subjects import Server
 from authz.model.errors import NotStarted
 
 TIMEOUT_MS = 20
@@ -30,8 +31,6 @@ TIMEOUT_MS = 20
 P99_AIM_MS = TIMEOUT_MS + 5
 RECOVERY_AIM_S = 3.0
 
-_AT_REST_S = 0.2  # before the end of a run: whoever still decides alone then has not recovered
-_RECORDS_S = 5.0
 _BUCKETS = 2
 
 
@@ -39,8 +38,8 @@ _BUCKETS = 2
 class Disturbance:
     """One way to disturb Redis, under a steady load.
 
-    All figures are about calls that waited when it began, or were due from then to the last decision without
-    Redis, or to its end, whichever came later.
+    All figures but `later` are about calls that waited when it began, or were due from then until Redis
+    decided again.
     """
 
     name: str
@@ -52,7 +51,8 @@ class Disturbance:
     alone: int  # decided without Redis
     refused: int
     errors: int  # calls without an answer
-    recovery_s: float  # from its end to the last decision without Redis; -1: it did not recover in time
+    recovery_s: float  # from its end to the first decision of Redis; -1: it did not decide again
+    later: int  # decided without Redis after that: on a busy machine it may be later than its timeout
 
 
 class Span(NamedTuple):
@@ -60,6 +60,13 @@ class Span(NamedTuple):
 
     began_s: float
     ended_s: float
+
+
+class Decided(NamedTuple):
+    """One decision."""
+
+    when_s: float  # by the monotonic clock
+    alone: bool  # no Redis had a part in it
 
 
 def disturbances(
@@ -137,27 +144,24 @@ def _measured(
     if code:
         raise NotStarted(f"Redis {name}: the generator ended with {code}")
     samples = openloop.traced(trace)
-    alone = [when - offset_s for when in _alone(server) if when - offset_s >= span.began_s]
-    return summed(name, effort.fault_per_s, samples, alone, span)
+    until(lambda: server.records_waiting() == 0, "records are not written")
+    return summed(name, effort.fault_per_s, samples, _decisions(server, offset_s), span)
 
 
 def summed(
-    name: str, rate: int, samples: Sequence[Sample], alone: Sequence[float], span: Span
+    name: str, rate: int, samples: Sequence[Sample], decisions: Sequence[Decided], span: Span
 ) -> Disturbance:
-    """Say what a disturbance did.
-
-    Args:
-        alone: when each decision without Redis was made, by the monotonic clock.
-    """
-    last_s = max(alone, default=span.ended_s)
-    over_s = max(span.ended_s, last_s)
+    """Say what a disturbance did."""
+    again = [when for when, alone in decisions if not alone and when >= span.ended_s]
+    over_s = min(again, default=math.inf)
     felt = [
         sample
         for sample in samples
         if sample.due_s + sample.took_s >= span.began_s and sample.due_s <= over_s
     ]
     took = sorted(sample.took_s * 1000 for sample in felt if sample.code != BROKEN)
-    recovered = last_s < max((sample.due_s for sample in samples), default=last_s) - _AT_REST_S
+    alone = [when for when, alone in decisions if alone and when >= span.began_s]
+    meanwhile = sum(when <= over_s for when in alone)
     return Disturbance(
         name,
         rate,
@@ -165,35 +169,23 @@ def summed(
         len(felt),
         openloop.share(took, 0.99),
         openloop.share(took, 1.0),
-        len(alone),
+        meanwhile,
         sum(sample.code not in (0, BROKEN) for sample in felt),
         sum(sample.code == BROKEN for sample in felt),
-        max(0.0, last_s - span.ended_s) if recovered else -1.0,
+        over_s - span.ended_s if again else -1.0,
+        len(alone) - meanwhile,
     )
 
 
-def _alone(server: Server) -> list[float]:
-    """Return when, by the wall clock, each decision was made that no Redis had a part in."""
-    counts = server.counts()
-    dropped = counts.pop(DROPPED, 0.0)
-    records = _records(server, int(sum(counts.values()) - dropped))
-    return [_when(record) for record in map(json.loads, records) if _was_alone(record)]
-
-
-def _records(server: Server, count: int) -> list[bytes]:
-    """Read so many records: they are written a moment after their answers."""
-    if server.records is None:
-        return []
-    end_s = time.monotonic() + _RECORDS_S
-    while len(lines := server.records.read_bytes().splitlines()) < count:
-        if time.monotonic() > end_s:
-            raise NotStarted(f"only {len(lines)} of {count} records were written")
-        time.sleep(0.05)
-    return lines
+def _decisions(server: Server, offset_s: float) -> list[Decided]:
+    """Read who decided each check, and when: `offset_s` is what the wall clock is ahead of the monotonic."""
+    records = server.records.read_bytes().splitlines() if server.records else []
+    spent = [record for record in map(json.loads, records) if record.get("limits")]
+    return [Decided(_when(record) - offset_s, _was_alone(record)) for record in spent]
 
 
 def _was_alone(record: dict[str, list[dict[str, str]]]) -> bool:
-    return any(limit["store"] == "outage" for limit in record.get("limits", ()))
+    return any(limit["store"] == "outage" for limit in record["limits"])
 
 
 def _when(record: dict[str, str]) -> float:

@@ -19,6 +19,7 @@ EMPTY = "empty server, same front"
 EMPTY_GRPCIO = "empty server on grpcio"
 DROPPED = "records dropped"
 
+_WAITING = re.compile(r"^authz_records_waiting\{[^}]*\} (\S+)", re.MULTILINE)
 _DECISIONS = re.compile(r'^authz_limit_decisions_total\{[^}]*store="([a-z]+)"[^}]*\} (\S+)', re.MULTILINE)
 
 
@@ -52,6 +53,12 @@ class Server:
             NotStarted: it never does.
         """
         self.child.wait_until(lambda: (http_get(self.ops_port, "/ready") or (0,))[0] == 200, timeout_s=90)
+
+    def records_waiting(self) -> int:
+        """Return how many records are not written yet."""
+        page = http_get(self.ops_port, "/metrics")
+        found = _WAITING.search(page[1].decode() if page else "")
+        return int(float(found[1])) if found else -1
 
     def stores(self) -> dict[str, int]:
         """Return how many buckets were asked so far, by where they are kept."""

@@ -37,7 +37,8 @@ def show(report: LimitReport, console: Console) -> None:
     if report.disturbed:
         console.print(_disturbed(report.disturbed))
         console.print(
-            f"aims: p99 while Redis is paused {P99_AIM_MS} ms at most, recovery {RECOVERY_AIM_S:g} s at most"
+            f"aims: p99 while Redis is paused {P99_AIM_MS} ms at most,"
+            f" back {RECOVERY_AIM_S:g} s after it at most"
         )
 
 
@@ -105,11 +106,11 @@ def _fleet(row: Fleet) -> Table:
 
 
 def _disturbed(rows: list[Disturbance]) -> Table:
-    heads = ("p99 ms", "slowest", "calls", "alone", "refused", "no answer", "gone s", "recovery s")
+    heads = ("p99 ms", "slowest", "calls", "alone", "refused", "no answer", "gone s", "back s", "later")
     table = _table(f"Redis, at {rows[0].rate_per_s:,}/s", *heads)
     for row in rows:
         cells = [f"{row.p99_ms:.1f}", f"{row.slowest_ms:.1f}"]
         cells += [f"{one:,}" for one in (row.calls, row.alone, row.refused, row.errors)]
         recovery = f"{row.recovery_s:.2f}" if row.recovery_s >= 0 else "none"
-        table.add_row(row.name, *cells, f"{row.lasted_s:.2f}", recovery)
+        table.add_row(row.name, *cells, f"{row.lasted_s:.2f}", recovery, f"{row.later:,}")
     return table
