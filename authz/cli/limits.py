@@ -26,7 +26,7 @@ from authz.rehearsal.buckets.looking import Look, Lookout
 from authz.rehearsal.buckets.naming import Directory
 from authz.rehearsal.buckets.selection import Selection, Target
 from authz.rehearsal.buckets.standing import Standing
-from authz.snapshot.sources import Directories
+from authz.wiring.surroundings import directories
 
 app = typer.Typer(
     no_args_is_help=True, help="Live buckets of limits: see who is refused, and let them go on."
@@ -37,8 +37,10 @@ _REMEMBERED = "sidecars remember refusals for a second at most"
 _NO, _USAGE, _CANNOT_RUN = 1, 2, 3
 
 _Policies = Annotated[
-    list[Path],
-    typer.Option("--policies", metavar="DIR", help="Directory of policy files, as for `serve`; repeat."),
+    list[Path] | None,
+    typer.Option(
+        "--policies", metavar="DIR", help="Directory of policy files; repeat. Default: as for `serve`."
+    ),
 ]
 _Limit = Annotated[str, typer.Option("--limit", metavar="NAME", help="Buckets of this limit alone.")]
 _Key = Annotated[
@@ -99,7 +101,7 @@ def _group() -> None:
 
 
 def show(
-    policies: _Policies,
+    policies: _Policies = None,
     limit: _Limit = "",
     key: _Key = "",
     customer: _Customer = "",
@@ -114,7 +116,7 @@ def show(
     output: _Output = Output.TABLE,
 ) -> None:
     """Show whether somebody is refused, by which bucket, and until when."""
-    asked = _Asked.of(Directories(policies, scopes or (), overrides or ()), debug, config)
+    asked = _Asked.of(policies, scopes, overrides, debug, config)
     wanted = _Wanted(limit, key, customer, customers, address, per or [])
     with asked.lookout(visits) as lookout:
         look = lookout.find(asked.chosen(wanted))
@@ -124,7 +126,7 @@ def show(
 
 
 def top(
-    policies: _Policies,
+    policies: _Policies = None,
     limit: _Limit = "",
     count: Annotated[
         int, typer.Option("--count", metavar="N", min=1, max=1000, help="So many buckets.")
@@ -137,7 +139,7 @@ def top(
     output: _Output = Output.TABLE,
 ) -> None:
     """Show the buckets from which most of the burst is drawn."""
-    asked = _Asked.of(Directories(policies, scopes or (), overrides or ()), debug, config)
+    asked = _Asked.of(policies, scopes, overrides, debug, config)
     if limit:
         with _usage():
             asked.census.limit(limit)
@@ -148,7 +150,7 @@ def top(
 
 
 def reset(
-    policies: _Policies,
+    policies: _Policies = None,
     limit: _Limit = "",
     key: _Key = "",
     customer: _Customer = "",
@@ -167,7 +169,7 @@ def reset(
     Buckets that others draw from too, whoever is named, are left alone unless --limit names them. A sidecar
     remembers for at most a second that it refused somebody.
     """
-    asked = _Asked.of(Directories(policies, scopes or (), overrides or ()), debug, config)
+    asked = _Asked.of(policies, scopes, overrides, debug, config)
     wanted = _Wanted(limit, key, customer, customers, address, per or [])
     with asked.lookout(visits) as lookout:
         targets = asked.chosen(wanted)
@@ -214,15 +216,26 @@ class _Asked(NamedTuple):
     beside: list[str]  # limits that are not counted by who is asked about
 
     @classmethod
-    def of(cls, named: Directories, debug: str | None, config: Path | None) -> _Asked:
+    def of(
+        cls,
+        policies: list[Path] | None,
+        scopes: list[Path] | None,
+        overrides: list[Path] | None,
+        debug: str | None,
+        config: Path | None,
+    ) -> _Asked:
+        flags = {"policies": policies, "scopes": scopes, "overrides": overrides, "debug": debug}
         with _outside():
-            settings = load({"debug": debug}, os.environb, config)
-        found = read_set(named)
+            settings = load(flags, os.environb, config)
+        if not settings.serve.policies:
+            _stop("--policies: no directory is named; name those that `serve` has", _USAGE)
+        found = read_set(directories(settings))
         if found.built is None:
             for part in found.faults:
                 typer.echo(str(part.fault), err=True)
             raise typer.Exit(_NO)
-        census, keys = Census(found.built.loaded), Keys(settings.limits.keyspace)
+        census = Census(found.built.loaded, found.built.snapshot.revision)
+        keys = Keys(settings.limits.keyspace)
         return cls(settings, census, keys, Directory(census, keys), [])
 
     def chosen(self, wanted: _Wanted) -> list[Target]:

@@ -19,15 +19,19 @@ Customer = tuple[str, str]  # name space, name
 
 
 class Census:
-    """Everybody and every limit of a set that has no faults. Rates are whole, not a process's share."""
+    """Everybody and every limit of a set that has no faults. Rates are whole, not a process's share.
 
-    def __init__(self, loaded: Loaded) -> None:
+    Args:
+        revision: of the set with everything that belongs to it, overrides too.
+    """
+
+    def __init__(self, loaded: Loaded, revision: str = "") -> None:
         self._loaded = loaded
         self._providers = providers(loaded)
         made = [Workshop().limit(document) for document in loaded.limits]
         self.limits: dict[str, LimitRule] = {one.rule.name: one.rule for one in made}
         self.tried = frozenset(one.rule.name for one in made if one.tried)  # in `mode: shadow`
-        self.revision = loaded.revision
+        self.revision = revision or loaded.revision
 
     @cached_property
     def keys(self) -> dict[str, Key]:

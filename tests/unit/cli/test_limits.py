@@ -16,7 +16,9 @@ from typer.testing import CliRunner, Result
 from authz.cli import limits as command
 from authz.cli import limits_stores
 from authz.limits.inquiry import Answer, Answers, Inquiry, Row, Shelved, encode, inquiry_of
+from authz.limits.redis.inspect import Inspector
 from authz.limits.redis.keys import Keys
+from authz.model.errors import StoreUnavailable
 from authz.model.limit import Rate, Spend
 from authz.transport.ops import OpsServer
 from authz.transport.routes import Post, Response
@@ -199,6 +201,31 @@ def test_without_redis_and_without_a_debug_socket_nothing_can_be_seen() -> None:
     done = CliRunner().invoke(command.app, ["top", "--policies", "set", "--debug", "off"])
     assert done.exit_code == 3
     assert "or set REDIS_URL" in done.stderr
+
+
+def test_directories_that_settings_name_need_not_be_named_again(sidecar: Sidecar) -> None:
+    words = ["top", "--debug", sidecar.address]
+    assert "key first" in CliRunner().invoke(command.app, words, env={"AUTHZ_POLICIES": "set"}).stdout
+    nowhere = CliRunner().invoke(command.app, words)
+    assert (nowhere.exit_code, nowhere.stdout) == (2, "")
+    assert "--policies: no directory is named" in nowhere.stderr
+
+
+def test_with_redis_a_debug_socket_is_not_needed(redis: RedisServer) -> None:
+    words = ["top", "--policies", "set", "--debug", "off"]
+    assert CliRunner().invoke(command.app, words, env={"REDIS_URL": redis.url}).exit_code == 0
+
+
+def test_redis_that_goes_away_meanwhile_is_a_line(
+    monkeypatch: pytest.MonkeyPatch, redis: RedisServer
+) -> None:
+    def gone(*_: object) -> None:
+        raise StoreUnavailable("closed the connection")
+
+    monkeypatch.setattr(Inspector, "read", gone)
+    done = run("show", "--key", "first", redis=redis)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr == "authz: REDIS_URL: closed the connection\n"
 
 
 def test_settings_that_cannot_be_used_are_3(sidecar: Sidecar) -> None:
