@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from struct import pack
 
 import pytest
@@ -13,9 +15,10 @@ from authz.limits.redis import inspect
 from authz.limits.redis.inspect import Inspector, Named, Value, inspector
 from authz.limits.redis.keys import Keys
 from authz.limits.redis.slots import slot_of
-from authz.model.errors import StoreUnavailable
+from authz.model.errors import ConfigError, StoreUnavailable
 from authz.model.limit import Rate, Spend
 from authz.model.redis_address import NOBODY, Login, RedisTls, parse_redis_url
+from tests.support.certificates import Authority
 from tests.support.fake_redis import CLOSE, Answer, FakeRedis, array
 from tests.support.redis import RedisServer, redis_cluster, redis_server, sentinel_set
 
@@ -200,6 +203,24 @@ def test_a_server_that_answers_otherwise_is_a_line_that_names_it(word: bytes, an
         with pytest.raises(StoreUnavailable, match=where) as raised:
             everything(made)
     assert "\n" not in str(raised.value)
+
+
+def test_certificates_are_those_of_the_settings(tmp_path: Path) -> None:
+    ca, stranger = Authority(), Authority()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*ca.vouch(addresses=["127.0.0.1"]).written(tmp_path, "server"))
+    answers: dict[bytes, Answer] = {b"SCAN": array(b"0", []), b"DBSIZE": b":0\r\n"}
+    with FakeRedis(answers, tls=context) as fake:
+        address = parse_redis_url(f"rediss://{fake.address}")
+        ours = RedisTls(ca.written(tmp_path))
+        with closing(inspector(address, ours, NOBODY, KEYS.prefix, 1)) as made:
+            assert searched(made) == {}
+        (tmp_path / "other").mkdir()
+        theirs = RedisTls(stranger.written(tmp_path / "other"))
+        with pytest.raises(StoreUnavailable, match="its certificate"):
+            inspector(address, theirs, NOBODY, KEYS.prefix, 1)
+    with pytest.raises(ConfigError, match="redis_ca"):
+        inspector(address, RedisTls(tmp_path / "none"), NOBODY, KEYS.prefix, 1)
 
 
 def test_one_that_says_nothing_is_not_waited_for_for_ever(
