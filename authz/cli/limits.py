@@ -265,7 +265,7 @@ class _Asked(NamedTuple):
         if not self.beside:
             return []
         names = ", ".join(f"`{name}`" for name in self.beside)
-        return [f"not counted by who asks, so not shown: {names}; see `authz limits top`"]
+        return [f"counted by something else, so not shown: {names}"]
 
     @contextmanager
     def lookout(self, visits: int) -> Iterator[Lookout]:

@@ -47,9 +47,12 @@ def verdict(rows: Sequence[Standing], now: datetime, *, whole: bool) -> Iterator
     refusing = list(filter(refused, rows))
     for row in refusing:
         limit, where = document_of(row.bucket[0] or ""), f" in {where_of(row)}" if where_of(row) else ""
-        yield coloured(f"refused by `{limit}` ({row.whose}){where}: {_until(row, now)}", typer.colors.RED)
+        only = ", while it has no redis" if whole and _in_outage(row) else ""
+        yield coloured(
+            f"refused by `{limit}` ({row.whose}){where}: {_until(row, now)}{only}", typer.colors.RED
+        )
     if not whole:
-        yield "redis does not answer; here is what the sidecar decides by meanwhile"
+        yield "redis cannot be read; here is what the sidecar has for a time without it"
     elif not refusing:
         yield coloured("nothing here refuses a request now", typer.colors.GREEN)
 
@@ -121,7 +124,9 @@ def _refuses(row: Standing) -> str:
 
 def _until(row: Standing, now: datetime) -> str:
     if row.debt is None:
-        return "what stands there in redis is not a bucket, and every check that needs it fails; reset it"
+        return (
+            "what stands there in redis is no bucket, and each check does what `onStoreError` says; reset it"
+        )
     if row.wait_s == NEVER:
         return "always, since one request costs more than the burst"
     return f"until {_moment(now, row.wait_s)}, for {_seconds(row.wait_s)}"
@@ -147,6 +152,10 @@ def _seconds(seconds: float) -> str:
 
 def _rate(rate: Rate) -> str:
     return f"{rate.rate_per_s * rate.window_s:.6g}/{_UNITS.get(rate.window_s, 's')}"
+
+
+def _in_outage(row: Standing) -> bool:
+    return row.found is not None and row.found.store is Store.OUTAGE
 
 
 def _in_shadow(row: Standing) -> bool:

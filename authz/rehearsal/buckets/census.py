@@ -102,8 +102,10 @@ class Census:
             )
         if not within:
             known = [customer for space, customer in self.customers if namespace in ("", space)]
-            what = f"customer of the name space `{visible(namespace)}`" if namespace else "customer"
-            raise _unknown("--customer", what, name, known, "no key and no Customer document names it")
+            hint = "no key and no Customer document names it"
+            if namespace:
+                hint += f" in the name space `{visible(namespace)[:80]}` of --customers"
+            raise _unknown("--customer", "customer", name, known, hint)
         return within[0], name
 
     def somebody(self, customer: Customer) -> Identity:
@@ -120,12 +122,18 @@ class Census:
         """
         found = self.limits.get(name)
         if found is None:
-            raise _unknown("--limit", "Limit", name, self.limits, "nothing is counted by it")
+            raise _unknown("--limit", "Limit", name, self.limits, "it has " + _few(self.limits))
         return found
 
     def chosen(self, limit: str) -> Iterator[LimitRule]:
         """Yield one limit, or all of them where none is named."""
         yield from [self.limit(limit)] if limit else self.limits.values()
+
+
+def _few(names: Collection[str]) -> str:
+    """Name some of what there is."""
+    first = [f"`{name}`" for name in sorted(names)[:5]]
+    return ", ".join([*first, "..."] if len(names) > len(first) else first) or "none"
 
 
 def _unknown(flag: str, kind: str, name: str, known: Collection[str], hint: str) -> ConfigError:

@@ -15,7 +15,7 @@ from authz.rehearsal.buckets.in_redis import InRedis
 from authz.rehearsal.buckets.in_sidecar import InSidecar, Told
 from authz.rehearsal.buckets.naming import Directory
 from authz.rehearsal.buckets.selection import Target
-from authz.rehearsal.buckets.standing import Match, Standing
+from authz.rehearsal.buckets.standing import Found, Match, Standing
 
 _Answer = TypeVar("_Answer")
 
@@ -73,7 +73,11 @@ class Lookout:
         look.matches += self._sidecar_asked(lambda sidecar: sidecar.find(targets), look)
         look.rows = [self._directory.of(match) for match in look.matches]
         if not held and not self._trouble:
-            look.rows += self._full(targets, look.matches)
+            # What a sidecar has for an outage is beside what Redis has, and says nothing once it is full.
+            look.rows = [row for row in look.rows if not self._is_spare(row.found) or row.fullness > 0.0]
+            look.rows += self._full(
+                targets, [each for each in look.matches if not self._is_spare(each.found)]
+            )
         look.rows.sort(key=_order)
         look.notes += self._notes()
         return look
@@ -147,6 +151,10 @@ class Lookout:
                 raise
             look.notes.append(f"what a sidecar here decided while redis was away is not shown: {error}")
             return []
+
+    def _is_spare(self, found: Found | None) -> bool:
+        """Whether a bucket is a sidecar's own, while Redis answers and has the one that counts."""
+        return self._redis is not None and found is not None and found.store is Store.OUTAGE
 
     def _full(self, targets: Sequence[Target], matches: Sequence[Match]) -> Iterator[Standing]:
         """Yield buckets that no store holds; of those that differ by name space alone one will do."""

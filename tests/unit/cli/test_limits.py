@@ -87,7 +87,7 @@ def test_it_is_shown_who_is_refused(sidecar: Sidecar) -> None:
     shown = run("show", "--key", "first", sidecar=sidecar)
     assert shown.exit_code == 0
     assert shown.stdout.startswith("refused by `per-key` (key first) in memory: until ")
-    assert "note: not counted by who asks, so not shown: `per-network`, `per-visit`" in shown.stderr
+    assert "note: counted by something else, so not shown: `per-network`, `per-visit`" in shown.stderr
     assert "whole" not in shown.stdout
 
 
@@ -99,7 +99,7 @@ def test_it_is_shown_who_is_refused(sidecar: Sidecar) -> None:
         (("--per", "x"), "--per: values of which limit?"),
         (("--limit", "per-key", "--per", "x", "--per", "y"), "give a value for each"),
         (("--key", "frist"), "did you mean `first`?"),
-        (("--customer", "acme", "--customers", "exmaple"), "no customer of the name space"),
+        (("--customer", "acme", "--customers", "exmaple"), "names it in the name space `exmaple`"),
         (("--address", "acme"), "is no IP address"),
         (("--key", "first", "--limit", "nope"), "has no Limit `nope`"),
         (("--key", "first", "--limit", "per-network"), "no limit of this set is counted by that"),
@@ -264,7 +264,7 @@ def test_while_redis_is_away_the_sidecars_own_buckets_are_shown_and_it_is_3(side
     words = ["show", "--key", "first", "--policies", "set", "--debug", sidecar.address]
     done = CliRunner().invoke(command.app, words, env=env)
     assert done.exit_code == 3
-    assert "redis does not answer; here is what the sidecar decides by meanwhile" in done.stdout
+    assert "redis cannot be read; here is what the sidecar has for a time without it" in done.stdout
     assert done.stderr.endswith("authz: REDIS_URL: 127.0.0.1:1: connection refused\n")
     told = CliRunner().invoke(command.app, [*words, "--output", "json"], env=env)
     assert json.loads(told.stdout)["trouble"] == "REDIS_URL: 127.0.0.1:1: connection refused"

@@ -89,12 +89,19 @@ def test_a_verdict_names_the_bucket_and_the_moment_never_before_the_truth() -> N
     assert "until 2026-06-01T12:00:01Z, for 0.5 s" in even
 
 
+def test_what_a_sidecar_has_for_an_outage_refuses_only_there_while_redis_answers() -> None:
+    kept = row(12.3, store=Store.OUTAGE)
+    (line,) = map(unstyle, verdict([kept], NOW, whole=True))
+    assert line.endswith("for 13 s, while it has no redis")
+    assert "while" not in unstyle(next(iter(verdict([kept], NOW, whole=False))))
+
+
 def test_a_verdict_without_refusals_is_good_only_where_everything_was_seen() -> None:
     assert [unstyle(line) for line in verdict([row()], NOW, whole=True)] == [
         "nothing here refuses a request now"
     ]
     assert [*verdict([row()], NOW, whole=False)] == [
-        "redis does not answer; here is what the sidecar decides by meanwhile"
+        "redis cannot be read; here is what the sidecar has for a time without it"
     ]
 
 
@@ -108,7 +115,7 @@ def test_a_bucket_in_shadow_refuses_nobody() -> None:
 
 def test_what_is_no_bucket_and_what_costs_too_much_have_verdicts_of_their_own() -> None:
     broken, never = map(unstyle, verdict([row(NEVER, None), row(NEVER)], NOW, whole=True))
-    assert "is not a bucket" in broken
+    assert "is no bucket" in broken
     assert "always" in never
 
 

@@ -124,6 +124,13 @@ def test_redis_and_what_the_sidecar_decided_without_it_are_shown_together() -> N
     assert {row.found.store for row in look.rows if row.found} == {Store.OUTAGE, Store.REDIS}
 
 
+def test_behind_an_outage_a_bucket_that_redis_does_not_hold_is_full_whatever_the_sidecar_still_has() -> None:
+    owed = lookout(Sidecar(held(Store.OUTAGE)), Redis()).find(of_key())
+    assert {row.found and row.found.store: row.debt for row in owed.rows} == {None: 0.0, Store.OUTAGE: 2.0}
+    repaid = lookout(Sidecar(held(Store.OUTAGE, 0.0)), Redis()).find(of_key())
+    assert [row.found for row in repaid.rows] == [None]
+
+
 def test_where_redis_has_the_buckets_a_sidecar_that_does_not_answer_is_a_note() -> None:
     look = lookout(Sidecar(gone=True), Redis(held(Store.REDIS))).find(of_key())
     assert len(look.rows) == 1
