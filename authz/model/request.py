@@ -61,6 +61,32 @@ class Request(NamedTuple):
         return f"Request(method={self.method!r}, host={self.host!r}, ***)"
 
 
+# Of which nothing is said: for whoever asks what a policy set would do, and says by `_replace` what matters.
+UNSAID = Request(
+    method="",
+    sent_method="",
+    scheme="",
+    host="",
+    path="/",
+    segments=(),
+    query="",
+    headers={},
+    repeated=frozenset(),
+    strays=(),
+    client=NOWHERE,
+    principal="",
+    upgrade=(),
+    grpc=False,
+    protocol="",
+    size=-1,
+    time_us=0,
+    request_id="",
+    trace_id="",
+    body=b"",
+    context={},
+)
+
+
 class Unreadable(NamedTuple):
     """A request that could not be read, and what is known of it for the record and the refusal's form.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice, product
 
 from authz.model.identity import ANONYMOUS, Identity
-from authz.model.request import NOWHERE, Request
+from authz.model.request import UNSAID, Request
 from authz.policy.condition import Condition, Truth
 from authz.policy.host import parse_host
 from authz.policy.kind_policy import PolicySpec, Rule
@@ -49,26 +49,4 @@ def _callers(rule: Rule) -> tuple[Identity, ...]:
 
 
 def _request(method: str, host: str) -> Request:
-    return Request(
-        method=method,
-        sent_method=method,
-        scheme="https",
-        host=host,
-        path="/",
-        segments=(),
-        query="",
-        headers={},
-        repeated=frozenset(),
-        strays=(),
-        client=NOWHERE,
-        principal="",
-        upgrade=(),
-        grpc=False,
-        protocol="",
-        size=-1,
-        time_us=0,
-        request_id="",
-        trace_id="",
-        body=b"",
-        context={},
-    )
+    return UNSAID._replace(method=method, sent_method=method, scheme="https", host=host)

@@ -13,7 +13,7 @@ from authz.limits.inquiry import SHADOW
 from authz.model.errors import ConfigError
 from authz.model.identity import ANONYMOUS, Identity
 from authz.model.limit import Rate, Spend
-from authz.model.request import NOWHERE, Client, Request
+from authz.model.request import NOWHERE, UNSAID, Client
 from authz.model.text import visible
 from authz.policy.condition import Expression
 from authz.policy.evaluate import spend_of
@@ -274,33 +274,8 @@ def _caller(limit: LimitRule, facts: Facts) -> tuple[str, ...] | None:
 
 
 def _facts(identity: Identity, client: Client = NOWHERE) -> Facts:
-    return Facts(_REQUEST._replace(client=client), identity, {})
+    return Facts(UNSAID._replace(client=client), identity, {})
 
 
 def _constant(value: str) -> Expression:
     return Expression(value, None, ((value, lambda _: value),), Inspection(frozenset()))
-
-
-_REQUEST = Request(
-    method="",
-    sent_method="",
-    scheme="",
-    host="",
-    path="",
-    segments=(),
-    query="",
-    headers={},
-    repeated=frozenset(),
-    strays=(),
-    client=NOWHERE,
-    principal="",
-    upgrade=(),
-    grpc=False,
-    protocol="",
-    size=-1,
-    time_us=0,
-    request_id="",
-    trace_id="",
-    body=b"",
-    context={},
-)

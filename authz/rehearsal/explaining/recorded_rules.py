@@ -10,7 +10,7 @@ import msgspec
 
 from authz.model.identity import ANONYMOUS, Caller, Identity, IdentityKind, Standing
 from authz.model.reason import Reason
-from authz.model.request import Request
+from authz.model.request import UNSAID, Request
 from authz.policy.rule import Candidate
 from authz.record import entry
 from authz.record.entry import Record
@@ -151,26 +151,14 @@ def _as_request(record: Record, *, grpc: bool) -> Request:
     """Return what a record keeps of a request; what it does not is empty, and never asked."""
     part = record.request or entry.RequestPart()
     path = part.path
-    return Request(
+    return UNSAID._replace(
         method=judged_method(part.method),
         sent_method=part.method,
-        scheme="",
         host=part.host,
         path=path,
         segments=tuple(path[1:].split("/")) if path != "/" else (),
-        query="",
-        headers={},
-        repeated=frozenset(),
-        strays=(),
         client=direct(part.client_address, 0),
-        principal="",
-        upgrade=(),
         grpc=grpc,
         protocol=part.protocol,
         size=part.size,
-        time_us=0,
-        request_id="",
-        trace_id="",
-        body=b"",
-        context={},
     )
