@@ -17,7 +17,7 @@ from authz.record.facts import FleetFacts, StoreFacts
 from authz.wiring.clock import SystemClock
 from authz.wiring.outages import Outages
 from authz.wiring.shares import Share
-from authz.wiring.storefacts import Eviction, store_facts
+from authz.wiring.storefacts import Eviction, store_facts, why
 
 
 def _nothing() -> None:
@@ -115,7 +115,7 @@ def _in_redis(
         stores=lambda: {Store.REDIS.value: session.answers()},
         fleet=lambda: FleetFacts(Store.REDIS.value, fleet.size, outages.count),
         store=lambda: store_facts(limiter, session, eviction),
-        about=lambda: {"store": f"{url} does not answer"} if outages.lasts else {},
+        about=lambda: {"store": f"{url} does not answer{why(session)}"} if outages.lasts else {},
     )
 
 

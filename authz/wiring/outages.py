@@ -9,6 +9,8 @@ from authz.config.log import get_logger
 # At the start, and after a lone failure, the store is given so long before it counts as gone, or as back.
 PATIENCE_US = 1_000_000
 
+_MEND = "limits that say `local` refuse until the store was reached once, or AUTHZ_FLEET_SIZE is set"
+
 _log = get_logger("wiring")
 
 
@@ -64,10 +66,12 @@ class Outages:
         self.lasts, self._before, self._began_us = True, before, now_us
         self._agreed_us = now_us
         self.count += 1
+        members = self._members()
         _log.warning(
             "the store of limits does not answer: meanwhile each limit does what its `onStoreError` says",
             store=self._where,
-            fleet=self._members() or "unknown",
+            fleet=members or "unknown",
+            **({} if members else {"mend": _MEND}),
         )
 
     def _end(self, now_us: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from authz.config.rooms import LimitSettings
 from authz.config.settings import Settings
 from authz.model.address import PORT_MAX, UNIX_PATH_MAX_BYTES, Address, TcpAddress, UnixAddress
 from authz.model.errors import ConfigError
@@ -89,3 +90,12 @@ def _own(address: Address, index: int) -> Address:
             if port + index > PORT_MAX:
                 raise ConfigError(f"--listen {address}: there is no port {port + index}; choose a lower one")
             return TcpAddress(host, port + index)
+
+
+def whereabouts(settings: LimitSettings) -> str:
+    """Say where buckets are kept, for the log: a variable that is misspelt shows there."""
+    if not settings.rate_limit_enabled:
+        return "off"
+    if settings.redis_url is None:
+        return "in the memory of each process"
+    return f"in the keyspace {settings.keyspace} of {settings.redis_url}"

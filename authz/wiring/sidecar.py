@@ -42,7 +42,7 @@ from authz.wiring.loader import Loader
 from authz.wiring.operations import operations
 from authz.wiring.past import past
 from authz.wiring.reloading import Reloading
-from authz.wiring.shares import ALONE, Share
+from authz.wiring.shares import ALONE, Share, whereabouts
 from authz.wiring.shelves import Shelves
 from authz.wiring.surroundings import directories, surroundings
 from authz.wiring.trials import trials
@@ -242,7 +242,7 @@ class Sidecar:
             ops=str(serve.ops) if serve.ops else "off",
             debug=str(serve.debug) if serve.debug else "off",
             records=self._settings.record.record_sink,
-            limits=self._settings.limits.rate_limit_enabled,
+            limits=whereabouts(self._settings.limits),
         )
 
     def _end(self) -> None:

@@ -38,3 +38,9 @@ def store_facts(limiter: RedisLimiter, session: WatchedSession, eviction: Evicti
         connects=session.generation,
         evicts=eviction.may,
     )
+
+
+def why(session: WatchedSession) -> str:
+    """Return what is wrong with the servers that cannot be used, in brackets; "" where none is."""
+    words = sorted({link.why for link in session.facts if not link.up and link.why})
+    return f" ({', '.join(words)})" if words else ""

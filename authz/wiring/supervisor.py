@@ -20,7 +20,7 @@ from authz.model.errors import ConfigError
 from authz.wiring.crew import Crew
 from authz.wiring.member import MARGIN_S
 from authz.wiring.operations import operations
-from authz.wiring.shares import addresses
+from authz.wiring.shares import addresses, whereabouts
 from authz.wiring.watch import RECORDS_S
 
 _REOPEN, _OTHER = "reopen", "other"
@@ -96,13 +96,14 @@ class Supervisor:
             ops=str(serve.ops) if serve.ops else "off",
             debug=str(serve.debug) if serve.debug else "off",
             records=self._settings.record.record_sink,
-            limits=limits.rate_limit_enabled,
+            limits=whereabouts(limits),
         )
-        _log.info(
-            "limits in memory are divided: each worker has its share of every rate and burst",
-            workers=serve.workers,
-            max_buckets=max(1, limits.max_buckets // serve.workers),
-        )
+        if limits.redis_url is None:
+            _log.info(
+                "limits in memory are divided: each worker has its share of every rate and burst",
+                workers=serve.workers,
+                max_buckets=max(1, limits.max_buckets // serve.workers),
+            )
 
     def _end(self) -> None:
         """Have every worker drain, wait for them, kill who takes too long; then let go of the listeners."""

@@ -53,6 +53,8 @@ def _refused(link: Link, reply: object, what: str) -> LinkFailed:
     if isinstance(reply, ErrorReply):
         if reply.word == "moved":
             what = "is a node of a Cluster, where REDIS_URL begins with `redis+cluster://`"
+        if reply.word == "noperm":
+            what = f"{what} (does our user have the commands of redis.md, on keys of this AUTHZ_KEYSPACE?)"
         return LinkFailed(reply.word, f"{link.where}: {what}: {reply.line}")
     return LinkFailed("broken", f"{link.where}: {what}, and answers what no Redis would")
 

@@ -20,6 +20,7 @@ from threading import Thread
 from time import sleep
 from typing import Any, NamedTuple, cast
 
+from authz.config.log import get_logger
 from authz.limits.outage import Outage
 from authz.limits.redis.batch import Batch, Page, Settled
 from authz.limits.redis.counts import Counts
@@ -35,6 +36,9 @@ FIRST_S = 1.0  # for the first connection; what a server needs that is well, and
 _LOOK_S = 0.005  # at whether it is there
 _IDLE_S = 1.0  # between looks at what is due while nothing is asked
 _CRASHED = Unanswered("crashed")
+_TELL_EVERY_US = 10_000_000  # of keys that hold something else
+
+log = get_logger("limits")
 
 
 class Waiting(NamedTuple):
@@ -75,6 +79,7 @@ class RedisLimiter:
         self._held: deque[Waiting] = deque()  # taken from the inbox, and one batch was full before
         self._thread = Thread(target=self._run, name="spender", daemon=True)
         self._closing = False
+        self._tell_from_us = ticks_us()
         self.counts = Counts()
 
     def tended(self, *chores: Callable[[], None], leave: Callable[[], None]) -> None:
@@ -269,10 +274,25 @@ class RedisLimiter:
         if isinstance(reply, Unanswered):
             return Settled(page.checks, [])
         try:
-            return page.settle(reply)
+            settled = page.settle(reply)
         except ValueError:  # nothing of ours broke: that is no Redis, or it does not run our script
             self._session.distrust(page.slot)
             return Settled(page.checks, [])
+        if settled.unread:
+            self._tell_unread(settled.unread)
+        return settled
+
+    def _tell_unread(self, checks: Sequence[Spending]) -> None:
+        """Say that what stands at a bucket's key is none; Redis itself answers, so nothing else says so."""
+        now_us = self._ticks_us()
+        if now_us >= self._tell_from_us:
+            self._tell_from_us = now_us + _TELL_EVERY_US
+            limits = {spend.bucket[0] for check in checks for spend in check.spends}
+            log.warning(
+                "a key in redis holds no bucket: checks that need it do what `onStoreError` says",
+                limits=sorted(filter(None, limits)),
+                mend="`authz limits top` shows it, `authz limits reset` removes it",
+            )
 
     def _settle_alone(self, checks: Sequence[Spending]) -> None:
         now_us = self._ticks_us()

@@ -56,7 +56,7 @@ def test_the_first_check_that_is_decided_alone_begins_an_outage(store: Store, lo
     store.later(1, decided=1)
     (line,) = logs
     assert (line["event"], line["store"], line["fleet"]) == (BEGINS, "redis://h:6379", 3)
-    assert line["log_level"] == "warning"
+    assert (line["log_level"], "mend" in line) == ("warning", False)
     assert store.outages.lasts
 
 
@@ -64,6 +64,7 @@ def test_an_unknown_fleet_is_said_to_be_unknown(store: Store, logs: Logs) -> Non
     store.members = 0
     store.later(1, decided=1)
     assert logs[0]["fleet"] == "unknown"
+    assert "AUTHZ_FLEET_SIZE" in logs[0]["mend"]
 
 
 def test_a_start_takes_a_moment_and_is_no_outage(store: Store, logs: Logs) -> None:

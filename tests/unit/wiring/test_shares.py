@@ -7,7 +7,7 @@ import pytest
 from authz.config.settings import load
 from authz.model.address import parse_address
 from authz.model.errors import ConfigError
-from authz.wiring.shares import ALONE, Share, addresses, own_settings
+from authz.wiring.shares import ALONE, Share, addresses, own_settings, whereabouts
 
 
 def expanded(workers: int, *listen: str) -> list[list[str]]:
@@ -61,3 +61,20 @@ def test_every_life_of_a_worker_has_a_name_of_its_own() -> None:
 def test_bounds_are_shared_and_never_become_nothing() -> None:
     assert [Share(0, 4).of(whole) for whole in (100_000, 5, 1, 0)] == [25_000, 1, 1, 0]
     assert ALONE.of(7) == 7
+
+
+@pytest.mark.parametrize(
+    ("environment", "where"),
+    [
+        ({}, "in the memory of each process"),
+        (
+            {"REDIS_URL": "redis://u:SECRET@h", "AUTHZ_KEYSPACE": "production"},
+            "keyspace production of redis://h",
+        ),
+        ({"REDIS_URL": "redis://h", "RATE_LIMIT_ENABLED": "false"}, "off"),
+    ],
+)
+def test_the_log_says_where_buckets_are_kept_and_no_password(environment: dict[str, str], where: str) -> None:
+    settings = load({}, {key.encode(): value.encode() for key, value in environment.items()})
+    assert where in whereabouts(settings.limits)
+    assert "SECRET" not in whereabouts(settings.limits)

@@ -12,7 +12,7 @@ from authz.limits.redis.session import LinkFacts, Unanswered, WatchedSession
 from authz.limits.redis.spender import RedisLimiter
 from authz.record.facts import Facts
 from authz.record.metrics import Metrics
-from authz.wiring.storefacts import Eviction, store_facts
+from authz.wiring.storefacts import Eviction, store_facts, why
 
 
 def made(*links: LinkFacts) -> tuple[RedisLimiter, WatchedSession, Counts]:
@@ -53,3 +53,13 @@ def test_one_server_that_drops_buckets_is_enough(told: list[bool], may: bool | N
     for evicts in told:
         eviction.learn(evicts)
     assert eviction.may is may
+
+
+def test_what_is_wrong_with_servers_is_a_word_for_each_that_cannot_be_used() -> None:
+    up, lost, odd = (
+        LinkFacts("a", True, 2, "timeout"),
+        LinkFacts("b", False, 0, "wrongpass"),
+        LinkFacts("c", False, 0, ""),
+    )
+    assert why(made(up, lost, lost, odd)[1]) == " (wrongpass)"
+    assert why(made(up, odd)[1]) == ""

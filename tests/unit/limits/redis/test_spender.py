@@ -8,6 +8,7 @@ from struct import unpack
 from threading import Event
 
 import pytest
+from structlog.testing import capture_logs
 
 from authz.limits.outage import Outage
 from authz.limits.redis.keys import Keys
@@ -215,6 +216,17 @@ def test_an_answer_that_is_none_decides_nothing_and_costs_the_connection(reply: 
     assert check.spent[0].store is Store.OUTAGE
     assert check.times == 1
     assert made.session.distrusted == [7]
+
+
+def test_a_key_that_holds_no_bucket_is_told_of_once_in_a_while() -> None:
+    """Redis answers, so nothing else says why checks are decided without it."""
+    with capture_logs() as logs, rig([[-1, -1]], [[-1, -1]], [[-1, -1]]) as made:
+        made.spend(Wanting(spend()))
+        made.spend(Wanting(spend()))
+        assert [(line["limits"], line["log_level"]) for line in logs] == [([spend().bucket[0]], "warning")]
+        made.clock.now_us += 11_000_000
+        made.spend(Wanting(spend()))
+    assert [line["event"].startswith("a key in redis holds no bucket") for line in logs] == [True, True]
 
 
 def test_a_session_that_crashes_leaves_nobody_without_an_answer() -> None:

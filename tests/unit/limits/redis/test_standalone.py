@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from authz.limits.redis.errors import DOWN
 from authz.limits.redis.session import Script, ScriptCall, Unanswered
@@ -236,6 +237,12 @@ def test_a_server_that_is_not_believed_any_more_is_left_and_tried_anew() -> None
         fake.hang_up()
         assert eventually(lambda: not made.answers())
         made.distrust(0)  # of nobody
+
+
+def test_whose_user_may_not_do_the_work_is_told_what_that_needs() -> None:
+    denied: dict[bytes, Answer] = {b"EVALSHA": b"-NOPERM this user has no permissions\r\n"}
+    with capture_logs() as logs, FakeRedis(denied) as fake, session(fake.url, links=0):
+        assert eventually(lambda: any("AUTHZ_KEYSPACE" in line.get("what", "") for line in logs))
 
 
 @pytest.mark.parametrize(
