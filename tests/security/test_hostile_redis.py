@@ -13,13 +13,14 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from authz.proxy.stage import short_directory
-from tests.support.hostile_redis import HostileRedis, Line, Play, hostile_redis, passes_on
+from tests.support.hostile_redis import WELL, HostileRedis, Line, Play, hostile_redis, passes_on
 from tests.support.limited import (
     ALONE,
     BURST,
@@ -239,12 +240,83 @@ ROWS = (
 )
 
 
+# --- nodes of a Cluster
+
+
+def _slots(*owners: tuple[str, int, int, int]) -> bytes:
+    """CLUSTER SLOTS, of host, port, first and last slot of each."""
+    entries = [
+        b"*3\r\n:%d\r\n:%d\r\n*2\r\n$%d\r\n%s\r\n:%d\r\n" % (first, last, len(host), host.encode(), port)
+        for host, port, first, last in owners
+    ]
+    return b"*%d\r\n" % len(entries) + b"".join(entries)
+
+
+def _own(line: Line) -> tuple[str, int]:
+    host, port = line.client.getsockname()
+    return host, port
+
+
+def a_node(line: Line, command: list[bytes]) -> None:
+    """Be a Cluster of one."""
+    if command[0] == b"CLUSTER":
+        line.send(_slots((*_own(line), 0, 16_383)))
+    else:
+        passes_on(line, command)
+
+
+def pointing(word: str, where: str = "") -> Play:
+    """Send every spending elsewhere, or to itself again."""
+
+    def answer(line: Line, command: list[bytes]) -> None:
+        if _spends(command):
+            host, port = _own(line)
+            line.send(f"-{word} 1 {where or f'{host}:{port}'}\r\n".encode())
+        else:
+            a_node(line, command)
+
+    return Play(answer)
+
+
+def mapped(data: bytes) -> Play:
+    """Be a node that sends every spending away, and then tells whatever of who has what."""
+
+    def answer(line: Line, command: list[bytes]) -> None:
+        if command[0] == b"CLUSTER":
+            line.send(data)
+        elif _spends(command):
+            line.send(b"-MOVED 1 127.0.0.1:1\r\n")
+        else:
+            passes_on(line, command)
+
+    return Play(answer)
+
+
+_CROWD = [(f"127.{n >> 16}.{n >> 8 & 255}.{n & 255}", 1, n, n) for n in range(2, 6000)]
+NODES = (
+    Row("MOVED in circles", pointing("MOVED"), ALONE),
+    Row("ASK in circles", pointing("ASK"), ALONE),
+    Row("MOVED to nobody", pointing("MOVED", "127.0.0.1:1"), ALONE),
+    Row("MOVED to no address", pointing("MOVED", "nowhere"), ALONE),
+    Row("MOVED to no port", pointing("MOVED", "127.0.0.1:99999"), ALONE),
+    Row("a map of nothing", mapped(b"*0\r\n"), ALONE),
+    Row("a map of garbage", mapped(b"*1\r\n*3\r\n:5\r\n:1\r\n$1\r\nx\r\n"), ALONE),
+    Row("a map that is an error", mapped(b"-ERR This instance has cluster support disabled\r\n"), ALONE),
+    Row("a map to no port", mapped(_slots(("127.0.0.1", 99_999, 0, 16_383))), ALONE),
+    Row("a map to nobody", mapped(_slots(("127.0.0.1", 1, 0, 16_383))), ALONE),
+    Row("a map of thousands", mapped(_slots(*_CROWD)), ALONE),
+    Row("a node that is none", always(HTTP), ALONE),
+    Row("a node that is silent", Play(_silence), ALONE),
+    Row("a node that lies", spending(_reply(5, TOKEN)), ALONE),
+)
+
+
 # --- the sidecars
 
 
 def _tried(server: HostileRedis, site: Site, row: Row) -> None:
     """Play a row from beginning to end."""
-    case = f"row-{ROWS.index(row)}"
+    case = f"row-{[*ROWS, *NODES].index(row)}"
     site.log()
     before_mib = site.mib()
     with server.playing(row.play):
@@ -256,14 +328,15 @@ def _tried(server: HostileRedis, site: Site, row: Row) -> None:
     assert grown_mib < _GROWN_MIB_MAX
 
 
-def _try_all(rows: Sequence[Row], behind: Path) -> dict[str, BaseException | None]:
+def _try_all(rows: Sequence[Row], behind: Path, scheme: str = "redis") -> dict[str, BaseException | None]:
     """Play rows one after the other, on a sidecar that is a fleet of one; return what was wrong with each."""
     home = short_directory()
     found: dict[str, BaseException | None] = {}
-    with (
-        hostile_redis(behind) as server,
-        limited(home, REDIS_URL=server.url, AUTHZ_KEYSPACE=home.name) as site,
-    ):
+    with ExitStack() as stack:
+        well = WELL if scheme == "redis" else Play(a_node)
+        server = stack.enter_context(hostile_redis(behind, well))
+        url = f"{scheme}://127.0.0.1:{server.port}"
+        site = stack.enter_context(limited(home, REDIS_URL=url, AUTHZ_KEYSPACE=home.name))
         site.wait_until_well()
         for row in rows:
             found[row.name] = None
@@ -278,12 +351,13 @@ def _try_all(rows: Sequence[Row], behind: Path) -> dict[str, BaseException | Non
 @pytest.fixture(scope="module")
 def wrong() -> Iterator[dict[str, BaseException | None]]:
     """All rows are played before the first is judged: most of their time is the patience of a sidecar."""
-    with redis_server() as server, ThreadPoolExecutor(_SIDECARS) as pool:
+    with redis_server() as server, ThreadPoolExecutor(_SIDECARS + 1) as pool:
         parts = [pool.submit(_try_all, ROWS[at::_SIDECARS], server.socket) for at in range(_SIDECARS)]
+        parts.append(pool.submit(_try_all, NODES, server.socket, "redis+cluster"))
         yield {name: error for part in parts for name, error in part.result().items()}
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [*ROWS, *NODES], ids=lambda row: row.name)
 def test_what_answers_at_that_port_decides_nothing_but_what_is_stated(
     wrong: dict[str, BaseException | None], row: Row
 ) -> None:

@@ -97,13 +97,17 @@ WELL = Play(passes_on)
 
 
 class HostileRedis:
-    """Listens on the loopback until closed."""
+    """Listens on the loopback until closed.
 
-    def __init__(self, behind: Path) -> None:
-        self._behind = behind
+    Args:
+        well: what it plays when it is left alone.
+    """
+
+    def __init__(self, behind: Path, well: Play = WELL) -> None:
+        self._behind, self._well = behind, well
         self._listener = socket.create_server((LOOPBACK, 0))
         self.port: int = self._listener.getsockname()[1]
-        self._play, self._ended = WELL, Event()
+        self._play, self._ended = well, Event()
         self._closing = False
         self.connections = 0
         Thread(target=self._accept, daemon=True).start()
@@ -120,7 +124,7 @@ class HostileRedis:
         try:
             yield
         finally:
-            self._play = WELL
+            self._play = self._well
             self._ended.set()
 
     def close(self) -> None:
@@ -150,9 +154,9 @@ class HostileRedis:
 
 
 @contextmanager
-def hostile_redis(behind: Path) -> Iterator[HostileRedis]:
-    """Listen before the Redis on this Unix socket."""
-    server = HostileRedis(behind)
+def hostile_redis(behind: Path, well: Play = WELL) -> Iterator[HostileRedis]:
+    """Listen before the Redis on this Unix socket; left alone it plays `well`."""
+    server = HostileRedis(behind, well)
     try:
         yield server
     finally:

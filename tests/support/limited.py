@@ -41,14 +41,15 @@ POLICY = "\n---\n".join(
     [
         *(
             f"kind: Limit\nmetadata: {{name: {name}}}\n"
-            f"spec: {{per: [params.case], rate: {BURST}/d, onStoreError: {name}}}"
+            f"spec: {{per: [client.network, params.case], rate: {BURST}/d, onStoreError: {name}}}"
             for name in LIMITS
         ),
         "kind: Policy\nmetadata: {name: p}\nspec:\n  hosts: [a.example.com]\n  rules:\n"
-        "    - {name: free, effect: allow, paths: [/free], identity: [anyone]}\n"
-        "    - {name: both, effect: allow, paths: ['/both/{case}'], identity: [anyone], limits: [allow, deny]}\n"
+        "    - {name: free, effect: allow, paths: [/free], identity: [anonymous]}\n"
+        "    - {name: both, effect: allow, paths: ['/both/{case}'], identity: [anonymous],"
+        " limits: [allow, deny]}\n"
         + "".join(
-            f"    - {{name: {name}, effect: allow, paths: ['/{name}/{{case}}'], identity: [anyone],"
+            f"    - {{name: {name}, effect: allow, paths: ['/{name}/{{case}}'], identity: [anonymous],"
             f" limits: [{name}]}}\n"
             for name in LIMITS
         ),
@@ -89,7 +90,7 @@ class Site:
         """Wait until it is."""
         end_s = time.monotonic() + PATIENCE_S
         while not self.is_well():
-            assert time.monotonic() < end_s, "it did not become well"
+            assert time.monotonic() < end_s, f"it did not become well: {self.log()[-2:]}"
             time.sleep(0.01)
 
     def log(self) -> list[str]:

@@ -12,6 +12,10 @@ from authz.model.address import Address, TcpAddress
 
 SLOTS = 16_384
 
+NODES_MAX = 1000
+"""Masters of one Cluster, as many as its makers recommend. Each costs us a connection and a thread: whoever
+names more is not believed. Source: the Cluster specification, "Redis Cluster goals"."""
+
 
 def slot_of(key: bytes) -> int:
     """Return the slot of a key: of what stands in its first braces, if anything does.
@@ -35,7 +39,7 @@ class Survey(NamedTuple):
 
 
 def read_slots(reply: object, asked: Address) -> Survey | None:
-    """Read the answer to CLUSTER SLOTS; None where it cannot be read, or nobody has any slot.
+    """Read the answer to CLUSTER SLOTS; None where it cannot be read, or nobody has any slot, or too many do.
 
     Args:
         asked: who said so; a node that does not know its own host leaves it out.
@@ -52,7 +56,9 @@ def read_slots(reply: object, asked: Address) -> Survey | None:
                 others.update(filter(None, (_named(replica, asked) for replica in replicas)))
             case _:
                 return None
-    return Survey(owners, frozenset(others - owners.keys())) if owners else None
+    if not 0 < len(owners) <= NODES_MAX:
+        return None
+    return Survey(owners, frozenset([*(others - owners.keys())][:NODES_MAX]))
 
 
 def read_redirect(text: str, asked: Address) -> tuple[int, TcpAddress] | None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from redis.crc import key_slot
 
-from authz.limits.redis.slots import SLOTS, Survey, key_in, read_redirect, read_slots, slot_of
+from authz.limits.redis.slots import NODES_MAX, SLOTS, Survey, key_in, read_redirect, read_slots, slot_of
 from authz.model.address import TcpAddress, UnixAddress
 
 ASKED = TcpAddress("10.0.0.9", 7000)
@@ -38,6 +38,17 @@ def test_the_map_says_who_has_what_and_who_copies() -> None:
         },
         frozenset({TcpAddress("x", 7000), TcpAddress("y", 7001), TcpAddress("z", 7000)}),
     )
+
+
+def test_a_map_that_names_more_masters_than_any_cluster_has_is_none() -> None:
+    """Each costs a connection and a thread: whoever lies here would have thousands of ours."""
+    entries = [[number, number, node(b"a%d" % number)] for number in range(NODES_MAX)]
+    assert read_slots(entries, ASKED) is not None
+    assert read_slots([*entries, [16_000, 16_000, node(b"one-more")]], ASKED) is None
+    crowd = [node(b"r%d" % number) for number in range(5000)]
+    survey = read_slots([[0, 1, node(b"a"), *crowd]], ASKED)
+    assert survey is not None
+    assert len(survey.others) == NODES_MAX
 
 
 @pytest.mark.parametrize("host", [b"", None, b"?"])
