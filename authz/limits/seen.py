@@ -37,7 +37,8 @@ _MIXED = -1  # no generation: entries are of several, or there is none yet
 
 Spends = tuple[Spend, ...]
 Found = tuple[Spends, Sequence[float]]  # buckets of a check, and the debt of each, in tokens
-_Held = tuple[float, int, Rate, int]  # debt (tokens), when it was asked for (us), rate, generation
+# Debt (tokens), when it was asked for (us), rate, generation, how long the answer took (us).
+_Held = tuple[float, int, Rate, int, int]
 
 
 class Seen:
@@ -60,25 +61,28 @@ class Seen:
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def learn(self, bucket: _Bucket, debt: float, sent_us: int, rate: Rate, generation: int) -> None:
+    def learn(
+        self, bucket: _Bucket, debt: float, sent_us: int, rate: Rate, generation: int, trip_us: int = 0
+    ) -> None:
         """Keep what a server said.
 
         Args:
             debt: tokens.
             sent_us: ticks before the question was sent, not when the answer came.
             generation: of the connections, as it was then.
+            trip_us: how long the answer took.
         """
         self._begin(generation)
-        self._young[bucket] = (debt, sent_us, rate, generation)
+        self._young[bucket] = (debt, sent_us, rate, generation, trip_us)
         self._turn_over()
 
-    def learn_all(self, found: Sequence[Found], sent_us: int, generation: int) -> None:
+    def learn_all(self, found: Sequence[Found], sent_us: int, generation: int, trip_us: int = 0) -> None:
         """Keep what a server said of the buckets of many checks; as `learn`."""
         self._begin(generation)
         young = self._young
         for spends, debts in found:
             for spend, debt in zip(spends, debts, strict=True):
-                young[spend.bucket] = (debt, sent_us, spend.rate, generation)
+                young[spend.bucket] = (debt, sent_us, spend.rate, generation, trip_us)
         self._turn_over()
 
     def _begin(self, generation: int) -> None:
@@ -152,19 +156,27 @@ class Seen:
             return 0.0
         return settle(min(held[0], held[2].burst_tokens), now_us - held[1], held[2].rate_per_s)
 
+    def _most(self, bucket: _Bucket, now_us: int) -> float:
+        """Return what a bucket owes at most, had nobody charged it since."""
+        held = self._find(bucket)
+        return settle(held[0], now_us - held[1] - held[4], held[2].rate_per_s) if held is not None else 0.0
+
     def _find(self, bucket: _Bucket) -> _Held | None:
         return self._young.get(bucket) or self._old.get(bucket)
 
     def _told(self, spends: tuple[Spend, ...], now_us: int) -> tuple[Spent, ...] | None:
-        """Say how each bucket stands as far as we know: one that was never seen is told as full."""
-        told = tuple([refused(spend, self.debt(spend.bucket, now_us), Store.REDIS) for spend in spends])
+        """Say how each bucket stands as far as we know: one that was never seen is told as full.
+
+        Nobody is told to come back before there is room: the time that the answer took gives no tokens here.
+        """
+        told = tuple([refused(spend, self._most(spend.bucket, now_us), Store.REDIS) for spend in spends])
         # SECURITY: another thread may have learned better meanwhile, and passing means charged: nothing is.
         return None if all(spent.passed for spent in told) else told
 
 
 def _is_full(held: _Held, spend: Spend, now_us: int) -> bool:
     """Tell whether what was seen a moment ago leaves no room for a spend."""
-    debt, sent_us, rate, _ = held
+    debt, sent_us, rate, _, _ = held
     if spend.cost > spend.rate.burst_tokens:
         return True
     if now_us - sent_us > REFUSE_US or (rate is not spend.rate and rate != spend.rate):

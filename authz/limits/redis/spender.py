@@ -213,6 +213,7 @@ class RedisLimiter:
         hands = self._gather(batch)
         pages = list(batch.pages.values())
         replies = self._ask(pages)
+        trip_us = self._ticks_us() - sent_us
         self.counts.coalesced += batch.coalesced
 
         # Of a connection that came up meanwhile nobody knows whether it was told our floors: the next call
@@ -224,7 +225,7 @@ class RedisLimiter:
             unread, found = self._settle(page, reply)
             alone += unread
             if known:
-                self._seen.learn_all(found, sent_us, generation)
+                self._seen.learn_all(found, sent_us, generation, trip_us)
         self._settle_alone(alone)
         self.counts.spent += sum(len(hand.checks) for hand in hands) - len(alone)
         for hand in hands:

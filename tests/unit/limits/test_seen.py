@@ -211,3 +211,12 @@ def test_what_an_older_server_said_is_told_until_a_newer_one_has_said_it_itself(
     assert list(floors((want("k1"), want("k2")))) == [20.0, 0.0]
     table.learn_all([((want("k1"),), (7.0,))], SENT_US, 2)
     assert list(floors((want("k1"), want("k2")))) == []
+
+
+def test_whoever_is_refused_from_memory_is_not_told_to_come_back_too_early() -> None:
+    """The time that the answer took counts against him: nobody knows when within it the server looked."""
+    table = Seen()
+    table.learn(want().bucket, 20.0, SENT_US, RATE, 1, trip_us=15_000)
+    spent = table.refusal((want(),), SENT_US + 40_000)
+    assert spent is not None
+    assert spent[0].retry_ms == 75  # a token takes 100 ms, of which 25 surely have passed
