@@ -47,10 +47,10 @@ def verdict(rows: Sequence[Standing], now: datetime, *, whole: bool) -> Iterator
     refusing = list(filter(refused, rows))
     for row in refusing:
         limit, where = document_of(row.bucket[0] or ""), f" in {where_of(row)}" if where_of(row) else ""
-        only = ", while it has no redis" if whole and _in_outage(row) else ""
-        yield coloured(
-            f"refused by `{limit}` ({row.whose}){where}: {_until(row, now)}{only}", typer.colors.RED
-        )
+        only = ", where redis does not decide" if whole and _in_outage(row) else ""
+        does = "broken:" if row.debt is None else "refused by"
+        line = f"{does} `{limit}` ({row.whose}){where}: {_until(row, now)}{only}"
+        yield coloured(line, typer.colors.RED)
     if not whole:
         yield "redis cannot be read; here is what the sidecar has for a time without it"
     elif not refusing:

@@ -92,8 +92,8 @@ def test_a_verdict_names_the_bucket_and_the_moment_never_before_the_truth() -> N
 def test_what_a_sidecar_has_for_an_outage_refuses_only_there_while_redis_answers() -> None:
     kept = row(12.3, store=Store.OUTAGE)
     (line,) = map(unstyle, verdict([kept], NOW, whole=True))
-    assert line.endswith("for 13 s, while it has no redis")
-    assert "while" not in unstyle(next(iter(verdict([kept], NOW, whole=False))))
+    assert line.endswith("for 13 s, where redis does not decide")
+    assert "where" not in unstyle(next(iter(verdict([kept], NOW, whole=False))))
 
 
 def test_a_verdict_without_refusals_is_good_only_where_everything_was_seen() -> None:
@@ -115,6 +115,7 @@ def test_a_bucket_in_shadow_refuses_nobody() -> None:
 
 def test_what_is_no_bucket_and_what_costs_too_much_have_verdicts_of_their_own() -> None:
     broken, never = map(unstyle, verdict([row(NEVER, None), row(NEVER)], NOW, whole=True))
+    assert broken.startswith("broken: `per-key` ")
     assert "is no bucket" in broken
     assert "always" in never
 
