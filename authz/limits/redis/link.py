@@ -32,7 +32,6 @@ _REPLY_MAX_BYTES = 1 << 20
 # of it, with nobody judged meanwhile: a billion took four seconds. Nobody whom we ask lists so many.
 _HUGE = re.compile(rb"[*%~>|]\d{6}")
 _HUGE_BYTES = 7
-_NEWER = (b"~", b">", b"|")  # lists of RESP3, which nobody asked for
 
 
 class Timeouts(NamedTuple):
@@ -172,8 +171,14 @@ class Link:
         buffer, got = self._buffer, self._got
         if tail and _HUGE.search(tail + buffer[: min(got, _HUGE_BYTES)]):
             return True
-        suspect = buffer.find(b"\r", 0, 8) < 0 or buffer.find(b"*", 1, got) > 0
-        suspect = suspect or any(buffer.find(mark, 0, got) >= 0 for mark in _NEWER)
+        suspect = (
+            buffer.find(b"\r", 0, 8) < 0
+            or buffer.find(b"*", 1, got) > 0
+            # Lists of RESP3, which nobody asked for.
+            or buffer.find(b"~", 0, got) >= 0
+            or buffer.find(b">", 0, got) >= 0
+            or buffer.find(b"|", 0, got) >= 0
+        )
         return suspect and _HUGE.search(buffer, 0, got) is not None
 
     def _waits(self, error: OSError, deadline_s: float) -> bool:
