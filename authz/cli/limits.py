@@ -119,8 +119,11 @@ def show(
     asked = _Asked.of(policies, scopes, overrides, debug, config)
     wanted = _Wanted(limit, key, customer, customers, address, per or [])
     with asked.lookout(visits) as lookout:
-        look = lookout.find(asked.chosen(wanted))
+        targets = asked.chosen(wanted)
+        look = lookout.find(targets)
     look.notes += asked.said_beside()
+    if look.trouble:
+        look.notes += limits_text.without_buckets([target.limit for target in targets])
     _print(look, asked, output, verdict=True)
     _end(look)
 

@@ -13,7 +13,7 @@ import typer
 
 from authz.cli.colour import coloured
 from authz.limits.inquiry import SHADOW, document_of
-from authz.model.limit import Rate, Store
+from authz.model.limit import OnStoreError, Rate, Store
 from authz.policy.rule import LimitRule
 from authz.rehearsal.buckets.standing import NEVER, Standing
 
@@ -55,6 +55,14 @@ def verdict(rows: Sequence[Standing], now: datetime, *, whole: bool) -> Iterator
         yield "redis cannot be read; here is what the sidecar has for a time without it"
     elif not refusing:
         yield coloured("nothing here refuses a request now", typer.colors.GREEN)
+
+
+def without_buckets(limits: Sequence[LimitRule]) -> Iterator[str]:
+    """Say which limits have no bucket while Redis is away, and what they do."""
+    does = {OnStoreError.DENY: "refuses everything", OnStoreError.ALLOW: "refuses nothing"}
+    for limit in {limit.name: limit for limit in limits}.values():
+        if limit.on_store_error in does:
+            yield f"a sidecar without redis {does[limit.on_store_error]} by `{limit.name}` (`onStoreError`)"
 
 
 def refused(row: Standing) -> bool:

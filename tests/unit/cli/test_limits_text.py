@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from click import unstyle
 
-from authz.cli.limits_text import as_json, table, verdict, where_of
-from authz.model.limit import Rate, Store
+from authz.cli.limits_text import as_json, table, verdict, where_of, without_buckets
+from authz.model.limit import OnStoreError, Rate, Store
 from authz.rehearsal.buckets.standing import NEVER, Found, Standing
 from tests.support.buckets import FIRST, census
 
@@ -102,6 +103,16 @@ def test_a_verdict_without_refusals_is_good_only_where_everything_was_seen() -> 
     ]
     assert [*verdict([row()], NOW, whole=False)] == [
         "redis cannot be read; here is what the sidecar has for a time without it"
+    ]
+
+
+def test_limits_that_have_no_bucket_without_redis_say_what_they_do() -> None:
+    local = EVERYBODY.limits["per-key"]
+    deny = replace(local, name="money", on_store_error=OnStoreError.DENY)
+    allow = replace(local, name="lax", on_store_error=OnStoreError.ALLOW)
+    assert [*without_buckets([local, deny, deny, allow])] == [
+        "a sidecar without redis refuses everything by `money` (`onStoreError`)",
+        "a sidecar without redis refuses nothing by `lax` (`onStoreError`)",
     ]
 
 
