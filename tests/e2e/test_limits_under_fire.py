@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import signal
 import time
@@ -170,6 +171,31 @@ def test_a_rate_that_changes_again_and_again_under_load_gives_no_token_twice() -
         thread.join()
         assert set(answers) == {200, 429}
         assert answers[200] == 60
+
+
+def _about_the_deadline(line: Line, command: list[bytes]) -> None:
+    time.sleep(random.uniform(0.0, 0.12))
+    passes_on(line, command)
+
+
+def test_where_redis_answers_just_about_at_the_deadline_each_check_has_one_answer_and_one_record() -> None:
+    """The spender and the sweep race for each of these; whoever comes second gets nothing."""
+    with fired(burst=100_000) as made:
+        payload = check_request(host=HOST, path="/shared")
+        frame = b"\0" + len(payload).to_bytes(4, "big") + payload
+        with made.server.playing(Play(_about_the_deadline)):
+            run = Run([made.sidecar.home / "a.sock"], [frame], 100, 4)
+            outcome = run.go(500, 2.0)
+            run.close()
+        made.sidecar.child.send(signal.SIGTERM)
+        assert made.sidecar.child.wait(_PATIENCE_S) == 0
+        records = made.records()
+        assert outcome.allowed > 0
+        assert outcome.unavailable > 0
+        assert outcome.answered + outcome.errors == outcome.sent == sum(r.get("count", 1) for r in records)
+        assert outcome.allowed == sum(record["outcome"] == "allow" for record in records)
+        assert {r["reason"] for r in records} == {"allowed", "overloaded"}
+        assert len({record["decision_id"] for record in records}) == len(records)
 
 
 def test_thousands_of_callers_at_once_have_a_bucket_each_and_memory_stays_bounded() -> None:
