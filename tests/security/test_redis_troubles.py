@@ -378,18 +378,13 @@ def test_whoever_is_not_let_in_decides_alone_says_why_and_gives_no_password_away
     "url",
     [
         "",
-        " ",
         "SECRET",
-        "redis//SECRET@127.0.0.1",
         "redis://SECRET@127.0.0.1",
         "redis://us:SECRET@127.0.0.1:port",
         "redis://us:SECRET/x@127.0.0.1",
-        "redis://us:SECRET@127.0.0.1/x",
         "redis://us:SECRET@127.0.0.1/0?timeout=1",
         "redis://us:%zzSECRET@127.0.0.1",
-        "http://us:SECRET@127.0.0.1",
         "redis+sentinel://us:SECRET@127.0.0.1",
-        "unix://us:SECRET@relative.sock",
     ],
 )
 def test_an_address_that_cannot_be_read_ends_the_start_with_one_line_without_it(
