@@ -28,6 +28,7 @@ from authz.config.rooms import (
 from authz.config.sources import Key, Layer
 from authz.model.address import Address, TcpAddress, UnixAddress
 from authz.model.errors import ConfigError
+from authz.model.redis_address import RedisKind
 
 RUNTIME_DIR = Path("/run/authz")  # where XDG_RUNTIME_DIR is not set; a chart mounts it, shared with Envoy
 STATE_DIR = Path("/var/lib/authz")  # where XDG_STATE_HOME is not set; nobody else's
@@ -81,6 +82,11 @@ class Settings(BaseSettings):
         url = self.limits.redis_url
         if url and url.login and not url.tls and not all(map(_is_local, url.hosts)):
             said.append("REDIS_URL has a password and no TLS: the network can read it; write `rediss`")
+        if url and self.limits.rate_limit_enabled and not self.limits.fleet_size:
+            said.append(
+                "AUTHZ_FLEET_SIZE is not set: until Redis was reached once, limits with `onStoreError: local`"
+                " refuse; say how many sidecars there are"
+            )
         return tuple(said)
 
 
@@ -129,6 +135,10 @@ def _refuse_contradictions(limits: LimitSettings) -> None:
         )
     if limits.redis_sentinel_user and not limits.redis_sentinel_password:
         raise ConfigError("redis_sentinel_user: has no password; set AUTHZ_REDIS_SENTINEL_PASSWORD")
+    if limits.redis_sentinel_password and url is not None and url.kind is not RedisKind.SENTINEL:
+        raise ConfigError(
+            "redis_sentinel_password: REDIS_URL names no Sentinel; write `+sentinel`, or unset it"
+        )
 
 
 def _is_local(address: Address) -> bool:

@@ -87,9 +87,9 @@ METRICS: Mapping[str, Shape] = {
     "authz_store_calls_total": Shape(
         "counter",
         ("store", "result"),
-        "Calls of the script that spends: `answered`, or why not: `down`, `timeout`, `closed`, `broken`, the"
-        " first word of the store's own error (`oom`, `readonly`, ...), `other` for one unheard of, `crashed`"
-        " for a bug of ours.",
+        "Calls of the script that spends: `answered` (and `unreadable` besides, where a key holds no bucket),"
+        " or why not: `down`, `timeout`, `closed`, `broken`, the first word of the store's own error (`oom`,"
+        " `readonly`, ...), `other` for one unheard of, `crashed` for a bug of ours.",
     ),
     "authz_store_round_trip_seconds": Shape(
         "histogram", (), "From sending a batch of calls to a store until the last was answered, or given up."

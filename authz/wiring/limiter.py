@@ -17,7 +17,7 @@ from authz.record.facts import FleetFacts, StoreFacts
 from authz.wiring.clock import SystemClock
 from authz.wiring.outages import Outages
 from authz.wiring.shares import Share
-from authz.wiring.storefacts import Eviction, store_facts, why
+from authz.wiring.storefacts import Eviction, misset, store_facts, whole, why
 
 
 def _nothing() -> None:
@@ -37,6 +37,7 @@ class Limits:
         fleet: how many share the store; None where nobody does.
         store: how it is asked; likewise.
         about: what `/ready` says of it, where there is something to say.
+        misset: why it was never reached, where only other settings mend that; "" elsewhere.
     """
 
     limiter: Limiter
@@ -48,6 +49,7 @@ class Limits:
     fleet: Callable[[], FleetFacts | None] = lambda: None
     store: Callable[[], StoreFacts | None] = lambda: None
     about: Callable[[], Mapping[str, str]] = field(default=dict)
+    misset: Callable[[], str] = str
 
     def buckets(self) -> Mapping[str, int]:
         """Return store -> buckets that are not full, of those in memory."""
@@ -103,7 +105,7 @@ def _in_redis(
     outage = Outage(lambda: fleet.size, seen, clock.ticks_us, share.of(settings.max_buckets))
     limiter = RedisLimiter(session, keys, seen, outage, clock.ticks_us, crashed)
     outages = Outages(
-        str(url), session.answers, lambda: limiter.counts.alone, lambda: fleet.size, clock.ticks_us
+        str(url), lambda: whole(session), lambda: limiter.counts.alone, lambda: fleet.size, clock.ticks_us
     )
     limiter.tended(fleet.tend, outages.look, leave=fleet.leave)
     return Limits(
@@ -112,10 +114,11 @@ def _in_redis(
         limiter.close,
         limiter.is_well,
         (Shelf(outage.buckets, Store.OUTAGE, lambda: fleet.size, seen.forget),),
-        stores=lambda: {Store.REDIS.value: session.answers()},
+        stores=lambda: {Store.REDIS.value: whole(session)},
         fleet=lambda: FleetFacts(Store.REDIS.value, fleet.size, outages.count),
         store=lambda: store_facts(limiter, session, eviction),
         about=lambda: {"store": f"{url} does not answer{why(session)}"} if outages.lasts else {},
+        misset=lambda: misset(session),
     )
 
 

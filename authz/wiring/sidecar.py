@@ -171,7 +171,7 @@ class Sidecar:
         snapshot, limits = self.loader.snapshot, self._settings.limits.rate_limit_enabled
         if self.draining:
             return Readiness(ready=False, why="draining", rate_limits=limits)
-        why = self.loader.in_force.ailment
+        why = self.loader.in_force.ailment or self._limits.misset()
         return Readiness(
             not why, snapshot.revision, why, limits, about={**self.loader.about(), **self._limits.about()}
         )

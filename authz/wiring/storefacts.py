@@ -40,6 +40,27 @@ def store_facts(limiter: RedisLimiter, session: WatchedSession, eviction: Evicti
     )
 
 
+def whole(session: WatchedSession) -> bool:
+    """Return whether all servers can be used: of a Cluster, every bucket is then in reach."""
+    return all(link.up for link in session.facts)
+
+
+# What servers say to one who is not who he should be, or not where: words of `limits/redis/errors.py`.
+_MISSET = frozenset(("err", "moved", "noauth", "noperm", "tls", "wrongpass"))
+
+
+def misset(session: WatchedSession) -> str:
+    """Return why no server was ever reached, where only other settings mend that; "" elsewhere.
+
+    A sidecar that replaces others by such settings must not count as ready: the rollout would go on.
+    """
+    links = session.facts
+    found = [link for link in links if link.why in _MISSET]
+    if not found or any(link.opened for link in links):
+        return ""
+    return f"{found[0].where} cannot be used ({found[0].why}): see REDIS_URL, and docs/redis.md"
+
+
 def why(session: WatchedSession) -> str:
     """Return what is wrong with the servers that cannot be used, in brackets; "" where none is."""
     words = sorted({link.why for link in session.facts if not link.up and link.why})

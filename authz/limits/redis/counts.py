@@ -9,6 +9,7 @@ from authz.limits.redis.session import Reply
 from authz.model.latency import Durations
 
 ANSWERED = "answered"
+UNREADABLE = "unreadable"
 
 
 class Counts:
@@ -25,7 +26,9 @@ class Counts:
         self.coalesced = 0  # checks that joined the entry of another
         self.remembered = 0  # refused without asking: only time lowers a debt
         self.alone = 0  # decided without Redis, as each limit says
-        self.calls: dict[str, int] = defaultdict(int)  # by `answered`, or by why there was no answer
+        self.calls: dict[str, int] = defaultdict(
+            int
+        )  # by `answered`, `unreadable`, or why there was no answer
         self.trips = Durations()
 
     def trip(self, replies: Sequence[Reply], took_us: int) -> None:

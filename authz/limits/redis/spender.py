@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, cast
 from authz.config.log import get_logger
 from authz.limits.outage import Outage
 from authz.limits.redis.batch import Batch, Page, Settled
-from authz.limits.redis.counts import Counts
+from authz.limits.redis.counts import UNREADABLE, Counts
 from authz.limits.redis.keys import Keys
 from authz.limits.redis.order import Orders
 from authz.limits.redis.session import Reply, Session, Unanswered
@@ -285,6 +285,7 @@ class RedisLimiter:
 
     def _tell_unread(self, checks: Sequence[Spending]) -> None:
         """Say that what stands at a bucket's key is none; Redis itself answers, so nothing else says so."""
+        self.counts.calls[UNREADABLE] += 1
         now_us = self._ticks_us()
         if now_us >= self._tell_from_us:
             self._tell_from_us = now_us + _TELL_EVERY_US

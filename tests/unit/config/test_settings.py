@@ -106,11 +106,11 @@ def test_no_secret_shows_when_settings_are_printed() -> None:
         {
             "API_KEY_SALT": CANARY * 9,
             "DATABASE_URL": f"postgres://u:{CANARY}@h/d",
-            "REDIS_URL": f"redis://u:{CANARY}@h/1",
+            "REDIS_URL": f"redis+sentinel://u:{CANARY}@h/m/1",
             "AUTHZ_REDIS_SENTINEL_PASSWORD": CANARY,
         },
     )
-    assert "redis://h:6379/1" in settings.model_dump_json()
+    assert "redis+sentinel://h:26379/m/1" in settings.model_dump_json()
     assert CANARY not in repr(settings) + str(settings) + settings.model_dump_json()
     assert CANARY not in repr(settings.model_dump())
 
@@ -165,6 +165,10 @@ def test_a_secret_is_read_from_the_environment_alone(tmp_path: Path, source: str
         ({"REDIS_URL": "redis://h", "AUTHZ_REDIS_CA": "/ca"}, "REDIS_URL: is without TLS"),
         ({"AUTHZ_REDIS_CERT": "/cert"}, "redis_cert: our certificate for Redis and its key go together"),
         ({"AUTHZ_REDIS_SENTINEL_USER": "u"}, "redis_sentinel_user: has no password"),
+        (
+            {"REDIS_URL": "redis://h", "AUTHZ_REDIS_SENTINEL_PASSWORD": CANARY},
+            "redis_sentinel_password: REDIS_URL names no Sentinel",
+        ),
         ({"AUTHZ_REDIS_TIMEOUT_MS": "4"}, "AUTHZ_REDIS_TIMEOUT_MS: `4`"),
         ({"AUTHZ_KEYSPACE": "a:b"}, "AUTHZ_KEYSPACE: `a:b` is no keyspace"),
         ({"AUTHZ_FLEET_SIZE": "-1"}, "AUTHZ_FLEET_SIZE: `-1`"),
@@ -228,7 +232,10 @@ def test_what_is_switched_off_or_ignored_is_said() -> None:
     open_password = load({}, {"REDIS_URL": f"redis://:{CANARY}@10.0.0.1"})
     assert [note for note in open_password.notes if "the network can read it" in note]
     for url in (f"rediss://:{CANARY}@10.0.0.1", f"redis://:{CANARY}@127.0.0.1", "redis://10.0.0.1"):
-        assert load({}, {"REDIS_URL": url}).notes == ()
+        assert load({}, {"REDIS_URL": url, "AUTHZ_FLEET_SIZE": "2"}).notes == ()
+    (note,) = load({}, {"REDIS_URL": "redis://127.0.0.1"}).notes
+    assert "AUTHZ_FLEET_SIZE" in note
+    assert len(load({}, {"REDIS_URL": "redis://127.0.0.1", "RATE_LIMIT_ENABLED": "false"}).notes) == 1
     assert CANARY not in "".join(settings.notes)
 
 

@@ -12,7 +12,7 @@ from authz.limits.redis.session import LinkFacts, Unanswered, WatchedSession
 from authz.limits.redis.spender import RedisLimiter
 from authz.record.facts import Facts
 from authz.record.metrics import Metrics
-from authz.wiring.storefacts import Eviction, store_facts, why
+from authz.wiring.storefacts import Eviction, misset, store_facts, whole, why
 
 
 def made(*links: LinkFacts) -> tuple[RedisLimiter, WatchedSession, Counts]:
@@ -53,6 +53,33 @@ def test_one_server_that_drops_buckets_is_enough(told: list[bool], may: bool | N
     for evicts in told:
         eviction.learn(evicts)
     assert eviction.may is may
+
+
+@pytest.mark.parametrize(
+    ("opened", "word", "told"),
+    [
+        (0, "wrongpass", True),
+        (0, "noperm", True),
+        (0, "tls", True),
+        (0, "timeout", False),  # it may come back by itself
+        (0, "loading", False),
+        (0, "", False),
+        (3, "wrongpass", False),  # it was well: whoever serves already goes on
+    ],
+)
+def test_settings_that_never_reach_a_server_are_told_apart_from_one_that_is_away(
+    opened: int, word: str, told: bool
+) -> None:
+    session = made(LinkFacts("redis:6379", False, opened, word))[1]
+    assert misset(session) == (
+        f"redis:6379 cannot be used ({word}): see REDIS_URL, and docs/redis.md" if told else ""
+    )
+
+
+def test_a_store_answers_if_each_of_its_servers_does() -> None:
+    up, down = LinkFacts("a", True, 1, ""), LinkFacts("b", False, 1, "timeout")
+    assert whole(made(up, up)[1])
+    assert not whole(made(up, down)[1])
 
 
 def test_what_is_wrong_with_servers_is_a_word_for_each_that_cannot_be_used() -> None:

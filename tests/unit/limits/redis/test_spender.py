@@ -227,6 +227,7 @@ def test_a_key_that_holds_no_bucket_is_told_of_once_in_a_while() -> None:
         made.clock.now_us += 11_000_000
         made.spend(Wanting(spend()))
     assert [line["event"].startswith("a key in redis holds no bucket") for line in logs] == [True, True]
+    assert made.limiter.counts.calls == {"answered": 3, "unreadable": 3}
 
 
 def test_a_session_that_crashes_leaves_nobody_without_an_answer() -> None:
