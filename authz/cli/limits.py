@@ -20,12 +20,12 @@ from authz.cli.policyset import read_set
 from authz.config.settings import Settings, load
 from authz.limits.inquiry import document_of
 from authz.limits.redis.keys import Keys
+from authz.lookout.census import Census
+from authz.lookout.looking import Look, Lookout
+from authz.lookout.naming import Directory
+from authz.lookout.selection import Selection, Target
+from authz.lookout.standing import Standing
 from authz.model.errors import ConfigError, StoreUnavailable
-from authz.rehearsal.buckets.census import Census
-from authz.rehearsal.buckets.looking import Look, Lookout
-from authz.rehearsal.buckets.naming import Directory
-from authz.rehearsal.buckets.selection import Selection, Target
-from authz.rehearsal.buckets.standing import Standing
 from authz.wiring.surroundings import directories
 
 app = typer.Typer(

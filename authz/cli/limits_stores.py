@@ -14,11 +14,11 @@ from authz.config.settings import Settings
 from authz.limits.inquiry import Answers, Inquiry, answers_of, encode
 from authz.limits.redis.inspect import inspector
 from authz.limits.redis.keys import Keys
+from authz.lookout.in_redis import InRedis
+from authz.lookout.in_sidecar import InSidecar
 from authz.model.address import Address, UnixAddress
 from authz.model.errors import ConfigError, StoreUnavailable
 from authz.model.redis_address import Login, RedisTls
-from authz.rehearsal.buckets.in_redis import InRedis
-from authz.rehearsal.buckets.in_sidecar import InSidecar
 
 _ANSWER_MAX_BYTES = 64 * 1024 * 1024  # 64 workers, each with a thousand buckets of two stores
 

@@ -13,9 +13,9 @@ import typer
 
 from authz.cli.colour import coloured
 from authz.limits.inquiry import SHADOW, document_of
+from authz.lookout.standing import NEVER, Standing
 from authz.model.limit import OnStoreError, Rate, Store
 from authz.policy.rule import LimitRule
-from authz.rehearsal.buckets.standing import NEVER, Standing
 
 HEADINGS = ("LIMIT", "WHOSE", "RATE", "LEFT", "DEBT", "FULL IN", "REFUSES", "WHERE")
 _WHOSE = 1

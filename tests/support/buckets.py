@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from authz.rehearsal.buckets.census import Census
+from authz.lookout.census import Census
 from tests.support.policies import PROVIDER, MadeKey, load
 from tests.support.sets import write
 

@@ -9,8 +9,8 @@ import pytest
 from click import unstyle
 
 from authz.cli.limits_text import as_json, table, verdict, where_of, without_buckets
+from authz.lookout.standing import NEVER, Found, Standing
 from authz.model.limit import OnStoreError, Rate, Store
-from authz.rehearsal.buckets.standing import NEVER, Found, Standing
 from tests.support.buckets import FIRST, census
 
 NOW = datetime(2026, 6, 1, 12, 0, 0, 500_000, tzinfo=UTC)

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from authz.limits.inquiry import SHADOW, document_of
+from authz.lookout.census import Census
+from authz.lookout.in_redis import InRedis
+from authz.lookout.in_sidecar import InSidecar, Told
+from authz.lookout.naming import Directory
+from authz.lookout.selection import Target
+from authz.lookout.standing import Found, Match, Standing
 from authz.model.errors import ConfigError
 from authz.model.limit import Store
 from authz.model.text import visible
-from authz.rehearsal.buckets.census import Census
-from authz.rehearsal.buckets.in_redis import InRedis
-from authz.rehearsal.buckets.in_sidecar import InSidecar, Told
-from authz.rehearsal.buckets.naming import Directory
-from authz.rehearsal.buckets.selection import Target
-from authz.rehearsal.buckets.standing import Found, Match, Standing
 
 _Answer = TypeVar("_Answer")
 

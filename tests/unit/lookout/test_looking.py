@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pytest
 
 from authz.limits.redis.keys import Keys
+from authz.lookout.in_sidecar import Told
+from authz.lookout.looking import Look, Lookout
+from authz.lookout.naming import Directory
+from authz.lookout.selection import Selection, Target
+from authz.lookout.standing import Found, Match, Standing
 from authz.model.errors import ConfigError
 from authz.model.limit import Store
-from authz.rehearsal.buckets.in_sidecar import Told
-from authz.rehearsal.buckets.looking import Look, Lookout
-from authz.rehearsal.buckets.naming import Directory
-from authz.rehearsal.buckets.selection import Selection, Target
-from authz.rehearsal.buckets.standing import Found, Match, Standing
 from tests.support.buckets import FIRST, census
 
 EVERYBODY = census()

@@ -4,10 +4,10 @@ import pytest
 
 from authz.limits.inquiry import COUNT_MAX, Answer, Answers, Inquiry, Row, Shelved, encode
 from authz.limits.redis.keys import Keys
+from authz.lookout import in_sidecar
+from authz.lookout.in_sidecar import InSidecar
+from authz.lookout.selection import Selection, Target
 from authz.model.limit import Store
-from authz.rehearsal.buckets import in_sidecar
-from authz.rehearsal.buckets.in_sidecar import InSidecar
-from authz.rehearsal.buckets.selection import Selection, Target
 from tests.support.buckets import FIRST, census
 
 KEYS = Keys("default")

@@ -8,11 +8,11 @@ from itertools import count
 
 from authz.limits.redis.inspect import Inspector, Named, Progress, Value
 from authz.limits.redis.keys import Keys
+from authz.lookout.naming import Directory
+from authz.lookout.selection import Target
+from authz.lookout.standing import Found, Match, Standing
 from authz.model.limit import Store
 from authz.policy.rule import Whose
-from authz.rehearsal.buckets.naming import Directory
-from authz.rehearsal.buckets.selection import Target
-from authz.rehearsal.buckets.standing import Found, Match, Standing
 
 
 class InRedis:

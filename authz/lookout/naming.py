@@ -6,11 +6,11 @@ from functools import cached_property
 
 from authz.limits.inquiry import document_of
 from authz.limits.redis.keys import Keys
+from authz.lookout.census import Census, Customer
+from authz.lookout.selection import Bucket, Selection, Target, of_name
+from authz.lookout.standing import Found, Match, Standing, full, standing
 from authz.model.text import visible
 from authz.policy.rule import LimitRule
-from authz.rehearsal.buckets.census import Census, Customer
-from authz.rehearsal.buckets.selection import Bucket, Selection, Target, of_name
-from authz.rehearsal.buckets.standing import Found, Match, Standing, full, standing
 
 _LENGTH_MAX = 60  # of a value, for people
 _DIGEST_SHOWN = 8

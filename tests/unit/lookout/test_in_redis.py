@@ -11,12 +11,12 @@ import pytest
 
 from authz.limits.redis.inspect import Inspector, inspector
 from authz.limits.redis.keys import Keys
+from authz.lookout.in_redis import InRedis
+from authz.lookout.naming import Directory
+from authz.lookout.selection import Selection, Target
+from authz.lookout.standing import Match
 from authz.model.limit import Rate, Spend
 from authz.model.redis_address import NOBODY, RedisTls, parse_redis_url
-from authz.rehearsal.buckets.in_redis import InRedis
-from authz.rehearsal.buckets.naming import Directory
-from authz.rehearsal.buckets.selection import Selection, Target
-from authz.rehearsal.buckets.standing import Match
 from tests.support.buckets import FIRST, OTHER, SECOND, census
 from tests.support.redis import RedisServer, redis_server
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from authz.limits.redis.keys import Keys
+from authz.lookout.census import Census
+from authz.lookout.naming import LATECOMERS, Directory
+from authz.lookout.selection import Bucket, Selection
+from authz.lookout.standing import Found, Match
 from authz.model.limit import Store
-from authz.rehearsal.buckets.census import Census
-from authz.rehearsal.buckets.naming import LATECOMERS, Directory
-from authz.rehearsal.buckets.selection import Bucket, Selection
-from authz.rehearsal.buckets.standing import Found, Match
 from tests.support.buckets import FIRST, SECOND, census
 
 KEYS = Keys("default")

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from authz.lookout.selection import Selection
+from authz.lookout.standing import NEVER, Found, full, standing
 from authz.model.limit import Rate, Store
-from authz.rehearsal.buckets.selection import Selection
-from authz.rehearsal.buckets.standing import NEVER, Found, full, standing
 from tests.support.buckets import census
 
 RATE = Rate(2.0, 10.0)

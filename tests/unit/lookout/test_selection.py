@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from authz.lookout.census import Census
+from authz.lookout.selection import Selection, Target, of_name
 from authz.model.errors import ConfigError
 from authz.model.limit import Spend
 from authz.policy.evaluate import spend_of
 from authz.policy.vocabulary import Facts
-from authz.rehearsal.buckets.census import Census
-from authz.rehearsal.buckets.selection import Selection, Target, of_name
 from tests.support.buckets import FIRST, OTHER, SECOND, census
 from tests.support.requests import request
 

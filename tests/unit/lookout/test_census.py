@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from authz.lookout.census import Census
 from authz.model.errors import ConfigError
-from authz.rehearsal.buckets.census import Census
 from tests.support.buckets import FIRST, OTHER, SECOND, census
 
 ELSEWHERE = """

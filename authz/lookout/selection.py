@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from authz.limits.inquiry import SHADOW
+from authz.lookout.census import Census
 from authz.model.errors import ConfigError
 from authz.model.identity import ANONYMOUS, Identity
 from authz.model.limit import Rate, Spend
@@ -20,7 +21,6 @@ from authz.policy.evaluate import spend_of
 from authz.policy.inspection import Inspection
 from authz.policy.rule import LimitRule, Whose
 from authz.policy.vocabulary import Facts
-from authz.rehearsal.buckets.census import Census
 from authz.request.client import direct
 
 Bucket = tuple[str | None, ...]  # as Spend.bucket; None: any value

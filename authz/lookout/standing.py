@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from authz.limits.bucket import settle, wait_us
 from authz.limits.outcome import refused
+from authz.lookout.selection import Bucket, Target
 from authz.model.limit import Rate, Spend, Store
-from authz.rehearsal.buckets.selection import Bucket, Target
 
 NEVER = -1.0
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from authz.limits.inquiry import COUNT_MAX, Answers, Inquiry, Row, Shelved, encode
 from authz.limits.redis.keys import Keys
+from authz.lookout.selection import Target
+from authz.lookout.standing import Found, Match
 from authz.model.limit import Store
-from authz.rehearsal.buckets.selection import Target
-from authz.rehearsal.buckets.standing import Found, Match
 
 QUESTION_MAX_BYTES = 48 * 1024  # of JSON; the sidecar takes a little more
 
