@@ -137,7 +137,7 @@ def test_what_a_snapshot_takes_from_settings_is_handed_on() -> None:
 @pytest.mark.parametrize(
     ("url", "keepers", "clustered"),
     [
-        ("", 4, False),
+        (None, 4, False),
         ("redis://r", 1, False),
         ("redis+sentinel://s/m", 1, False),
         ("redis+cluster://c", 1, True),
@@ -145,9 +145,10 @@ def test_what_a_snapshot_takes_from_settings_is_handed_on() -> None:
 )
 @pytest.mark.parametrize("enabled", ["true", "false"])
 def test_where_buckets_lie_says_who_shares_them_and_what_they_must_keep_to(
-    url: str, keepers: int, clustered: bool, enabled: str
+    url: str | None, keepers: int, clustered: bool, enabled: str
 ) -> None:
-    found = surroundings(settings_of({}, {"REDIS_URL": url, "RATE_LIMIT_ENABLED": enabled}), "s-1", 4)
+    environ = {"RATE_LIMIT_ENABLED": enabled} | ({"REDIS_URL": url} if url else {})
+    found = surroundings(settings_of({}, environ), "s-1", 4)
     assert (found.processes, found.keepers, found.clustered) == (4, keepers, clustered)
 
 
