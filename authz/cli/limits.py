@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-from authz.cli import limits_stores, limits_text
+from authz.cli import limits_text
+from authz.cli.limits_asked import CANNOT_RUN, USAGE, Asked, Wanted, stop, usage
 from authz.cli.options import Overrides, Scopes, SettingsFile
-from authz.cli.policyset import read_set
-from authz.config.settings import Settings, load
 from authz.limits.inquiry import document_of
-from authz.limits.redis.keys import Keys
-from authz.lookout.census import Census
-from authz.lookout.looking import Look, Lookout
-from authz.lookout.naming import Directory
-from authz.lookout.selection import Selection, Target
+from authz.lookout.looking import Look
 from authz.lookout.standing import Standing
-from authz.model.errors import ConfigError, StoreUnavailable
-from authz.wiring.surroundings import directories
 
 app = typer.Typer(
     no_args_is_help=True, help="Live buckets of limits: see who is refused, and let them go on."
@@ -34,7 +24,6 @@ app = typer.Typer(
 
 VISITS_MAX = 1_000_000  # keys that one search looks at: 15 to 30 s, 0.3 ms of Redis at a time
 _REMEMBERED = "sidecars remember refusals for a second at most"
-_NO, _USAGE, _CANNOT_RUN = 1, 2, 3
 
 _Policies = Annotated[
     list[Path] | None,
@@ -116,8 +105,8 @@ def show(
     output: _Output = Output.TABLE,
 ) -> None:
     """Show whether somebody is refused, by which bucket, and until when."""
-    asked = _Asked.of(policies, scopes, overrides, debug, config)
-    wanted = _Wanted(limit, key, customer, customers, address, per or [])
+    asked = Asked.of(policies, scopes, overrides, debug, config)
+    wanted = Wanted(limit, key, customer, customers, address, per or [])
     with asked.lookout(visits) as lookout:
         targets = asked.chosen(wanted)
         look = lookout.find(targets)
@@ -142,9 +131,9 @@ def top(
     output: _Output = Output.TABLE,
 ) -> None:
     """Show the buckets from which most of the burst is drawn."""
-    asked = _Asked.of(policies, scopes, overrides, debug, config)
+    asked = Asked.of(policies, scopes, overrides, debug, config)
     if limit:
-        with _usage():
+        with usage():
             asked.census.limit(limit)
     with asked.lookout(visits) as lookout:
         look = lookout.fullest(limit, count)
@@ -172,8 +161,8 @@ def reset(
     Buckets that others draw from too, whoever is named, are left alone unless --limit names them. A sidecar
     remembers for at most a second that it refused somebody.
     """
-    asked = _Asked.of(policies, scopes, overrides, debug, config)
-    wanted = _Wanted(limit, key, customer, customers, address, per or [])
+    asked = Asked.of(policies, scopes, overrides, debug, config)
+    wanted = Wanted(limit, key, customer, customers, address, per or [])
     with asked.lookout(visits) as lookout:
         targets = asked.chosen(wanted)
         look = lookout.find(targets, held=True)
@@ -198,95 +187,7 @@ app.command(epilog="Example: authz limits top --policies policies --limit per-ke
 app.command(epilog="Example: authz limits reset --policies policies --key acme-reporting")(reset)
 
 
-class _Wanted(NamedTuple):
-    """Whom is asked about."""
-
-    limit: str
-    key: str
-    customer: str
-    namespace: str
-    address: str
-    values: list[str]
-
-
-class _Asked(NamedTuple):
-    """What a command works with."""
-
-    settings: Settings
-    census: Census
-    keys: Keys
-    directory: Directory
-    beside: list[str]  # limits that are not counted by who is asked about
-
-    @classmethod
-    def of(
-        cls,
-        policies: list[Path] | None,
-        scopes: list[Path] | None,
-        overrides: list[Path] | None,
-        debug: str | None,
-        config: Path | None,
-    ) -> _Asked:
-        flags = {"policies": policies, "scopes": scopes, "overrides": overrides, "debug": debug}
-        with _outside():
-            settings = load(flags, os.environb, config)
-        if not settings.serve.policies:
-            _stop("--policies: no directory is named; name those that `serve` has", _USAGE)
-        found = read_set(directories(settings))
-        if found.built is None:
-            for part in found.faults:
-                typer.echo(str(part.fault), err=True)
-            raise typer.Exit(_NO)
-        census = Census(found.built.loaded, found.built.snapshot.revision)
-        keys = Keys(settings.limits.keyspace)
-        return cls(settings, census, keys, Directory(census, keys), [])
-
-    def chosen(self, wanted: _Wanted) -> list[Target]:
-        """Return the buckets that are asked about."""
-        given = [bool(one) for one in (wanted.key, wanted.customer, wanted.address, wanted.values)]
-        if sum(given) != 1:
-            _stop("say whose buckets: one of --key, --customer, --address, or --limit with --per", _USAGE)
-        if wanted.values and not wanted.limit:
-            _stop("--per: values of which limit? name it with --limit", _USAGE)
-        with _usage():
-            selection = Selection(self.census, wanted.limit)
-            if wanted.key:
-                targets = selection.of_key(wanted.key)
-            elif wanted.customer:
-                targets = selection.of_customer(wanted.customer, wanted.namespace)
-            elif wanted.address:
-                targets = selection.of_address(wanted.address)
-            else:
-                targets = selection.of_values(wanted.values, wanted.namespace)
-        self.beside[:] = [limit.name for limit in selection.beside]
-        if not targets:
-            _stop("no limit of this set is counted by that: `authz limits top` shows what is", _USAGE)
-        return targets
-
-    def said_beside(self) -> list[str]:
-        """Say which limits were left out."""
-        if not self.beside:
-            return []
-        names = ", ".join(f"`{name}`" for name in self.beside)
-        return [f"counted by something else, so not shown: {names}"]
-
-    @contextmanager
-    def lookout(self, visits: int) -> Iterator[Lookout]:
-        """Open the stores."""
-        shared, redis, trouble = self.settings.limits.redis_url is not None, None, ""
-        with _outside(), ExitStack() as stack:
-            sidecar = limits_stores.sidecar(self.settings, self.keys, wanted=not shared)
-            if shared:
-                try:
-                    redis = stack.enter_context(limits_stores.redis(self.settings, self.keys, visits))
-                except StoreUnavailable as error:
-                    if sidecar is None:
-                        raise
-                    trouble = str(error)
-            yield Lookout(self.census, self.directory, sidecar, redis, trouble)
-
-
-def _print(look: Look, asked: _Asked, output: Output, *, verdict: bool) -> None:
+def _print(look: Look, asked: Asked, output: Output, *, verdict: bool) -> None:
     now = datetime.now(UTC)
     if output is Output.JSON:
         limits = asked.census.limits
@@ -333,7 +234,7 @@ def _agreed(rows: list[Standing], *, yes: bool) -> bool:
     if yes:
         return True
     if not _is_terminal():
-        _stop("no terminal is here to ask: say --yes to fill these buckets up", _USAGE)
+        stop("no terminal is here to ask: say --yes to fill these buckets up", USAGE)
     return typer.confirm(f"Fill {len(rows)} up?" if rows else "Have the sidecar forget what it saw of them?")
 
 
@@ -345,26 +246,4 @@ def _is_terminal() -> bool:
 def _end(look: Look) -> None:
     """Stop with 3 where somebody who was asked did not answer."""
     if look.trouble:
-        _stop(look.trouble, _CANNOT_RUN)
-
-
-@contextmanager
-def _usage() -> Iterator[None]:
-    try:
-        yield
-    except ConfigError as error:
-        _stop(str(error), _USAGE)
-
-
-@contextmanager
-def _outside() -> Iterator[None]:
-    """What is wrong here is wrong with the world, not with how we were called."""
-    try:
-        yield
-    except (ConfigError, StoreUnavailable) as error:
-        _stop(str(error), _CANNOT_RUN)
-
-
-def _stop(what: str, code: int) -> NoReturn:
-    typer.echo(f"authz: {what}", err=True)
-    raise typer.Exit(code)
+        stop(look.trouble, CANNOT_RUN)
