@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authz.limits.bucket import QUANTA_PER_TOKEN, settle
+from authz.limits.redis.batch import ENTRIES_MAX, KEYS_MAX
 from authz.limits.redis.script import SCRIPT, encode
 from tests.support.redis import RedisServer, redis_server
 from tests.support.watched import Watcher, Write, clocked_script
@@ -394,14 +395,14 @@ def test_the_slowest_of_all_buckets_lives_as_long_as_redis_can_say(server: Serve
 
 
 def test_the_largest_batch_is_one_call(server: Server) -> None:
-    """64 entries of four buckets each, and one entry that a thousand checks share."""
-    keys = [f"k{number}".encode() for number in range(256)]
+    """As many entries of four buckets each as a batch has, and one entry that a thousand checks share."""
+    keys = [f"k{number}".encode() for number in range(KEYS_MAX)]
     entries = [
-        Entry(1, tuple(Ask(key, 1.0, 1.0, 1.0) for key in keys[at : at + 4])) for at in range(0, 256, 4)
+        Entry(1, tuple(Ask(key, 1.0, 1.0, 1.0) for key in keys[at : at + 4])) for at in range(0, KEYS_MAX, 4)
     ]
     reply, written = server.spend(Batch(BEGIN_US, tuple(entries)), {})
-    assert reply == [1, *[QUANTA_PER_TOKEN] * 4] * 64
-    assert len(written) == 256
+    assert reply == [1, *[QUANTA_PER_TOKEN] * 4] * ENTRIES_MAX
+    assert len(written) == KEYS_MAX
     crowd = Entry(1000, (Ask(b"k", 1.0, 700.0, 1.0),))
     assert server.spend(Batch(BEGIN_US, (crowd,)), {})[0] == [700, 700 * QUANTA_PER_TOKEN]
 

@@ -4,7 +4,7 @@ from struct import unpack
 
 import pytest
 
-from authz.limits.redis.batch import ENTRIES_MAX, Batch
+from authz.limits.redis.batch import ENTRIES_MAX, KEYS_MAX, Batch
 from authz.limits.redis.keys import Keys
 from authz.limits.redis.order import Orders
 from authz.model.limit import Store
@@ -134,11 +134,14 @@ def test_a_batch_is_full_after_so_many_entries_but_not_for_those_that_join_one()
 
 def test_what_a_batch_does_not_hold_is_left() -> None:
     made = batch()
-    assert made.fill([Wanting(spend(value=str(number))) for number in range(100)]) == ENTRIES_MAX
+    assert made.fill([Wanting(spend(value=str(number))) for number in range(2 * ENTRIES_MAX)]) == ENTRIES_MAX
     assert made.fill([Wanting(spend(value="late"))]) == 0
 
 
 def test_a_batch_is_full_after_so_many_keys() -> None:
-    nested = [Wanting(*[spend(f"limit-{limit}", str(number)) for limit in range(8)]) for number in range(32)]
+    nested = [
+        Wanting(*[spend(f"limit-{limit}", str(number)) for limit in range(8)])
+        for number in range(KEYS_MAX // 8)
+    ]
     assert batch(*nested).full
     assert not batch(*nested[:-1]).full
