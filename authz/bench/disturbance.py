@@ -33,6 +33,9 @@ RECOVERY_AIM_S = 3.0
 
 _BUCKETS = 2
 
+_Way = Callable[[Path, LimitEffort, ExitStack], "tuple[str, Callable[[], Span]]"]
+"""Starts a Redis; returns its URL, and what disturbs it and says from when to when."""
+
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
@@ -74,8 +77,8 @@ def disturbances(
 ) -> list[Disturbance]:
     """Measure each way by itself, with a Redis and a sidecar of its own."""
     ways = {
-        f"paused for {effort.paused_s:g} s": _paused,
-        f"killed, back after {effort.paused_s:g} s": _killed,
+        f"paused for {effort.paused_s:g} s": _away(RedisServer.pause, RedisServer.resume),
+        f"killed, back after {effort.paused_s:g} s": _away(RedisServer.kill, RedisServer.restart),
         "killed, its replica promoted": _promoted,
     }
     found = []
@@ -90,30 +93,22 @@ def disturbances(
     return found
 
 
-def _paused(place: Path, effort: LimitEffort, stack: ExitStack) -> tuple[str, Callable[[], Span]]:
-    redis = RedisServer(place, stack)
+def _away(leave: Callable[[RedisServer], None], come_back: Callable[[RedisServer], None]) -> _Way:
+    """Return how Redis is gone for a while."""
 
-    def disturb() -> Span:
-        began_s = time.monotonic()
-        redis.pause()
-        time.sleep(effort.paused_s)
-        redis.resume()
-        return Span(began_s, time.monotonic())
+    def way(place: Path, effort: LimitEffort, stack: ExitStack) -> tuple[str, Callable[[], Span]]:
+        redis = RedisServer(place, stack)
 
-    return redis.url, disturb
+        def disturb() -> Span:
+            began_s = time.monotonic()
+            leave(redis)
+            time.sleep(effort.paused_s)
+            come_back(redis)
+            return Span(began_s, time.monotonic())
 
+        return redis.url, disturb
 
-def _killed(place: Path, effort: LimitEffort, stack: ExitStack) -> tuple[str, Callable[[], Span]]:
-    redis = RedisServer(place, stack)
-
-    def disturb() -> Span:
-        began_s = time.monotonic()
-        redis.kill()
-        time.sleep(effort.paused_s)
-        redis.restart()
-        return Span(began_s, time.monotonic())
-
-    return redis.url, disturb
+    return way
 
 
 def _promoted(place: Path, _: LimitEffort, stack: ExitStack) -> tuple[str, Callable[[], Span]]:

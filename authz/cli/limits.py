@@ -14,9 +14,9 @@ import typer
 from authz.cli import limits_text
 from authz.cli.limits_asked import CANNOT_RUN, USAGE, Asked, Wanted, stop, usage
 from authz.cli.options import Overrides, Scopes, SettingsFile
-from authz.limits.inquiry import document_of
 from authz.lookout.looking import Look
 from authz.lookout.standing import Standing
+from authz.model.limit import document_of
 
 app = typer.Typer(
     no_args_is_help=True, help="Live buckets of limits: see who is refused, and let them go on."

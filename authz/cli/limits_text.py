@@ -12,9 +12,8 @@ from typing import Any
 import typer
 
 from authz.cli.colour import coloured
-from authz.limits.inquiry import SHADOW, document_of
 from authz.lookout.standing import NEVER, Standing
-from authz.model.limit import OnStoreError, Rate, Store
+from authz.model.limit import OnStoreError, Rate, Store, document_of, in_shadow
 from authz.policy.rule import LimitRule
 
 HEADINGS = ("LIMIT", "WHOSE", "RATE", "LEFT", "DEBT", "FULL IN", "REFUSES", "WHERE")
@@ -67,13 +66,13 @@ def without_buckets(limits: Sequence[LimitRule]) -> Iterator[str]:
 
 def refused(row: Standing) -> bool:
     """Whether a bucket refuses requests now; one in shadow only would."""
-    return row.refuses and not _in_shadow(row)
+    return row.refuses and not in_shadow(row.bucket)
 
 
 def as_json(row: Standing, limit: LimitRule | None, now: datetime) -> dict[str, Any]:
     """Return a bucket for machines; absent means that there is none."""
     told: dict[str, Any] = {"limit": document_of(row.bucket[0] or ""), "whose": row.whose}
-    if _in_shadow(row):
+    if in_shadow(row.bucket):
         told["shadow"] = True
     if limit is not None and len(row.bucket) == 2 + len(limit.per):
         told["customers"] = row.bucket[1]
@@ -108,7 +107,7 @@ def where_of(row: Standing) -> str:
 
 
 def _cells(row: Standing) -> tuple[str, ...]:
-    limit = document_of(row.bucket[0] or "") + (" (shadow)" if _in_shadow(row) else "")
+    limit = document_of(row.bucket[0] or "") + (" (shadow)" if in_shadow(row.bucket) else "")
     rate, burst = _rate(row.rate), f"{row.rate.burst_tokens:.10g}"
     if row.debt is None:
         return limit, row.whose, rate, f"?/{burst}", "not a bucket", "?", "all", where_of(row)
@@ -164,10 +163,6 @@ def _rate(rate: Rate) -> str:
 
 def _in_outage(row: Standing) -> bool:
     return row.found is not None and row.found.store is Store.OUTAGE
-
-
-def _in_shadow(row: Standing) -> bool:
-    return (row.bucket[0] or "").startswith(SHADOW)
 
 
 def _cut(text: str, width: int) -> str:

@@ -6,7 +6,6 @@ import msgspec
 from msgspec import Struct
 
 COUNT_MAX = 1000  # buckets in one answer of one store
-SHADOW = "shadow/"  # before the limit in the name of a bucket in shadow; see policy/shadow.py
 
 
 class Inquiry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -91,8 +90,3 @@ def inquiry_of(text: bytes) -> Inquiry:
         return msgspec.json.decode(text or b"{}", type=Inquiry)
     except msgspec.DecodeError as error:  # not JSON, or of another shape
         raise ValueError(str(error)) from None
-
-
-def document_of(name: str) -> str:
-    """Return the limit that a bucket's first part names, in shadow or not; see policy/shadow.py."""
-    return name.rpartition("/")[2]

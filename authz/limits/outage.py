@@ -20,7 +20,7 @@ from threading import Lock
 from authz.limits.memory import MAX_BUCKETS, MemoryLimiter
 from authz.limits.outcome import refused
 from authz.limits.seen import Seen
-from authz.model.limit import OnStoreError, Rate, Spend, Spent, Store
+from authz.model.limit import OnStoreError, Rate, Spend, Spent, Store, in_shadow
 
 _LOCAL, _ALLOW, _DENY = OnStoreError.LOCAL, OnStoreError.ALLOW, OnStoreError.DENY
 _STORE = Store.OUTAGE
@@ -76,8 +76,7 @@ class Outage:
     def _draw(self, mine: tuple[Spend, ...], members: int, now_us: int) -> tuple[Spent, ...]:
         if not mine:
             return ()
-        in_shadow = mine[0].bucket[0] != mine[0].limit  # a trial is one bucket: see policy/shadow.py
-        buckets = self._in_shadow if in_shadow else self.buckets
+        buckets = self._in_shadow if in_shadow(mine[0].bucket) else self.buckets  # a trial is one bucket
         for spend in mine:
             debt = self._seen.owed(spend.bucket, now_us)
             if debt > 0.0:

@@ -12,10 +12,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from authz.limits.bucket import settle
-from authz.limits.inquiry import COUNT_MAX, Inquiry, Row, Shelved, document_of
+from authz.limits.inquiry import COUNT_MAX, Inquiry, Row, Shelved
 from authz.limits.memory import Held, MemoryLimiter
 from authz.limits.redis.keys import Keys
-from authz.model.limit import Rate, Store
+from authz.model.limit import Rate, Store, document_of
 
 _PACED = 256  # buckets looked at between two breaths: some 200 us
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from authz.limits.inquiry import SHADOW, document_of
 from authz.lookout.census import Census
 from authz.lookout.in_redis import InRedis
 from authz.lookout.in_sidecar import InSidecar, Told
@@ -14,7 +13,7 @@ from authz.lookout.naming import Directory
 from authz.lookout.selection import Target
 from authz.lookout.standing import Found, Match, Standing
 from authz.model.errors import ConfigError
-from authz.model.limit import Store
+from authz.model.limit import Store, document_of
 from authz.model.text import visible
 
 _Answer = TypeVar("_Answer")
@@ -205,4 +204,4 @@ def _order(row: Standing) -> tuple[bool, str, str, int]:
     """What refuses comes first."""
     name = row.bucket[0] or ""
     worker = row.found.worker if row.found is not None else -1
-    return (not row.refuses, name.removeprefix(SHADOW), row.whose, worker)
+    return (not row.refuses, document_of(name), row.whose, worker)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from authz.limits.inquiry import document_of
 from authz.limits.redis.keys import Keys
 from authz.lookout.census import Census, Customer
 from authz.lookout.selection import Bucket, Selection, Target, of_name
 from authz.lookout.standing import Found, Match, Standing, full, standing
+from authz.model.limit import document_of
 from authz.model.text import visible
 from authz.policy.rule import LimitRule
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from authz.limits.inquiry import SHADOW
 from authz.lookout.census import Census
 from authz.model.errors import ConfigError
 from authz.model.identity import ANONYMOUS, Identity
-from authz.model.limit import Rate, Spend
+from authz.model.limit import SHADOW, Rate, Spend, in_shadow
 from authz.model.request import NOWHERE, UNSAID, Client
 from authz.model.text import visible
 from authz.policy.condition import Expression
@@ -58,7 +57,7 @@ class Target:
     @property
     def in_shadow(self) -> bool:
         """Whether documents in shadow draw from it."""
-        return (self.bucket[0] or "").startswith(SHADOW)
+        return in_shadow(self.bucket)
 
     @property
     def name(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -46,6 +47,21 @@ class Rate:
             return self
         burst_tokens = max(1.0, self.burst_tokens / processes)
         return Rate(self.rate_per_s / processes, burst_tokens, self.window_s, self)
+
+
+# Before the limit in the name of a bucket in shadow. No document's name has a slash, so it is never that of
+# the same limit when it is enforced.
+SHADOW = "shadow/"
+
+
+def in_shadow(bucket: Sequence[str | None]) -> bool:
+    """Whether documents in shadow draw from a bucket of this name."""
+    return (bucket[0] or "").startswith(SHADOW)
+
+
+def document_of(name: str) -> str:
+    """Return the limit that a bucket's first part names, in shadow or not."""
+    return name.rpartition("/")[2]
 
 
 class Spend(NamedTuple):

@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeVar
 
 from authz.model.decision import Allow, Decision, Deny, Grant
 from authz.model.identity import Caller, Identity
-from authz.model.limit import Spend
+from authz.model.limit import SHADOW, Spend
 from authz.model.reason import Detail, Reason
 from authz.model.request import Request
 from authz.model.shadow import Review, Shade, Trial, Would
@@ -31,9 +31,6 @@ from authz.policy.index import Index
 from authz.policy.memo import Memo
 from authz.policy.rule import Candidate, LimitRule, Rule
 from authz.policy.vocabulary import Facts
-
-# No document's name has a slash: a bucket in shadow is never that of the same limit when it is enforced.
-_BUCKET = "shadow/"
 
 _Spend = TypeVar("_Spend", Spend, Spend | Detail)
 
@@ -193,7 +190,7 @@ def _try(spend: Spend, policy: str, review: Review) -> Trial:
 def _apart(spend: _Spend) -> _Spend:
     """Return a spend that draws from the bucket in shadow; a fault stays one."""
     if isinstance(spend, Spend):
-        return spend._replace(bucket=(_BUCKET + spend.bucket[0], *spend.bucket[1:]))
+        return spend._replace(bucket=(SHADOW + spend.bucket[0], *spend.bucket[1:]))
     return spend
 
 
