@@ -61,23 +61,14 @@ class Seen:
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def learn(
-        self, bucket: _Bucket, debt: float, sent_us: int, rate: Rate, generation: int, trip_us: int = 0
-    ) -> None:
-        """Keep what a server said.
+    def learn(self, found: Sequence[Found], sent_us: int, generation: int, trip_us: int = 0) -> None:
+        """Keep what a server said of the buckets of many checks.
 
         Args:
-            debt: tokens.
             sent_us: ticks before the question was sent, not when the answer came.
             generation: of the connections, as it was then.
             trip_us: how long the answer took.
         """
-        self._begin(generation)
-        self._young[bucket] = (debt, sent_us, rate, generation, trip_us)
-        self._turn_over()
-
-    def learn_all(self, found: Sequence[Found], sent_us: int, generation: int, trip_us: int = 0) -> None:
-        """Keep what a server said of the buckets of many checks; as `learn`."""
         self._begin(generation)
         young = self._young
         for spends, debts in found:

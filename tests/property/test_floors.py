@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from authz.limits.bucket import settle
 from authz.limits.seen import Seen
 from authz.model.limit import Rate, Spend
+from tests.support.spending import teach
 
 OUTWARD_US = 5_000  # from a question to the moment at which its server answers it
 SECOND_US = 1_000_000
@@ -94,7 +95,7 @@ def run(steps: list[Step], sidecars: int, rate: Rate, *, remember: bool = True) 
         now_us += step.outward_us
         passed, debt = server.spend(spend, floor, now_us)
         server.replicated.append(server.bucket)
-        seen.learn(spend.bucket, debt, sent_us, rate, server.generation)
+        teach(seen, spend.bucket, debt, sent_us, rate, server.generation)
         granted += passed
     return Told(granted, now_us, sum(step.lost is not None for step in steps))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from authz.limits.redis.session import Reply, ScriptCall
+from authz.limits.seen import Seen
 from authz.model.limit import Rate, Spend, Spent
 
 RATE = Rate(10.0, 20.0)
@@ -63,3 +64,16 @@ class Scripted:
 
     def close(self) -> None:
         self.up = False
+
+
+def teach(
+    seen: Seen,
+    bucket: tuple[str, ...],
+    debt: float,
+    sent_us: int,
+    rate: Rate,
+    generation: int,
+    trip_us: int = 0,
+) -> None:
+    """Have one bucket seen."""
+    seen.learn([((Spend(bucket[0], bucket, rate, 1.0),), (debt,))], sent_us, generation, trip_us)

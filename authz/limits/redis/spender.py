@@ -225,7 +225,7 @@ class RedisLimiter:
             unread, found = self._settle(page, reply)
             alone += unread
             if known:
-                self._seen.learn_all(found, sent_us, generation, trip_us)
+                self._seen.learn(found, sent_us, generation, trip_us)
         self._settle_alone(alone)
         self.counts.spent += sum(len(hand.checks) for hand in hands) - len(alone)
         for hand in hands:

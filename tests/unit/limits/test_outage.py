@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from authz.limits.outage import Outage
 from authz.limits.seen import Seen
 from authz.model.limit import OnStoreError, Rate, Spend, Store
+from tests.support.spending import teach
 
 NOW_US = 5_000_000
 RATE = Rate(10.0, 20.0)
@@ -115,13 +116,13 @@ def test_every_answer_says_that_it_was_given_in_an_outage() -> None:
 
 def test_a_local_bucket_begins_with_its_part_of_the_debt_that_was_seen() -> None:
     seen = Seen()
-    seen.learn(want().bucket, 16.0, NOW_US, RATE, 1)
+    teach(seen, want().bucket, 16.0, NOW_US, RATE, 1)
     assert passes(outage(4, seen), want()) == 1
 
 
 def test_what_a_server_said_beyond_reason_is_felt_no_longer_than_a_bucket_takes_to_fill() -> None:
     table = Seen()
-    table.learn(want().bucket, float(1 << 42), NOW_US, RATE, 1)
+    teach(table, want().bucket, float(1 << 42), NOW_US, RATE, 1)
     deciding = outage(4, table)
     assert passes(deciding, want()) == 0
     assert passes(deciding, want(), now_us=NOW_US + 2_000_000) == 5
@@ -129,13 +130,13 @@ def test_what_a_server_said_beyond_reason_is_felt_no_longer_than_a_bucket_takes_
 
 def test_a_debt_that_was_seen_refills_by_time() -> None:
     seen = Seen()
-    seen.learn(want().bucket, 20.0, NOW_US - 1_000_000, RATE, 1)
+    teach(seen, want().bucket, 20.0, NOW_US - 1_000_000, RATE, 1)
     assert passes(outage(1, seen), want()) == 10
 
 
 def test_a_debt_that_was_seen_counts_once_and_not_again_with_each_check() -> None:
     seen = Seen()
-    seen.learn(want().bucket, 8.0, NOW_US, RATE, 1)
+    teach(seen, want().bucket, 8.0, NOW_US, RATE, 1)
     deciding = outage(4, seen)
     assert [deciding.decide((want(),), NOW_US)[0].remaining for _ in range(3)] == [2, 1, 0]
 
@@ -144,7 +145,7 @@ def test_a_second_outage_hands_out_no_second_burst() -> None:
     seen = Seen()
     deciding = outage(4, seen)
     assert passes(deciding, want()) == 5
-    seen.learn(want().bucket, 1.0, NOW_US, RATE, 2)  # a server answered, and went away again
+    teach(seen, want().bucket, 1.0, NOW_US, RATE, 2)  # a server answered, and went away again
     assert passes(deciding, want()) == 0
 
 
@@ -152,7 +153,7 @@ def test_a_second_outage_begins_with_what_was_spent_in_between() -> None:
     seen = Seen()
     deciding = outage(4, seen)
     assert passes(deciding, want(), most=1) == 1
-    seen.learn(want().bucket, 20.0, NOW_US, RATE, 2)
+    teach(seen, want().bucket, 20.0, NOW_US, RATE, 2)
     assert passes(deciding, want()) == 0
 
 
@@ -183,7 +184,7 @@ def test_what_is_in_shadow_draws_from_buckets_of_its_own() -> None:
 
 def test_local_buckets_are_bounded_and_strangers_share_one_without_anybodys_debt() -> None:
     seen = Seen()
-    seen.learn(want(who="late").bucket, 20.0, NOW_US, RATE, 1)
+    teach(seen, want(who="late").bucket, 20.0, NOW_US, RATE, 1)
     deciding = outage(1, seen, max_buckets=2)
     for who in ("a", "b"):
         passes(deciding, want(who=who))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from authz.limits.bucket import settle
 from authz.limits.seen import REFUSE_US, Seen
 from authz.model.limit import Rate, Spend, Spent, Store
+from tests.support.spending import teach
 
 RATE = Rate(10.0, 20.0)
 SENT_US = 5_000_000
@@ -22,7 +23,7 @@ def want(who: str = "k1", cost: float = 1.0, rate: Rate = RATE) -> Spend:
 
 def seen(debt: float, who: str = "k1", rate: Rate = RATE, generation: int = 1) -> Seen:
     table = Seen()
-    table.learn(want(who).bucket, debt, SENT_US, rate, generation)
+    teach(table, want(who).bucket, debt, SENT_US, rate, generation)
     return table
 
 
@@ -76,7 +77,7 @@ def test_a_cost_above_the_burst_never_passes_and_needs_no_question() -> None:
 
 def test_one_bucket_without_room_refuses_the_check_and_the_others_are_told_as_last_seen() -> None:
     table = seen(20.0, "full")
-    table.learn(want("half").bucket, 10.0, SENT_US - 2_000_000, RATE, 1)
+    teach(table, want("half").bucket, 10.0, SENT_US - 2_000_000, RATE, 1)
     spent = table.refusal((want("new"), want("half"), want("full")), SENT_US)
     assert spent is not None
     assert [(one.passed, one.remaining) for one in spent] == [(True, 20), (True, 20), (False, 0)]
@@ -97,7 +98,7 @@ def test_a_refusal_that_another_thread_has_made_wrong_is_no_refusal() -> None:
             nonlocal rounds
             rounds += 1
             if rounds == 2:
-                table.learn(want().bucket, 0.0, SENT_US, RATE, 1)
+                teach(table, want().bucket, 0.0, SENT_US, RATE, 1)
             return super().__iter__()
 
     assert table.refusal(Twice((want(),)), SENT_US) is None
@@ -112,7 +113,7 @@ def test_a_new_server_is_told_once_what_a_bucket_owes() -> None:
     table = seen(12.0, generation=3)
     assert table.floor(want(), SENT_US + 500_000, 4) == 7.0
     assert table.floor(want(), SENT_US + 500_000, 4) == 7.0  # nobody has answered yet
-    table.learn(want().bucket, 8.0, SENT_US + 500_000, RATE, 4)
+    teach(table, want().bucket, 8.0, SENT_US + 500_000, RATE, 4)
     assert table.floor(want(), SENT_US + 600_000, 4) == 0.0
 
 
@@ -155,7 +156,7 @@ def test_what_is_remembered_is_never_more_than_the_truth(
     """The server settles from its own moment, which lies after the question was sent."""
     rate = Rate(per_s, max(1.0, debt))
     table = Seen()
-    table.learn(want().bucket, debt, 0, rate, 1)
+    teach(table, want().bucket, debt, 0, rate, 1)
     at_server_us = settle(debt, back_us + later_us, per_s)
     assert table.debt(want().bucket, outward_us + back_us + later_us) <= at_server_us
 
@@ -163,7 +164,7 @@ def test_what_is_remembered_is_never_more_than_the_truth(
 def test_the_table_is_bounded_and_keeps_the_latest() -> None:
     table = Seen(entries_max=10)
     for number in range(1000):
-        table.learn(want(str(number)).bucket, 5.0, SENT_US, RATE, 1)
+        teach(table, want(str(number)).bucket, 5.0, SENT_US, RATE, 1)
         assert len(table) <= 20
         assert table.debt(want(str(number)).bucket, SENT_US) == 5.0
     assert table.debt(want("995").bucket, SENT_US) == 5.0
@@ -172,23 +173,23 @@ def test_the_table_is_bounded_and_keeps_the_latest() -> None:
 
 def test_the_older_half_of_the_table_refuses_as_well() -> None:
     table = Seen(entries_max=2)
-    table.learn(want("full").bucket, 20.0, SENT_US, RATE, 1)
-    table.learn(want("other").bucket, 1.0, SENT_US, RATE, 1)
-    table.learn(want("third").bucket, 1.0, SENT_US, RATE, 1)
+    teach(table, want("full").bucket, 20.0, SENT_US, RATE, 1)
+    teach(table, want("other").bucket, 1.0, SENT_US, RATE, 1)
+    teach(table, want("third").bucket, 1.0, SENT_US, RATE, 1)
     assert table.refusal((want("full"),), SENT_US) is not None
     assert table.floor(want("full"), SENT_US, 2) == 20.0
 
 
 def test_what_is_learnt_of_a_check_is_learnt_of_each_bucket() -> None:
     table = Seen()
-    table.learn_all([((want("k1"), want("k2")), (20.0, 5.0))], SENT_US, 1)
+    table.learn([((want("k1"), want("k2")), (20.0, 5.0))], SENT_US, 1)
     assert [table.debt(want(who).bucket, SENT_US) for who in ("k1", "k2")] == [20.0, 5.0]
 
 
 def test_a_table_that_is_filled_by_whole_checks_stays_bounded() -> None:
     table = Seen(4)
     for number in range(20):
-        table.learn_all([((want(f"a{number}"), want(f"b{number}")), (20.0, 20.0))], SENT_US, 1)
+        table.learn([((want(f"a{number}"), want(f"b{number}")), (20.0, 20.0))], SENT_US, 1)
     assert len(table) <= 8
     assert table.debt(want("a19").bucket, SENT_US) == 20.0
 
@@ -205,18 +206,18 @@ def test_floors_are_told_of_a_check_as_soon_as_one_of_its_buckets_has_one() -> N
 def test_what_an_older_server_said_is_told_until_a_newer_one_has_said_it_itself() -> None:
     """However much else was learnt of the newer one meanwhile."""
     table = seen(20.0)
-    table.learn_all([((want("k2"),), (5.0,))], SENT_US, 2)
+    table.learn([((want("k2"),), (5.0,))], SENT_US, 2)
     floors = table.floors_for(SENT_US, 2)
     assert floors is not None
     assert list(floors((want("k1"), want("k2")))) == [20.0, 0.0]
-    table.learn_all([((want("k1"),), (7.0,))], SENT_US, 2)
+    table.learn([((want("k1"),), (7.0,))], SENT_US, 2)
     assert list(floors((want("k1"), want("k2")))) == []
 
 
 def test_whoever_is_refused_from_memory_is_not_told_to_come_back_too_early() -> None:
     """The time that the answer took counts against him: nobody knows when within it the server looked."""
     table = Seen()
-    table.learn(want().bucket, 20.0, SENT_US, RATE, 1, trip_us=15_000)
+    teach(table, want().bucket, 20.0, SENT_US, RATE, 1, trip_us=15_000)
     spent = table.refusal((want(),), SENT_US + 40_000)
     assert spent is not None
     assert spent[0].retry_ms == 75  # a token takes 100 ms, of which 25 surely have passed
