@@ -202,7 +202,9 @@ class Sidecar:
             if self._stopped():
                 return
         on_ready()
-        while self._told.get() != _STOP:
+        # Not without end: the system may give a signal to a thread of a library, and its handler runs here,
+        # once this thread wakes up.
+        while not self._stopped():
             pass
 
     def _loaded(self) -> bool:

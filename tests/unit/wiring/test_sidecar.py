@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +96,36 @@ def test_a_sidecar_answers_records_and_counts(tmp_path: Path, policies: Path) ->
         (2, "rate_limited", revision),
     ]
     assert not (tmp_path / "a.sock").exists()
+
+
+def test_a_signal_that_another_thread_catches_is_obeyed(tmp_path: Path, policies: Path) -> None:
+    """The system may give it to any; the handler runs on the thread that serves, which must wake up for it."""
+    made = Running(tmp_path, policies, {})
+    caught: list[int] = []
+
+    def catch(number: int, _: object) -> None:
+        caught.append(number)
+        made.sidecar.stop()
+
+    def other() -> None:
+        assert made.ready.wait(10)
+        time.sleep(0.2)  # until it sleeps
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, catch)
+    rescue = threading.Timer(20, made.sidecar.stop)  # or a failure would be a test that never ends
+    thread = threading.Thread(target=other)
+    try:
+        for started in (rescue, thread):
+            started.start()
+        made.sidecar.run(made.ready.set)
+        in_time = rescue.is_alive()
+    finally:
+        rescue.cancel()
+        thread.join()
+        signal.signal(signal.SIGTERM, before)
+    assert caught == [signal.SIGTERM]
+    assert in_time
 
 
 def test_limits_can_be_switched_off_and_everything_says_so(tmp_path: Path, policies: Path) -> None:
