@@ -99,7 +99,7 @@ def test_a_sidecar_answers_records_and_counts(tmp_path: Path, policies: Path) ->
 
 
 def test_a_signal_that_another_thread_catches_is_obeyed(tmp_path: Path, policies: Path) -> None:
-    """The system may give it to any; its handler runs on the thread that serves, which must wake up for it."""
+    """The system may give it to any; its handler runs on the thread that serves, which has to wake up."""
     made = Running(tmp_path, policies, {})
     caught: list[int] = []
 
