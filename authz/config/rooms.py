@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretBytes
 
 from authz.config import values
 from authz.model.address import TcpAddress
+from authz.model.sink import SinkAddress, SinkKind
 
 MESSAGE_MAX_BYTES = 4 * 1024 * 1024  # what every transport lets through; a setting may only lower it
 
@@ -248,14 +249,71 @@ class LimitSettings(Room):
 class RecordSettings(Room):
     """What is written down."""
 
-    record_sink: values.Sink = _set("stdout", "where records go: `stdout`, `file:PATH` or `off`")
+    record_sink: values.Sinks = _set(
+        (SinkAddress(SinkKind.STDOUT, "stdout"),),
+        "where records go: `stdout`, `file:PATH`, `https://HOST/PATH`, `otlp://HOST:PORT`,"
+        " `redis://HOST:PORT/DB/STREAM`, `kafka://HOST:PORT/TOPIC`; several with commas; or `off`; see"
+        " records.md",
+    )
     record_queue: values.Whole = _set(
-        16_384, "records that may wait for the sink; more are dropped and counted", ge=1, le=1_000_000
+        16_384, "records that may wait to be written; more are dropped and counted", ge=1, le=1_000_000
+    )
+    record_on_full: Annotated[Literal["drop_allows", "drop", "deny"], values.Lower] = _set(
+        "drop_allows",
+        "what is given up where records come faster than they go: allows first (`drop_allows`), whatever is"
+        " the oldest (`drop`), or no record: checks are refused with 503 (`deny`)",
+    )
+    record_sample_allows: values.Whole = _set(
+        100, "percent of allows that are recorded; refusals always are", ge=0, le=100
     )
     record_recent: values.Whole = _set(4096, "records kept for `/logs/{decision_id}`", ge=0, le=100_000)
     record_headers: values.HeaderNames = _set(
         (), "request headers copied into records; credentials' places are refused; default: none"
     )
+    record_pseudonyms: values.Pseudonyms = _set(
+        (),
+        "fields that stand in records as a keyed hash alone: `subject`, `key_id`, `customer`,"
+        " `client_address`; default: none",
+    )
+    record_pseudonym_key: values.Pepper = _set(
+        None, "key of those hashes: at least 32 random bytes, used as they stand", secret=True
+    )
+    record_chain_key: values.File = _set(
+        None,
+        "private Ed25519 key, PEM: each sink's records are chained, and checkpoints signed; default: they are"
+        " not",
+    )
+    record_spool: values.Spool = _set(
+        None,
+        "private directory where records wait for sinks; `memory`: in memory, so that they end with the"
+        " container; unused where `stdout` or one file is the only sink",
+    )
+    record_spool_bytes: values.Whole = _set(
+        0, "how much may wait there; 0: 32 MiB in memory, 1 GiB on disk", ge=0, le=1 << 40
+    )
+    record_drain_s: values.Whole = _set(
+        5, "seconds to go on shipping records after the last check, at the end", ge=0, le=3600
+    )
+    record_file_max_bytes: values.Whole = _set(
+        0, "a file of records that has grown so large is put aside, as `PATH.1`; 0: never", ge=0, le=1 << 40
+    )
+    record_file_keep: values.Whole = _set(5, "how many of those are kept", ge=1, le=1000)
+    record_timeout_s: values.Whole = _set(10, "how long a sink is waited for", ge=1, le=300)
+    record_ca: values.File = _set(
+        None, "CA that vouches for sinks, PEM; default: those that this machine trusts"
+    )
+    record_cert: values.File = _set(None, "our certificate for sinks, PEM, where they ask for one")
+    record_key: values.File = _set(None, "its key, PEM, without a passphrase")
+    record_http_token: SecretBytes | None = _set(
+        None, "bearer token for HTTP and OTLP sinks; default: none", secret=True
+    )
+    record_redis_user: values.Line = _set("", "user at the Redis of records")
+    record_redis_password: SecretBytes | None = _set(None, "password there; default: none", secret=True)
+    record_redis_max_len: values.Whole = _set(
+        1_000_000, "entries that a stream in Redis keeps, about; 0: all", ge=0, le=1 << 40
+    )
+    record_kafka_user: values.Line = _set("", "user at Kafka (SASL SCRAM-SHA-512)")
+    record_kafka_password: SecretBytes | None = _set(None, "password there; default: none", secret=True)
     rule_series: Annotated[Literal["all", "denies", "off"], values.Lower] = _set(
         "all", "which decisions are counted per rule: `all`, `denies` or `off`"
     )
@@ -264,6 +322,15 @@ class RecordSettings(Room):
         meaning="answers carry their decision as dynamic metadata, for Envoy's access log; not supported yet",
     )
     sidecar: values.Line = _set("", "name of this sidecar in records; default: the host name")
+
+
+class TraceSettings(Room):
+    """Spans of checks whose callers trace them."""
+
+    trace_sink: values.OtlpOrOff = _set(
+        None, "where spans of sampled checks go: `otlp://HOST:PORT` or `otlp+http://HOST:PORT/PATH`; or `off`"
+    )
+    trace_service: values.Line = _set("authz", "name of this service in spans")
 
 
 class LogSettings(Room):

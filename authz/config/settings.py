@@ -24,6 +24,7 @@ from authz.config.rooms import (
     SharedSettings,
     SnapshotSettings,
     TlsSettings,
+    TraceSettings,
 )
 from authz.config.sources import Key, Layer
 from authz.model.address import Address, TcpAddress, UnixAddress
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
     identity: IdentitySettings = IdentitySettings()
     limits: LimitSettings = LimitSettings()
     record: RecordSettings = RecordSettings()
+    trace: TraceSettings = TraceSettings()
     log: LogSettings = LogSettings()
     shared: SharedSettings = SharedSettings()
 
@@ -122,6 +124,7 @@ def load(
         found = sources.faults(error.errors(), KEYS, _origins(layers, path))
         raise ConfigError(next(found)) from None
     _refuse_contradictions(settings.limits)
+    _refuse_record_contradictions(settings.record)
     return settings
 
 
@@ -139,6 +142,19 @@ def _refuse_contradictions(limits: LimitSettings) -> None:
         raise ConfigError(
             "redis_sentinel_password: REDIS_URL names no Sentinel; write `+sentinel`, or unset it"
         )
+
+
+def _refuse_record_contradictions(record: RecordSettings) -> None:
+    if (record.record_cert is None) != (record.record_key is None):
+        raise ConfigError("record_cert: our certificate for sinks and its key go together; set both or none")
+    if record.record_pseudonyms and record.record_pseudonym_key is None:
+        raise ConfigError(
+            "record_pseudonyms: needs a key; set AUTHZ_RECORD_PSEUDONYM_KEY to 32 random bytes or more"
+        )
+    if record.record_redis_user and record.record_redis_password is None:
+        raise ConfigError("record_redis_user: has no password; set AUTHZ_RECORD_REDIS_PASSWORD")
+    if bool(record.record_kafka_user) != (record.record_kafka_password is not None):
+        raise ConfigError("record_kafka_user: user and password go together; set both or none")
 
 
 def _is_local(address: Address) -> bool:

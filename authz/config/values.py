@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, InstanceOf, PlainSerializer, SecretBytes
 from authz.model.address import Address, parse_address
 from authz.model.errors import ConfigError
 from authz.model.redis_address import RedisAddress, parse_redis_url
+from authz.model.sink import SinkAddress, SinkKind, parse_sink, parse_sinks
 
 PEPPER_MIN_BYTES = 32  # as many as the digest that it keys has
 LINE_MAX = 200  # characters of a text that is copied into every record
@@ -27,7 +28,6 @@ _HOST = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?|\[[0-9a-f:.]
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _TOKEN_PART = re.compile(r"[a-z][a-z0-9]{0,15}")  # no `_`, which separates the parts of a token
 _KEYSPACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_SINK = re.compile(r"stdout|off|file:[^\x00-\x1f\x7f]+")
 # A workload's id, or all below one path. Source: SPIFFE-ID, section 2; `.` and `..` are no segments.
 _CLIENT = re.compile(
     r"spiffe://[a-z0-9._-]{1,255}(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)*(/\*)?(?<=[A-Za-z0-9._*-])"
@@ -152,6 +152,35 @@ def _redis_url(value: object) -> object:
         raise ValueError(str(error)) from None
 
 
+def _sinks(value: object) -> object:
+    """Read a list of sinks; `off` alone is none."""
+    if isinstance(value, tuple) and all(isinstance(one, SinkAddress) for one in value):
+        return value
+    text = value if isinstance(value, str) else ",".join(_items(value))
+    try:
+        return parse_sinks(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+def _otlp_or_off(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value == "off":
+        return None
+    try:
+        sink = parse_sink(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    if sink.kind is not SinkKind.OTLP:
+        raise ValueError("is no OTLP receiver; say `otlp://HOST:PORT`, `otlp+http://HOST:PORT/PATH` or `off`")
+    return sink
+
+
+def _spool(value: object) -> object:
+    return None if value == "memory" else _file(value)
+
+
 def printable(text: str) -> str:
     """Return the user's words fit for one line of an error."""
     return text.encode("unicode_escape").decode("ascii")[:120]
@@ -168,6 +197,14 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_each(_matching(_NAME, "name"
 EndpointOrOff = Annotated[Address | None, BeforeValidator(_endpoint_or_off)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Line = Annotated[str, BeforeValidator(_line)]
+Pseudonyms = Annotated[
+    tuple[str, ...],
+    BeforeValidator(
+        _each(
+            _matching(re.compile("subject|key_id|customer|client_address"), "field that can be a pseudonym")
+        )
+    ),
+]
 Pepper = Annotated[SecretBytes | None, BeforeValidator(_pepper)]
 RedisUrl = Annotated[
     # SECURITY: printed as text, which leaves the password out; field by field it would be in the open.
@@ -182,5 +219,15 @@ Keyspace = Annotated[
 TokenPart = Annotated[
     str, BeforeValidator(_one(_matching(_TOKEN_PART, "word of up to 16 lower-case letters and digits")))
 ]
-Sink = Annotated[str, BeforeValidator(_one(_matching(_SINK, "sink; say `stdout`, `file:PATH` or `off`")))]
+Sinks = Annotated[
+    tuple[InstanceOf[SinkAddress], ...],
+    BeforeValidator(_sinks),
+    PlainSerializer(lambda sinks: [str(sink) for sink in sinks]),
+]
+OtlpOrOff = Annotated[
+    InstanceOf[SinkAddress] | None,
+    BeforeValidator(_otlp_or_off),
+    PlainSerializer(lambda address: address and str(address)),
+]
+Spool = Annotated[Path | None, BeforeValidator(_spool)]
 Lower = BeforeValidator(_lower)

@@ -47,6 +47,7 @@ class FixedFields(NamedTuple):
     source_revision: str = ""
     headers: tuple[str, ...] = ()  # request headers to record, from `redact.recordable`
     token_prefix: bytes = b""  # what every API token begins with; "" where nobody says
+    stream: str = ""  # one life of one process: `seq` counts within it
 
 
 class IdentityPart(Struct, omit_defaults=True, frozen=True):
@@ -141,7 +142,12 @@ class Record(Struct, omit_defaults=True, frozen=True, gc=False):
     request_id: Annotated[str, Meta(description="header `x-request-id`")] = ""
     trace_id: Annotated[str, Meta(description="trace of a valid `traceparent`")] = ""
     sidecar: Annotated[str, Meta(description="name of the sidecar; a worker adds its number")] = ""
-    seq: Annotated[int, Meta(description="counts the records of one sidecar: a gap is a loss")] = -1
+    stream: Annotated[
+        str, Meta(description="one life of one process: 16 hex digits; later ones sort later")
+    ] = ""
+    seq: Annotated[
+        int, Meta(description="counts the records of one stream: what is missing is counted by a gap")
+    ] = -1
     revision: Annotated[str, Meta(description="revision of the policy set; absent before the first set")] = ""
     source_revision: Annotated[str, Meta(description="commit that the documents come from, if given")] = ""
     outcome: Annotated[str, Meta(description="`allow` or `deny`")] = ""
@@ -222,6 +228,7 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
         request_id,
         request.trace_id,
         fixed.sidecar,
+        fixed.stream,
         seq,
         fixed.revision,
         fixed.source_revision,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from authz.model.errors import ConfigError
+from authz.model.sink import SinkAddress, SinkKind
 
 _STDOUT_FD = 1
 _FILE_MODE = 0o640  # its group may collect it; nobody else may read who asked what
@@ -96,19 +97,10 @@ def _open(path: Path) -> int:
         raise ConfigError(f"record_sink: `{path}`: {words}; name a file that this user may write") from None
 
 
-def open_sink(text: str) -> Sink | None:
-    """Open what the setting `record_sink` names; None for `off`.
-
-    Args:
-        text: `stdout`, `off` or `file:PATH`.
+def open_sink(address: SinkAddress) -> Sink:
+    """Open standard output or a file.
 
     Raises:
-        ConfigError: the file cannot be opened, or the text names no sink.
+        ConfigError: the file cannot be opened.
     """
-    if text == "off":
-        return None
-    if text == "stdout":
-        return StdoutSink()
-    if text.startswith("file:"):
-        return FileSink(Path(text.removeprefix("file:")))
-    raise ConfigError(f"record_sink: `{text}` is no sink; say `stdout`, `file:PATH` or `off`")
+    return StdoutSink() if address.kind is SinkKind.STDOUT else FileSink(Path(address.target))

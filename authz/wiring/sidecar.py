@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 from authz import __version__
@@ -21,10 +21,11 @@ from authz.config.settings import Settings
 from authz.limits.guard import MAX_NETWORKS, Guard
 from authz.limits.inquiry import Answer, Answers, Inquiry
 from authz.model.address import Address
+from authz.model.sink import SinkAddress
 from authz.record.keeper import Keeper
 from authz.record.metrics import Metrics, Samples
 from authz.record.queue import RecordQueue
-from authz.record.sinks import open_sink
+from authz.record.sinks import Sink, open_sink
 from authz.record.tally import Tally
 from authz.record.turns import in_turns
 from authz.response.refusal import Refuser
@@ -93,7 +94,7 @@ class Sidecar:
         # A brake and no limit: RATE_LIMIT_ENABLED says nothing about it.
         self._guard = Guard(self._clock.ticks_us, share.of(MAX_NETWORKS))
         self._queue = RecordQueue(
-            in_turns(open_sink(settings.record.record_sink), share.turn_fd),
+            in_turns(_direct(settings.record.record_sink), share.turn_fd),
             settings.record.record_queue,
             share.of(settings.record.record_recent)
             if settings.serve.debug is not None
@@ -243,7 +244,7 @@ class Sidecar:
             listen=[str(address) for address in serve.listen],
             ops=str(serve.ops) if serve.ops else "off",
             debug=str(serve.debug) if serve.debug else "off",
-            records=self._settings.record.record_sink,
+            records=[str(sink) for sink in self._settings.record.record_sink],
             limits=whereabouts(self._settings.limits),
         )
 
@@ -291,3 +292,7 @@ class Sidecar:
 
     def _serving(self) -> bool:
         return not self.draining and not self.loader.in_force.ailment
+
+
+def _direct(sinks: Sequence[SinkAddress]) -> Sink | None:
+    return open_sink(sinks[0]) if sinks else None

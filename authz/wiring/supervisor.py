@@ -95,7 +95,7 @@ class Supervisor:
             listen=[str(one) for own in addresses(serve.listen, serve.workers) for one in own],
             ops=str(serve.ops) if serve.ops else "off",
             debug=str(serve.debug) if serve.debug else "off",
-            records=self._settings.record.record_sink,
+            records=[str(sink) for sink in self._settings.record.record_sink],
             limits=whereabouts(limits),
         )
         if limits.redis_url is None:
