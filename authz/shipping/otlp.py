@@ -1,0 +1,76 @@
+"""How OTLP is spoken: over gRPC (`otlp://`) or HTTP (`otlp+http://`), whatever is exported.
+
+What is sent is a message of the collector's service, as bytes. Source: the OTLP specification, 1.x.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from authz.model.sink import SinkAddress
+from authz.shipping.errand import Access
+from authz.shipping.packing import packed
+from authz.shipping.post import Poster
+
+Kind = Literal["logs", "traces"]
+
+_CONTENT_TYPE = "application/x-protobuf"
+
+
+class Exporter(Protocol):
+    """Sends requests of one service."""
+
+    def export(self, payload: bytes) -> bytes:
+        """Send one request; return the answer's message.
+
+        Raises:
+            Unavailable: not now.
+            Refused: never.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection; the next request makes another."""
+        ...
+
+
+class OtlpClient:
+    """Exports to one collector. Connects when there is something to send. One thread uses it.
+
+    Args:
+        kind: which service: `logs` or `traces`.
+    """
+
+    def __init__(self, address: SinkAddress, access: Access, kind: Kind = "logs") -> None:
+        self._exporter = _exporter(address, access, kind)
+
+    def export(self, payload: bytes) -> bytes:
+        """Send an `Export...ServiceRequest`; return the bytes of its response. See Exporter."""
+        return self._exporter.export(payload)
+
+    def close(self) -> None:
+        """Let go of the connection; the next request makes another."""
+        self._exporter.close()
+
+
+class HttpExporter:
+    """Over HTTP, as protobuf."""
+
+    def __init__(self, address: SinkAddress, access: Access, kind: Kind) -> None:
+        self._poster = Poster(address, access, address.target or f"/v1/{kind}", _CONTENT_TYPE)
+
+    def export(self, payload: bytes) -> bytes:
+        """See Exporter."""
+        return self._poster.post(packed(payload), {})
+
+    def close(self) -> None:
+        """See Exporter."""
+        self._poster.close()
+
+
+def _exporter(address: SinkAddress, access: Access, kind: Kind) -> Exporter:
+    if address.scheme in ("otlp+http", "otlp+https"):
+        return HttpExporter(address, access, kind)
+    from authz.shipping.otlp_grpc import GrpcExporter  # here: the library takes 10 MiB
+
+    return GrpcExporter(address, access, kind)
