@@ -235,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.sendall(self.reply.getvalue())
 
     def _route(self) -> Response:
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
         post = self.server.posts.get(path)
         self.allowed = "POST" if post is not None else "GET, HEAD"
         if post is not None and self.command == "POST":
@@ -245,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
             return problem(HTTPStatus.METHOD_NOT_ALLOWED)
         route = self.server.routes.get(path)
         if route is not None and not path.endswith("/"):
-            return route("")
+            return route(query)
         folder, slash, rest = path.rpartition("/")
         route = self.server.routes.get(folder + slash)
         return route(rest) if route is not None and rest else problem(HTTPStatus.NOT_FOUND)

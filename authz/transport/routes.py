@@ -19,7 +19,7 @@ class Response(NamedTuple):
     body: bytes
 
 
-Route = Callable[[str], Response]  # takes what stands after a path that ends in "/"; else ""
+Route = Callable[[str], Response]  # takes what stands after a path that ends in "/"; else the query
 Post = Callable[[bytes], Response]  # takes the body
 
 
@@ -81,6 +81,18 @@ def records(find: Callable[[str], bytes | None]) -> Route:
         if line is None:
             return problem(HTTPStatus.NOT_FOUND, "no recent decision has this id")
         return Response(HTTPStatus.OK, JSON, line)
+
+    return route
+
+
+def recent(ask: Callable[[str], bytes]) -> Route:
+    """Return the route that shows recent records; a query that cannot be read is a 400 that says why."""
+
+    def route(query: str) -> Response:
+        try:
+            return Response(HTTPStatus.OK, JSON, ask(query))
+        except ValueError as error:
+            return problem(HTTPStatus.BAD_REQUEST, str(error))
 
     return route
 

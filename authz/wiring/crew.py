@@ -12,6 +12,7 @@ from authz.config.settings import Settings
 from authz.limits.inquiry import Answers, Inquiry, answer_of, encode
 from authz.record.ledger import Ledger
 from authz.record.metrics import Page, Sample, Samples
+from authz.record.recent import Recent, Wanted, recent_from
 from authz.transport.routes import Readiness
 from authz.wiring.link import Question, Report
 from authz.wiring.member import START_S, Member
@@ -78,6 +79,12 @@ class Crew:
         """See `Answers.find`."""
         return next((line.encode() for line in self._ask(decision_id).values() if line), None)
 
+    def recent(self, wanted: Wanted) -> tuple[Mapping[int, Recent], Sequence[int]]:
+        """See `Answers.recent`."""
+        lines = self._ask(recent=encode(wanted).decode(), answer_s=LOOK_S)
+        silent = [member.index for member in self.members if not lines.get(member.index)]
+        return {index: recent_from(line) for index, line in sorted(lines.items()) if line}, silent
+
     def buckets(self, inquiry: Inquiry) -> Answers:
         """See `Answers.buckets` of operations."""
         lines = self._ask(buckets=encode(inquiry).decode(), answer_s=LOOK_S)
@@ -101,12 +108,14 @@ class Crew:
         """Return the workers that take calls, and what they last said."""
         return [(member.index, said) for member in self.members if member.up and (said := member.said)]
 
-    def _ask(self, find: str = "", buckets: str = "", answer_s: float = ANSWER_S) -> Mapping[int, str]:
+    def _ask(
+        self, find: str = "", buckets: str = "", recent: str = "", answer_s: float = ANSWER_S
+    ) -> Mapping[int, str]:
         """Ask every worker, and wait for those that answer in time; of a record the first one will do."""
         number = next(self._numbers)
         with self._news:
             answers = self._answers[number] = {}
-        question = Question(number, find, buckets)
+        question = Question(number, find, buckets, recent)
         asked = [member for member in self.members if member.up and member.ask(question)]
         with self._news:
             self._news.wait_for(

@@ -37,11 +37,13 @@ class Question(Struct, frozen=True):
         number: comes back in the answer.
         find: a decision whose record is looked for; "": only the numbers.
         buckets: an inquiry in JSON; then no numbers are wanted.
+        recent: which recent records are wanted, in JSON; then no numbers are.
     """
 
     number: int
     find: str = ""
     buckets: str = ""
+    recent: str = ""
 
 
 class Report(Struct, frozen=True, omit_defaults=True):
@@ -53,7 +55,7 @@ class Report(Struct, frozen=True, omit_defaults=True):
         ready, revision, why: see `Readiness`.
         cannot: why it ends: an address that it cannot use; nothing follows.
         answers: number of the question that this answers; 0 for none.
-        line: the record that was looked for, or what was asked about buckets.
+        line: the record that was looked for, or what was asked about buckets or recent records.
         about: see `Readiness`.
     """
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
 from authz.config.rooms import ServeSettings
 from authz.record.metrics import CONTENT_TYPE
+from authz.record.recent import Recent, Wanted, page, wanted_of
 from authz.transport.ops import OpsServer
-from authz.transport.routes import Readiness, Response, Route, health, metrics, problem, ready, records
+from authz.transport.routes import (
+    Readiness,
+    Response,
+    Route,
+    health,
+    metrics,
+    problem,
+    ready,
+    recent,
+    records,
+)
 from authz.wiring.buckets import Asked, fullest, posts
 
 
@@ -31,6 +43,10 @@ class Answers(Asked, Protocol):
         """Return the record of a recent decision."""
         ...
 
+    def recent(self, wanted: Wanted) -> tuple[Mapping[int, Recent], Sequence[int]]:
+        """Return the recent records of each process, and those that did not answer."""
+        ...
+
 
 def operations(serve: ServeSettings, answers: Answers) -> list[OpsServer]:
     """Return the servers at `--ops` and `--debug`, not started yet."""
@@ -43,9 +59,19 @@ def operations(serve: ServeSettings, answers: Answers) -> list[OpsServer]:
         }
         servers.append(OpsServer(str(serve.ops), routes))
     if serve.debug is not None:
-        seen: dict[str, Route] = {"/logs/": records(answers.find), "/limits": fullest(answers)}
+        seen: dict[str, Route] = {
+            "/logs": recent(lambda query: _recent(answers, query)),
+            "/logs/": records(answers.find),
+            "/limits": fullest(answers),
+        }
         servers.append(OpsServer(str(serve.debug), seen, posts(answers, serve.debug)))
     return servers
+
+
+def _recent(answers: Answers, query: str) -> bytes:
+    wanted = wanted_of(query)
+    told, silent = answers.recent(wanted)
+    return page(told, wanted, silent)
 
 
 def _health(answers: Answers) -> Route:

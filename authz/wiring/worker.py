@@ -24,6 +24,7 @@ from authz.limits.inquiry import Answer, Inquiry, encode, inquiry_of
 from authz.model.errors import ConfigError
 from authz.record.ledger import Changes
 from authz.record.metrics import Samples
+from authz.record.recent import Recent, Wanted, wanted_from
 from authz.transport.routes import Readiness
 from authz.wiring import link
 from authz.wiring.child import CONFESS
@@ -63,6 +64,10 @@ class Served(Protocol):
 
     def find(self, decision_id: str) -> bytes | None:
         """Return the record of a recent decision."""
+        ...
+
+    def recent_here(self, wanted: Wanted) -> Recent:
+        """Return recent records of this process."""
         ...
 
     def shelved(self, inquiry: Inquiry) -> Answer:
@@ -127,9 +132,9 @@ class Reporter:
         data = self._end.recv(_RECEIVE_BYTES)
         asked, self._rest = link.questions(self._rest + data)
         for question in asked:
-            if question.buckets:
+            if question.buckets or question.recent:
                 # To look at 100,000 takes half a second, at millions long enough to seem stuck.
-                Thread(target=self._look, args=(question,), name="buckets", daemon=True).start()
+                Thread(target=self._look, args=(question,), name="look", daemon=True).start()
             else:
                 self._send(self._answered(question))
         return bool(data)
@@ -143,10 +148,10 @@ class Reporter:
         return msgspec.structs.replace(report, answers=question.number, line=(line or b"").decode())
 
     def _look(self, question: Question) -> None:
-        """Answer about buckets, on a thread of its own."""
+        """Answer about buckets or recent records, on a thread of its own."""
         report, served = Report(), self.served
         if served is not None:
-            said = encode(served.shelved(inquiry_of(question.buckets.encode())))
+            said = _said(served, question)
             # Last of all, since it also says how we stand now.
             report = msgspec.structs.replace(
                 self._report(served, beat=False, count=False), line=said.decode()
@@ -171,6 +176,12 @@ class Reporter:
             self.served.stop()
             time.sleep(self._orphaned_s)
         os._exit(ORPHAN)
+
+
+def _said(served: Served, question: Question) -> bytes:
+    if question.recent:
+        return encode(served.recent_here(wanted_from(question.recent)))
+    return encode(served.shelved(inquiry_of(question.buckets.encode())))
 
 
 def main() -> None:

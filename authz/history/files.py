@@ -1,0 +1,188 @@
+"""Records in files: plain or compressed by gzip, read from either end, and followed while they grow."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from authz.history.cutting import BLOCK_BYTES, Cutter, cut_back
+from authz.history.following import Following
+from authz.history.line import LINE_MAX_BYTES, Flaw, Place, read_line
+from authz.history.source import Item
+from authz.model.errors import ConfigError
+from authz.model.text import visible
+
+STDIN = "-"
+_GZIP = b"\x1f\x8b"
+_GZIP_WBITS = 31  # zlib: with the header and the checksum of gzip
+_FOREIGN = {
+    b"\x28\xb5\x2f\xfd": ("zstd", "zstdcat"),
+    b"\xfd7zX": ("xz", "xzcat"),
+    b"BZh": ("bzip2", "bzcat"),
+}
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO without a writer must not hang us
+
+
+class FileSource:
+    """One file, or standard input.
+
+    Raises:
+        ConfigError: it cannot be opened, or is of a kind that cannot be read.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.path = name
+        self.done = 0
+        self._fd = 0 if name == STDIN else _open(name)
+        self._seekable = _is_regular(self._fd)
+        self._size = os.fstat(self._fd).st_size if self._seekable else 0
+        self._begun = b"" if self._seekable else self._block()
+        start = os.pread(self._fd, 16, 0) if self._seekable else self._begun[:16]
+        self._packed = start.startswith(_GZIP)
+        _refuse_foreign(self.name, start)
+        self._end: int | None = None
+        self._following: Following | None = None
+
+    @property
+    def name(self) -> str:
+        """See `Source.name`."""
+        return "standard input" if self.path == STDIN else visible(self.path)
+
+    @property
+    def total(self) -> int:
+        """See `Source.total`: bytes on disk."""
+        return self._size
+
+    def read(self) -> Iterator[Item]:
+        """See `Source.read`."""
+        cutter = Cutter(self.name)
+        blocks = self._inflated() if self._packed else self._blocks()
+        for block in blocks:
+            if isinstance(block, Flaw):
+                yield block
+            else:
+                yield from cutter.take(block)
+        yield from cutter.end()
+
+    def read_back(self) -> Iterator[Item] | None:
+        """See `Source.read_back`."""
+        if self._packed or not self._seekable:
+            return None
+        return cut_back(self.name, self._between, self._mark())
+
+    def poll(self, wait_s: float) -> list[Item]:
+        """See `Source.poll`."""
+        if self._following is None:
+            if self._packed or not self._seekable:
+                raise ConfigError(f"--follow: `{self.name}` is no plain file: nothing is appended to it")
+            self._following = Following(Path(self.path), os.dup(self._fd), self._mark())
+        return list(self._following.poll())
+
+    def first_time(self) -> str:
+        """Return when its first record was made, as records have times; "" where that cannot be told."""
+        head = os.pread(self._fd, BLOCK_BYTES, 0) if self._seekable else b""
+        if self._packed:
+            try:
+                head = zlib.decompressobj(_GZIP_WBITS).decompress(head, BLOCK_BYTES)
+            except zlib.error:
+                return ""
+        first = read_line(head.partition(b"\n")[0])
+        return "" if isinstance(first, str) else first.time
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        if self._following is not None:
+            self._following.close()
+        if self._fd:
+            os.close(self._fd)
+
+    def _mark(self) -> int:
+        """Return where the last whole line ends, of what stands there now; once."""
+        if self._end is None:
+            self._end = self._size - _torn(self._fd, self._size)
+        return self._end
+
+    def _between(self, start: int, end: int) -> bytes:
+        self.done += end - start
+        return _exactly(self._fd, start, end)
+
+    def _blocks(self) -> Iterator[bytes]:
+        if self._begun:
+            yield self._begun
+        while block := self._block():
+            self.done += len(block)
+            yield block
+
+    def _block(self) -> bytes:
+        try:
+            return os.read(self._fd, BLOCK_BYTES)
+        except OSError as error:
+            raise _unreadable(self.name, error) from None
+
+    def _inflated(self) -> Iterator[bytes | Flaw]:
+        """Yield what was compressed: every member of it, never much at a time."""
+        unpack, data = zlib.decompressobj(_GZIP_WBITS), b""
+        blocks = self._blocks()
+        try:
+            for packed in blocks:
+                data = packed
+                while data:
+                    if unpack.eof:  # another member, or padding
+                        unpack, data = zlib.decompressobj(_GZIP_WBITS), data.lstrip(b"\0")
+                    if block := unpack.decompress(data, BLOCK_BYTES):
+                        yield block
+                    data = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
+        except zlib.error:
+            yield Flaw(Place(self.name), "it is damaged: what is compressed from there on cannot be read", 0)
+            return
+        if not unpack.eof:
+            yield Flaw(Place(self.name), "it is torn off: what is compressed does not end", 0)
+
+
+def in_order(files: list[FileSource]) -> list[FileSource]:
+    """Return files in the order of their first records: rotated ones are named the other way round."""
+    return sorted(files, key=FileSource.first_time)
+
+
+def _open(name: str) -> int:
+    try:
+        return os.open(name, _FLAGS)
+    except (OSError, ValueError) as error:
+        raise _unreadable(visible(name), error) from None
+
+
+def _is_regular(fd: int) -> bool:
+    """Whether it can be read anywhere; of what cannot, we wait for what comes."""
+    regular = stat.S_ISREG(os.fstat(fd).st_mode)
+    if not regular and fd:
+        os.set_blocking(fd, True)
+    return regular
+
+
+def _unreadable(name: str, error: Exception) -> ConfigError:
+    words = (getattr(error, "strerror", None) or "is no name of a file").lower()
+    return ConfigError(f"`{name}` cannot be read: {words}")
+
+
+def _refuse_foreign(name: str, start: bytes) -> None:
+    for magic, (kind, program) in _FOREIGN.items():
+        if start.startswith(magic):
+            raise ConfigError(f"`{name}` is compressed by {kind}: say `{program} FILE | authz logs ... -`")
+
+
+def _torn(fd: int, size: int) -> int:
+    """Return how many bytes stand behind the last newline."""
+    start = max(0, size - LINE_MAX_BYTES)
+    tail = _exactly(fd, start, size)
+    return len(tail) - (tail.rfind(b"\n") + 1)
+
+
+def _exactly(fd: int, start: int, end: int) -> bytes:
+    """Return what stands there, or as much of it as there is: a file may be cut while it is read."""
+    data = b""
+    while len(data) < end - start and (more := os.pread(fd, end - start - len(data), start + len(data))):
+        data += more
+    return data

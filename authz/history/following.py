@@ -1,0 +1,102 @@
+"""A file that grows: what is appended, whether it is moved away and begun anew, or cut."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from authz.history.cutting import BLOCK_BYTES, Cutter
+from authz.history.source import Item, Note
+from authz.model.text import visible
+
+_READS_MAX = 64  # blocks at one look: 16 MiB, so that others have their turn
+# How often a file that was moved away is still looked at: its writer may go on with it until it is told.
+_LOOKS_AFTER = 40
+
+
+class _Open(NamedTuple):
+    fd: int
+    cutter: Cutter
+
+
+class Following:
+    """What is appended to a file from one place on.
+
+    Args:
+        fd: the file as it is open now; ours from here on.
+        start: bytes that were read already.
+    """
+
+    def __init__(self, path: Path, fd: int, start: int) -> None:
+        self._path = path
+        self._name = visible(str(path))
+        os.lseek(fd, start, os.SEEK_SET)
+        self._now: _Open | None = _Open(fd, Cutter(self._name))
+        self._old: list[tuple[_Open, int]] = []  # files that were moved away, and looks that are left
+
+    def poll(self) -> Iterator[Item]:
+        """Yield what came since the last look."""
+        yield from self._of_old()
+        now = self._now
+        if now is None:
+            if self._begin():
+                yield from self.poll()
+            return
+        yield from _appended(now)
+        if _is_cut(now.fd):
+            os.lseek(now.fd, 0, os.SEEK_SET)
+            self._now = now._replace(cutter=Cutter(self._name))
+            yield Note(f"`{self._name}` was cut: it is read from its beginning")
+        elif self._is_moved(now.fd):
+            self._old.append((now, _LOOKS_AFTER))
+            self._now = None
+            if self._begin():
+                yield Note(f"`{self._name}` was put aside: the new one is followed")
+                yield from self.poll()
+
+    def close(self) -> None:
+        """Let go of every file."""
+        for one in (self._now, *(old for old, _ in self._old)):
+            if one is not None:
+                os.close(one.fd)
+        self._now, self._old = None, []
+
+    def _begin(self) -> bool:
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False  # it is not there yet
+        self._now = _Open(fd, Cutter(self._name))
+        return True
+
+    def _is_moved(self, fd: int) -> bool:
+        try:
+            there, ours = self._path.stat(), os.fstat(fd)
+        except OSError:
+            return True
+        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
+
+    def _of_old(self) -> Iterator[Item]:
+        left = []
+        for old, looks in self._old:
+            yield from _appended(old)
+            if looks:
+                left.append((old, looks - 1))
+            else:
+                yield from old.cutter.end()
+                os.close(old.fd)
+        self._old = left
+
+
+def _appended(one: _Open) -> Iterator[Item]:
+    for _ in range(_READS_MAX):
+        block = os.read(one.fd, BLOCK_BYTES)
+        if not block:
+            return
+        yield from one.cutter.take(block)
+
+
+def _is_cut(fd: int) -> bool:
+    return os.fstat(fd).st_size < os.lseek(fd, 0, os.SEEK_CUR)
