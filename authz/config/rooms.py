@@ -266,6 +266,10 @@ class RecordSettings(Room):
     record_sample_allows: values.Whole = _set(
         100, "percent of allows that are recorded; refusals always are", ge=0, le=100
     )
+    record_events: bool = _set(
+        default=False,
+        meaning="also record what is no check: starts, stops, policy sets accepted and rejected, limits reset",
+    )
     record_recent: values.Whole = _set(4096, "records kept for `/logs/{decision_id}`", ge=0, le=100_000)
     record_headers: values.HeaderNames = _set(
         (), "request headers copied into records; credentials' places are refused; default: none"

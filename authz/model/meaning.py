@@ -22,7 +22,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.GUARDED: "The client's network sent too many bad requests or credentials; this was not looked at.",
     Reason.RATE_LIMITED: "A limit of the allowing rules had no room; nothing was charged.",
     Reason.STORE_UNAVAILABLE: "The store of a limit did not answer, and the limit says to refuse then.",
-    Reason.OVERLOADED: "The check waited too long to be judged in time.",
+    Reason.OVERLOADED: "The check could not be judged in time, or not be recorded.",
     Reason.NOT_READY: "No policy set is in force yet.",
     Reason.INTERNAL_ERROR: "Our fault: a bug was met and the request refused; see the process log.",
 }
@@ -74,5 +74,6 @@ DETAILS: Mapping[Reason, Mapping[Detail, str]] = {
     Reason.OVERLOADED: {
         Detail.DEADLINE: "less time was left than a check needs, or the time was over before it was allowed",
         Detail.BACKLOG: "more checks waited than can be judged in time: it was refused at once, unread",
+        Detail.UNRECORDED: "its record could not be kept, and `record_on_full` is `deny`: it was refused unread",
     },
 }

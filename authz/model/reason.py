@@ -98,6 +98,7 @@ class Detail(StrEnum):
     # overloaded
     DEADLINE = "deadline"
     BACKLOG = "backlog"
+    UNRECORDED = "unrecorded"
 
 
 _STATUS: dict[Reason, int] = {

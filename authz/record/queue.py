@@ -11,24 +11,23 @@ import re
 import threading
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from authz.config.log import get_logger
+from authz.record.notice import Why, gap_line
+from authz.record.numbers import Numbers
+from authz.record.recent import Recent, Wanted, recent_of
 from authz.record.sinks import Sink
+from authz.record.waiting import KEPT_SHARE, WAITING_MAX_BYTES, OnFull, Take, Waiting
 
 # Lines wait so long for company: 100 leave together at 10,000 checks/s. Shorter costs wake-ups, each of which
 # takes the interpreter from the judging thread; longer costs memory and freshness.
 PAUSE_S = 0.01
-# Lines that are joined at once: behind a slow sink, all that waits would stand in memory twice. Not fewer:
-# each round of the writer waits for the interpreter several times, up to 5 ms each.
-TAKE_MAX = 4096
 WRITE_MAX_BYTES = 256 * 1024  # of one system call: a slow reader must not hide progress
-WAITING_MAX_BYTES = (
-    32 * 1024 * 1024
-)  # hostile lines are long: the bound in lines alone would not bound memory
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
 
 _DECISION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_GAP_END = f'"why":"{Why.QUEUE_FULL}"}}\n'.encode()  # no text of a client can hold this
 
 _log = get_logger("record")
 
@@ -43,24 +42,92 @@ class RecordCounts(NamedTuple):
     errors: int  # failed tries of the sink
 
 
+class Outlet(Protocol):
+    """What the writer writes to: a sink that takes bytes, or a spool that takes blocks."""
+
+    @property
+    def name(self) -> str:
+        """Its name in metrics."""
+        ...
+
+    @property
+    def most_bytes(self) -> int:
+        """How much it takes at once."""
+        ...
+
+    def write(self, take: Take, at: int) -> int:
+        """Write some of a take, from its byte `at` on; return how many bytes. May block.
+
+        Raises:
+            BlockingIOError: it can take nothing just now.
+            OSError: it is broken, or full; the caller waits and tries again.
+        """
+        ...
+
+    def reopen(self) -> None:
+        """See `Sink.reopen`."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        ...
+
+
+class Direct:
+    """A sink that takes bytes, as an outlet."""
+
+    __slots__ = ("_sink",)
+    most_bytes = WAITING_MAX_BYTES
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    @property
+    def name(self) -> str:
+        """See `Outlet.name`."""
+        return self._sink.name
+
+    def write(self, take: Take, at: int) -> int:
+        """See `Outlet.write`."""
+        return self._sink.write(memoryview(take.data)[at : at + WRITE_MAX_BYTES])
+
+    def reopen(self) -> None:
+        """See `Outlet.reopen`."""
+        self._sink.reopen()
+
+    def close(self) -> None:
+        """Do nothing: what was written is where it belongs."""
+
+
 class RecordQueue:
-    """Takes lines from judging threads and hands them to a sink. Begins with `start`, ends with `close`.
+    """Takes lines from judging threads and hands them to an outlet. Begins with `start`, ends with `close`.
 
     Args:
-        sink: where lines go; None: nowhere, only the recent ones are kept.
+        outlet: where lines go; None: nowhere, only the recent ones are kept.
         capacity: lines that may wait, written or not.
         recent: lines that `find` can see.
+        numbers: whose stream the lines belong to.
+        on_full: what is given up where more come than go; see the setting.
     """
 
-    def __init__(self, sink: Sink | None, capacity: int, recent: int = 4096) -> None:
-        self._sink = sink
-        self._capacity = capacity
+    def __init__(
+        self,
+        outlet: Outlet | None,
+        capacity: int,
+        recent: int = 4096,
+        numbers: Numbers | None = None,
+        on_full: OnFull = "drop",
+    ) -> None:
+        self._outlet = outlet
+        self._most_bytes = outlet.most_bytes if outlet is not None else 0
+        self._numbers = numbers or Numbers()
         self._recent: deque[bytes] = deque(maxlen=recent)
         self._lock = threading.Lock()  # held for a few instructions, never while writing
         self._wake = threading.Event()
-        self._lines: list[bytes] = []
-        self._waiting = self._waiting_bytes = 0  # taken by `put`, not yet done with
+        self._waiting = Waiting(capacity, on_full, self._gap_line)
         self._written = self._dropped = self._lost = self._errors = 0
+        self._denies_from = capacity - capacity // KEPT_SHARE if on_full == "deny" else 0
+        self.full = False  # whether no check shall be answered: its record could not be kept
         self._broken = self._closed = False
         self._idle = False  # the writer sleeps until somebody wakes it
         self._deadline: float | None = None  # monotonic; set by `close`
@@ -68,38 +135,38 @@ class RecordQueue:
 
     def start(self) -> None:
         """Start the writer."""
-        if self._sink is not None:
+        if self._outlet is not None:
             self._writer.start()
 
-    def put(self, lines: list[bytes]) -> None:
-        """Take the lines of one batch; of those that do not fit the newest are dropped. Never waits."""
+    def put(self, lines: list[bytes], missing: int = 0) -> None:
+        """Take the lines of one batch; what does not fit is dropped, counted and declared. Never waits.
+
+        Args:
+            missing: how many more belong to it, for which there is no line.
+        """
         self._recent.extend(lines)
-        if self._sink is None:
+        if self._outlet is None:
             return
-        size = sum(map(len, lines))
+        waiting = self._waiting
         with self._lock:
-            count = len(lines)
-            fits = self._waiting + count <= self._capacity and self._waiting_bytes + size <= WAITING_MAX_BYTES
-            if not fits or self._deadline is not None:
-                lines, size = self._fitting(lines)
-                self._dropped += count - len(lines)
-            self._lines += lines
-            self._waiting += len(lines)
-            self._waiting_bytes += size
+            if self._deadline is None:
+                self._dropped += waiting.put(lines)
+            else:
+                missing += len(lines)
+            for _ in range(missing):
+                waiting.miss()
+            self._dropped += missing
+            if self._denies_from and waiting.count >= self._denies_from:
+                self.full = True
             wake, self._idle = self._idle, False
         if wake:
             self._wake.set()
 
-    def _fitting(self, lines: list[bytes]) -> tuple[list[bytes], int]:
-        """Return the first lines that still fit, and their bytes; none once we are closing."""
-        room = self._capacity - self._waiting if self._deadline is None else 0
-        room_bytes = WAITING_MAX_BYTES - self._waiting_bytes
-        size = 0
-        for index, line in enumerate(lines[:room]):
-            if size + len(line) > room_bytes:
-                return lines[:index], size
-            size += len(line)
-        return lines[:room], size
+    def _gap_line(self, first_seq: int, last_seq: int, count: int, allows: int) -> bytes:
+        numbers, now_us = self._numbers, time.time_ns() // 1000
+        return gap_line(
+            numbers.sidecar, numbers.stream, first_seq, last_seq, count, Why.QUEUE_FULL, now_us, allows
+        )
 
     def find(self, decision_id: str) -> bytes | None:
         """Return the record of a recent decision, whether or not it was written, or None."""
@@ -110,20 +177,25 @@ class RecordQueue:
         recent = list(self._recent)  # one step of the interpreter: nobody appends meanwhile
         return next((line for line in reversed(recent) if needle in line), None)
 
+    def recent(self, wanted: Wanted) -> Recent:
+        """Return recent records, whether or not they were written."""
+        kept = list(self._recent)  # as above
+        return recent_of(kept, wanted, full=len(kept) == self._recent.maxlen)
+
     @property
     def sink_name(self) -> str:
         """The sink's name, for metrics."""
-        return self._sink.name if self._sink is not None else "off"
+        return self._outlet.name if self._outlet is not None else "off"
 
     def counts(self) -> RecordCounts:
         """Return what became of the lines so far."""
         with self._lock:
-            return RecordCounts(self._written, self._dropped, self._lost, self._waiting, self._errors)
+            return RecordCounts(self._written, self._dropped, self._lost, self._waiting.count, self._errors)
 
     def reopen(self) -> None:
         """Open the sink anew at the next line, after its file was moved."""
-        if self._sink is not None:
-            self._sink.reopen()
+        if self._outlet is not None:
+            self._outlet.reopen()
 
     def close(self, timeout_s: float) -> RecordCounts:
         """Write what waits, for at most `timeout_s`; count the rest as lost. Later lines are dropped."""
@@ -133,8 +205,8 @@ class RecordQueue:
         if self._writer.ident is not None:
             self._writer.join(timeout_s)
         with self._lock:
-            self._lost += self._waiting
-            self._waiting = self._waiting_bytes = 0
+            self._lost += self._waiting.count
+            self._waiting.done(self._waiting.count, self._waiting.bytes)
             self._closed = True
         counts = self.counts()
         if counts.lost or counts.dropped:
@@ -142,56 +214,58 @@ class RecordQueue:
         return counts
 
     def _run(self) -> None:
-        sink = self._sink
-        while sink is not None and (data := self._take()) and self._write(sink, data):
-            if not self._lines:
+        outlet = self._outlet
+        while outlet is not None and (take := self._take()) and self._write(outlet, take):
+            if not self._waiting:
                 self._wake.wait(PAUSE_S)  # cut short by `close` alone
+        if outlet is not None:
+            outlet.close()
 
-    def _take(self) -> bytes:
-        """Return the lines that go together, sleeping until there are some; nothing once we are closed."""
+    def _take(self) -> Take | None:
+        """Return the lines that go together, sleeping until there are some; None once we are closed."""
         while True:
             closing = self._deadline is not None  # asked first: what was put before `close` is still written
-            if lines := self._taken():
-                return b"".join(lines)
-            if closing:
-                return b""
+            if (take := self._taken()) is not None or closing:
+                return take
             self._wake.wait()
 
-    def _taken(self) -> list[bytes]:
+    def _taken(self) -> Take | None:
         with self._lock:
-            lines = self._lines[:TAKE_MAX]
-            del self._lines[:TAKE_MAX]
-            self._idle = not lines
+            take = self._waiting.take(most_bytes=self._most_bytes)
+            self._idle = take is None
             if self._deadline is None:
                 self._wake.clear()
-            return lines
+            return take
 
-    def _write(self, sink: Sink, data: bytes) -> bool:
+    def _write(self, outlet: Outlet, take: Take) -> bool:
         """Write all of it, trying again for as long as it takes; False where we close and must give up."""
-        view, at = memoryview(data), 0
+        at = 0
         pause_s = retry_s = RETRY_MIN_S
-        while at < len(data):
+        while at < len(take.data):
             try:
-                count = sink.write(view[at : at + WRITE_MAX_BYTES])
+                count = outlet.write(take, at)
             except BlockingIOError:
                 count, pause_s = 0, PAUSE_S  # a pipe that somebody made non-blocking, and full
             except OSError as error:
                 self._failed(error)
                 count, pause_s, retry_s = 0, retry_s, min(2 * retry_s, RETRY_MAX_S)
             if count:
-                self._advance(data, at, at + count)
+                self._advance(take, at, at + count)
                 at += count
             elif not self._rest(pause_s):
                 return False
         return True
 
-    def _advance(self, data: bytes, start: int, end: int) -> None:
-        lines = data.count(b"\n", start, end)
+    def _advance(self, take: Take, start: int, end: int) -> None:
+        records = take.data.count(b"\n", start, end)
+        if take.gaps:
+            records -= take.data.count(_GAP_END, 0, end) - take.data.count(_GAP_END, 0, start)
         with self._lock:
             if not self._closed:  # what outlives `close` was counted as lost
-                self._written += lines
-                self._waiting -= lines
-                self._waiting_bytes -= end - start
+                self._written += records
+                self._waiting.done(records, end - start)
+                if self.full and self._waiting.count < self._denies_from // 2:
+                    self.full = False
         if self._broken:
             self._broken = False
             _log.warning("records are written again", sink=self.sink_name, dropped=self._dropped)

@@ -105,7 +105,7 @@ class Head(NamedTuple):
 HEAD = struct.Struct(f"@{HEAD_SLOTS + 1}Q")
 
 
-def decode_head_file(data: bytes) -> Head | None:
+def decode_head_file(data: bytes | bytearray) -> Head | None:
     """Return what a `head` file says, or None where it is cut off."""
     if len(data) < HEAD.size:
         return None

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from authz.model.decision import Allow, Answered, RuleName
-from authz.model.latency import BUCKETS_US
+from authz.model.latency import BUCKETS_US, Exemplar, later
 from authz.model.reason import Outcome, Reason
 from authz.model.shadow import Shade, Would
 
@@ -45,12 +45,14 @@ class Tally:
         "changes",
         "duration_sum_us",
         "durations",
+        "exemplars",
         "limits",
         "limits_near",
         "reasons",
         "rules_allowed",
         "rules_denied",
         "rules_overriding",
+        "sampled_out",
         "shadow_crashes",
         "shadow_limits",
         "shadow_rules",
@@ -70,8 +72,10 @@ class Tally:
         self.shadow_limits: dict[ShadowLimitKey, int] = defaultdict(int)
         self.changes: dict[ChangeKey, int] = defaultdict(int)
         self.shadow_crashes = 0
+        self.sampled_out = 0  # allows that are not recorded, as the operator wants
         self.durations = [0] * (len(BUCKETS_US) + 1)  # the last is beyond every bound
         self.duration_sum_us = 0
+        self.exemplars: list[Exemplar | None] = [None] * len(self.durations)
 
     def add(self, answered: Answered) -> None:
         """Count one answered check, or as many as were refused by one decision."""
@@ -93,10 +97,16 @@ class Tally:
                 self.limits_near[limit] += 1
         self.durations[bisect_left(BUCKETS_US, duration_us)] += count
         self.duration_sum_us += duration_us * count
+        if answered.trace is not None:
+            self._show(answered.trace.trace_id, duration_us, answered.time_us)
         if answered.shadow:
             otherwise = Outcome.DENY if isinstance(decision, Allow) else Outcome.ALLOW
             for shade in answered.shadow:
                 self._add_shade(shade, otherwise)
+
+    def _show(self, trace_id: str, duration_us: int, time_us: int) -> None:
+        """Keep a traced check as the example of its bucket: the last one can be found for longest."""
+        self.exemplars[bisect_left(BUCKETS_US, duration_us)] = Exemplar(trace_id, duration_us, time_us)
 
     def _add_shade(self, shade: Shade, otherwise: Outcome) -> None:
         """Count what one document in shadow would have done.
@@ -132,4 +142,6 @@ def total(tallies: Iterable[Tally]) -> Tally:
         ]
         whole.duration_sum_us += tally.duration_sum_us
         whole.shadow_crashes += tally.shadow_crashes
+        whole.exemplars = later(whole.exemplars, tally.exemplars)
+        whole.sampled_out += tally.sampled_out
     return whole

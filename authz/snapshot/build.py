@@ -34,6 +34,7 @@ class Surroundings:
     listener: Listener = field(default_factory=Listener)
     source_revision: str = ""
     sidecar: str = ""
+    stream: str = ""
     record_headers: tuple[str, ...] = ()
     processes: int = 1  # that share the guards of Sites, each in a memory of its own
     keepers: int = 1  # likewise of limits; 1 where all share a store
@@ -173,4 +174,5 @@ def _fixed(loaded: Loaded, known: Mapping[str, Provider], surroundings: Surround
         surroundings.source_revision,
         recordable(surroundings.record_headers, places),
         surroundings.token_prefix,
+        surroundings.stream,
     )

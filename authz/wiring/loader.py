@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from authz.config.rooms import SnapshotSettings
 from authz.model.errors import Place, PolicyError
@@ -26,6 +26,10 @@ from authz.wiring.news import overriding, tell_loaded
 from authz.wiring.past import Past
 from authz.wiring.rejections import Rejections
 
+Note = Callable[[str, Mapping[str, str]], None]
+
+_WHY_MAX = 1000  # characters of a reason that are recorded
+
 
 class GivenUp(BaseException):
     """A load is over before its end. No Exception: whoever catches those goes on working."""
@@ -37,6 +41,7 @@ class Loader:
     Args:
         gate: has the last word on a set that is valid.
         past: what earlier lives kept; default: nothing, nor is anything kept.
+        note: told of what is in force from now on, or was refused, for the records.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Loader:
         gate: Gate = no_gate,
         settings: SnapshotSettings | None = None,
         past: Past | None = None,
+        note: Note = lambda event, about: None,
     ) -> None:
         self._named = named
         self._surroundings = surroundings
@@ -63,6 +69,7 @@ class Loader:
         self._last: Reading | None = None  # what was offered last; None: offer whatever is read
         self._began_us: int | None = None
         self._given_up = False
+        self._record = note
         self.took_us = 0  # the last time that something was offered, reading included
         self.results: Counter[str] = Counter()
         self.past = past or Past(State(None, ""), clock, keeps=False)
@@ -192,6 +199,7 @@ class Loader:
             tidy()
         before = self.in_force.snapshot
         self.in_force.put(snapshot)
+        self._record("policy_set_accepted", {"before": before.revision})
         lost = before.index.lost(snapshot.index)
         del before
         let_go(lost, self.breathe)
@@ -199,6 +207,7 @@ class Loader:
     def _refused(self, rejected: Faults) -> None:
         problem = self._rejections.tell(rejected, self._active)
         self.results["needs_newer" if self._rejections.newer else "rejected"] += 1
+        self._record("policy_set_rejected", {"why": problem[:_WHY_MAX]})
         former, self._former = self._former, None
         if self._rejections.concern_all:
             self.in_force.differ(problem, self._clock.wall_us() - former.known_us if former else None)

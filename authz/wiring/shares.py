@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from authz.config.rooms import LimitSettings
 from authz.config.settings import Settings
@@ -20,12 +21,14 @@ class Share:
         count: of all workers; 1: the process serves alone.
         life: how often this worker was started before.
         turn_fd: the file in whose lock workers take turns to write records; -1 where nobody else writes.
+        spool: where records are written to be shipped; None where they are not, or the process is alone.
     """
 
     index: int = 0
     count: int = 1
     life: int = 0
     turn_fd: int = -1
+    spool: Path | None = None
 
     @property
     def alone(self) -> bool:

@@ -10,9 +10,8 @@ loader      replaces the snapshot by one assignment, never by a broken one; relo
 
 from __future__ import annotations
 
-import itertools
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 
 from authz import __version__
@@ -21,13 +20,9 @@ from authz.config.settings import Settings
 from authz.limits.guard import MAX_NETWORKS, Guard
 from authz.limits.inquiry import Answer, Answers, Inquiry
 from authz.model.address import Address
-from authz.model.sink import SinkAddress
-from authz.record.keeper import Keeper
 from authz.record.metrics import Metrics, Samples
-from authz.record.queue import RecordQueue
-from authz.record.sinks import Sink, open_sink
+from authz.record.recent import Recent, Wanted
 from authz.record.tally import Tally
-from authz.record.turns import in_turns
 from authz.response.refusal import Refuser
 from authz.transport.front import Front
 from authz.transport.mint import Mint
@@ -42,6 +37,7 @@ from authz.wiring.limiter import limits
 from authz.wiring.loader import Loader
 from authz.wiring.operations import operations
 from authz.wiring.past import past
+from authz.wiring.records import Records, is_shipped, spool_directory
 from authz.wiring.reloading import Reloading
 from authz.wiring.shares import ALONE, Share, whereabouts
 from authz.wiring.shelves import Shelves
@@ -76,11 +72,13 @@ class Sidecar:
         self._told: SimpleQueue[str] = SimpleQueue()
         self.draining = self.listening = False
         self._name = share.name(settings.record.sidecar or socket.gethostname())
-        around = surroundings(settings, self._name, share.count)
+        spool = spool_directory(settings) if share.alone and is_shipped(settings) else share.spool
+        self._records = Records(settings, share, self._name, spool)
+        around = surroundings(settings, self._name, share.count, self._records.numbers.stream)
         named = directories(settings)
         kept = past(settings.snapshot, named, self._clock, keeps=share.index == 0)
         gate = trials(settings.snapshot, lambda: self.loader.breathe())
-        self.loader = Loader(named, around, self._clock, gate, settings.snapshot, kept)
+        self.loader = Loader(named, around, self._clock, gate, settings.snapshot, kept, self._note)
         self._reloading = Reloading(self.loader, settings.snapshot, lambda: self._told.put(_LOADED))
         self._crashes = Crashes(self._clock)
         self._limits = limits(settings.limits, share, self._clock, self._crashes.tell)
@@ -93,14 +91,6 @@ class Sidecar:
         )
         # A brake and no limit: RATE_LIMIT_ENABLED says nothing about it.
         self._guard = Guard(self._clock.ticks_us, share.of(MAX_NETWORKS))
-        self._queue = RecordQueue(
-            in_turns(_direct(settings.record.record_sink), share.turn_fd),
-            settings.record.record_queue,
-            share.of(settings.record.record_recent)
-            if settings.serve.debug is not None
-            else 0,  # who could ask?
-        )
-        self._next_seq = itertools.count(1).__next__
         near = settings.limits.near_limit_percent / 100
         self._tallies = [Tally(settings.record.rule_series, near) for _ in settings.serve.listen]
         self._fronts: list[Front] = []
@@ -111,7 +101,13 @@ class Sidecar:
         self._progress = Progress(self._servers)
         self._watchdog = Watchdog(self.progress, settings.serve.stuck_after_s, on_tick)
         known = Known(
-            self.loader, self._reloading, self._limits, self._guard, self._queue, self._fronts, self._clock
+            self.loader,
+            self._reloading,
+            self._limits,
+            self._guard,
+            self._records.queue,
+            self._fronts,
+            self._clock,
         )
         self._metrics = Metrics(self._tallies, known.facts(settings))
         self._operations = operations(settings.serve, self) if share.alone else []
@@ -132,7 +128,8 @@ class Sidecar:
                 check.start()
             for server in self._operations:
                 server.start()
-            self._queue.start()
+            self._records.start()
+            self._note("started", {"version": __version__})
             self.listening = True
             if self._share.alone:
                 self._watchdog.start()
@@ -147,7 +144,7 @@ class Sidecar:
 
     def reopen(self) -> None:
         """Open the record file anew, after it was rotated."""
-        self._queue.reopen()
+        self._records.queue.reopen()
 
     def progress(self) -> bool:
         """Whether every judging thread moved since this was last asked. Only one thread may ask."""
@@ -187,10 +184,20 @@ class Sidecar:
 
     def find(self, decision_id: str) -> bytes | None:
         """See `Answers.find`."""
-        return self._queue.find(decision_id)
+        return self._records.queue.find(decision_id)
+
+    def recent_here(self, wanted: Wanted) -> Recent:
+        """Return recent records of this process."""
+        return self._records.queue.recent(wanted)
+
+    def recent(self, wanted: Wanted) -> tuple[Mapping[int, Recent], Sequence[int]]:
+        """See `Answers.recent`."""
+        return {0: self.recent_here(wanted)}, ()
 
     def shelved(self, inquiry: Inquiry) -> Answer:
         """Return how buckets in this process stand."""
+        if inquiry.forgive:  # which of its buckets may be a client's word
+            self._note("limits_reset", {"limit": inquiry.limit, "buckets": str(len(inquiry.buckets))})
         return self._shelves.answer(inquiry)
 
     def buckets(self, inquiry: Inquiry) -> Answers:
@@ -252,6 +259,7 @@ class Sidecar:
         """Answer what still comes, then write what waits, then let go of the sockets."""
         if self.draining:
             _log.info("draining")
+            self._note("stopping", {})
         for check in self._servers:
             check.stop()
         self._reloading.close()
@@ -259,7 +267,7 @@ class Sidecar:
         for check in self._servers:
             check.join()
         self._limits.close()
-        self._queue.close(RECORDS_S)
+        self._records.close(RECORDS_S)
         self._watchdog.close()
         for server in self._operations:
             server.close()
@@ -267,7 +275,7 @@ class Sidecar:
             _log.info("stopped")
 
     def _server(self, address: Address, tally: Tally) -> CheckServer:
-        keeper = Keeper(self._queue, tally, self._next_seq)
+        keeper = self._records.keeper(tally)
         front = make_front(address, self._settings, self._serving)
         self._fronts.append(front)
         shield = Shield(
@@ -290,9 +298,10 @@ class Sidecar:
         limits = self._settings.limits
         return Refuser(self._name, limits.limit_headers, on_allow=limits.limit_headers_on_allow)
 
+    def _note(self, event: str, about: Mapping[str, str]) -> None:
+        if self._settings.record.record_events:
+            revision = self.loader.in_force.revision
+            self._records.diary.note(event, self._clock.wall_us(), revision, about)
+
     def _serving(self) -> bool:
         return not self.draining and not self.loader.in_force.ailment
-
-
-def _direct(sinks: Sequence[SinkAddress]) -> Sink | None:
-    return open_sink(sinks[0]) if sinks else None

@@ -16,8 +16,13 @@ def directories(settings: Settings) -> Directories:
     return Directories(settings.serve.policies, settings.snapshot.scopes, settings.snapshot.overrides)
 
 
-def surroundings(settings: Settings, sidecar: str, processes: int = 1) -> Surroundings:
-    """Return what a snapshot takes from settings; `processes` share its limits, where a store does not."""
+def surroundings(settings: Settings, sidecar: str, processes: int = 1, stream: str = "") -> Surroundings:
+    """Return what a snapshot takes from settings.
+
+    Args:
+        processes: share its limits, where a store does not.
+        stream: to which records belong; see `record/segment.py`.
+    """
     identity, request, redis = settings.identity, settings.request, settings.limits.redis_url
     return Surroundings(
         peppers=Peppers(
@@ -38,6 +43,7 @@ def surroundings(settings: Settings, sidecar: str, processes: int = 1) -> Surrou
         ),
         source_revision=settings.serve.source_revision,
         sidecar=sidecar,
+        stream=stream,
         record_headers=settings.record.record_headers,
         processes=processes,
         keepers=1 if redis is not None else processes,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import cProfile
 import gc
-import itertools
 import pstats
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from authz.model.request import Request
 from authz.policy.evaluate import evaluate
 from authz.record.entry import encode
 from authz.record.keeper import Keeper
+from authz.record.numbers import Numbers
 from authz.record.queue import RecordQueue
 from authz.record.tally import Tally
 from authz.request.parse import parse
@@ -123,7 +123,7 @@ def _bench(*, in_shadow: bool = False) -> Bench:
 
 def _serving(bench: Bench) -> Callable[[], object]:
     """Return what serves one batch, from the front to the queue of records."""
-    keeper = Keeper(RecordQueue(None, 1000), Tally(), itertools.count().__next__)
+    keeper = Keeper(RecordQueue(None, 1000), Tally(), Numbers())
     shield = Shield(
         _Nobody(),
         lambda: bench.snapshot,

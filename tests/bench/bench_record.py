@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from authz.record.entry import FixedFields, encode
-from authz.record.queue import RecordQueue
+from authz.record.queue import Direct, RecordQueue
 from authz.record.sinks import FileSink
 from authz.record.tally import Tally
 from tests.support.answers import allowed, refused
@@ -33,7 +33,7 @@ def queue_us(lines: list[bytes]) -> float:
 
     CPU time of the calling thread: what the writer takes is its own.
     """
-    queue = RecordQueue(FileSink(Path("/dev/null")), 1_000_000)
+    queue = RecordQueue(Direct(FileSink(Path("/dev/null"))), 1_000_000)
     queue.start()
     best = min(_thread_us(queue, lines) for _ in range(ROUNDS))
     queue.close(5)

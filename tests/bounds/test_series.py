@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-
 from authz.record.facts import Facts
 from authz.record.keeper import Keeper
 from authz.record.metrics import Metrics
+from authz.record.numbers import Numbers
 from authz.record.queue import RecordQueue
 from authz.record.tally import Tally
 from tests.support.checks import check_request
@@ -15,7 +14,7 @@ from tests.support.fronts import SNAPSHOT, Bench
 
 def test_hostile_methods_hosts_and_paths_add_no_series_and_no_label() -> None:
     tally = Tally()
-    keeper = Keeper(RecordQueue(None, 10, 0), tally, itertools.count().__next__)
+    keeper = Keeper(RecordQueue(None, 10, 0), tally, Numbers())
     bench = Bench(lambda: SNAPSHOT, keeper=keeper)
     page = Metrics([tally], Facts())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from authz.model.address import TcpAddress, UnixAddress
+from authz.model.decision import Answered
 from authz.model.errors import ConfigError
+from authz.record.entry import FixedFields
 from authz.transport.front import Front
 from authz.transport.health import HEALTH_CHECK, HEALTH_WATCH, WATCHERS_MAX
 from authz.transport.server import CheckServer
 from tests.support.checks import check_request
-from tests.support.fronts import SNAPSHOT, Bench
+from tests.support.fronts import SNAPSHOT, Bench, FakeKeeper
 from tests.support.grpc import read
 from tests.support.listeners import KINDS, Listener, taken
 from tests.support.proxy import eventually
@@ -160,9 +162,9 @@ def test_a_call_past_its_deadline_is_never_allowed(listener: Listener) -> None:
     entered, leave = threading.Event(), threading.Event()
     seen: list[int] = []
 
-    class Slow:
-        def keep(self, answered: object, fixed: object) -> None:
-            seen.append(len(answered))  # type: ignore[arg-type] # a sequence
+    class Slow(FakeKeeper):
+        def keep(self, answered: Sequence[Answered], fixed: FixedFields) -> None:
+            seen.append(len(answered))
             entered.set()
             leave.wait(10)
 

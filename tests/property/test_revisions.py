@@ -19,7 +19,7 @@ from authz.record.entry import FixedFields, encode
 from authz.snapshot.snapshot import Snapshot
 from authz.transport.front import Arrival
 from tests.support.checks import check_request
-from tests.support.fronts import Bench
+from tests.support.fronts import Bench, FakeKeeper
 from tests.support.policies import PROVIDER, MadeKey, snapshot
 
 patient = settings(max_examples=150, deadline=None)  # a busy machine is no fault of ours
@@ -103,10 +103,11 @@ class Limiter(MemoryLimiter):
             work()
 
 
-class Keeper:
+class Keeper(FakeKeeper):
     """Keeps each answer with the record that is written of it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.kept: list[tuple[Answered, dict[str, Any]]] = []
 
     def keep(self, answered: Sequence[Answered], fixed: FixedFields) -> None:

@@ -97,6 +97,11 @@ class FakeKeeper:
 
     def __init__(self) -> None:
         self.answered: list[Answered] = []
+        self.full = False
+        self.promised = 0
+
+    def promise(self, count: int) -> None:
+        self.promised += count
 
     def keep(self, answered: Sequence[Answered], fixed: FixedFields) -> None:
         self.answered += answered

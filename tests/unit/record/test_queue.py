@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +12,8 @@ import structlog
 from structlog.testing import capture_logs
 
 from authz.record import queue as queue_module
-from authz.record.queue import RecordCounts, RecordQueue
+from authz.record import waiting as waiting_module
+from authz.record.queue import Direct, RecordCounts, RecordQueue
 from authz.record.sinks import StdoutSink
 from tests.support.answers import DECISION_ID
 
@@ -54,6 +57,14 @@ class Gate(Script):
         return super().write(data)
 
 
+def told(line: bytes) -> dict[str, object]:
+    """Return what a gap line says."""
+    gap = json.loads(line)
+    assert (gap.pop("v"), gap.pop("kind")) == (1, "gap")
+    assert gap.pop("time").endswith("Z")
+    return dict(gap)
+
+
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(queue_module, "RETRY_MIN_S", 0.001)
@@ -64,7 +75,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_lines_arrive_whole_and_in_order_and_each_is_counted() -> None:
     sink = Script()
-    queue = RecordQueue(sink, 100)
+    queue = RecordQueue(Direct(sink), 100)
     queue.start()
     queue.put([b"1\n", b"2\n"])
     queue.put([b"3\n"])
@@ -74,7 +85,7 @@ def test_lines_arrive_whole_and_in_order_and_each_is_counted() -> None:
 
 def test_many_lines_leave_in_one_write() -> None:
     sink = Script()
-    queue = RecordQueue(sink, 1000)
+    queue = RecordQueue(Direct(sink), 1000)
     for number in range(500):
         queue.put([b"%d\n" % number])
     queue.start()
@@ -84,26 +95,28 @@ def test_many_lines_leave_in_one_write() -> None:
 
 def test_a_full_queue_drops_the_newest_and_counts_exactly() -> None:
     sink = Script()
-    queue = RecordQueue(sink, 3)
+    queue = RecordQueue(Direct(sink), 3)
     queue.put([b"1\n", b"2\n"])
     queue.put([b"3\n", b"4\n", b"5\n"])
     queue.put([b"6\n"])
     assert queue.counts() == RecordCounts(written=0, dropped=3, lost=0, waiting=3, errors=0)
     queue.start()
     assert queue.close(PATIENCE_S).written == 3
-    assert sink.taken == b"1\n2\n3\n"
+    *lines, gap = sink.taken.splitlines()
+    assert lines == [b"1", b"2", b"3"]
+    assert told(gap) == {"first_seq": 4, "last_seq": 6, "count": 3, "allows": 0, "why": "queue_full"}
 
 
 def test_long_lines_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_module, "WAITING_MAX_BYTES", 10)
-    queue = RecordQueue(Script(), 100)
+    monkeypatch.setattr(waiting_module, "WAITING_MAX_BYTES", 10)
+    queue = RecordQueue(Direct(Script()), 100)
     queue.put([b"12345\n", b"123\n", b"x\n"])
     assert queue.counts()[:4] == (0, 1, 0, 2)
 
 
 def test_a_blocked_sink_never_blocks_the_one_who_puts() -> None:
     sink = Gate()
-    queue = RecordQueue(sink, 4)
+    queue = RecordQueue(Direct(sink), 4)
     queue.start()
     queue.put([b"1\n"])
     assert sink.entered.wait(PATIENCE_S)
@@ -119,7 +132,7 @@ def test_a_blocked_sink_never_blocks_the_one_who_puts() -> None:
 
 def test_a_sink_that_takes_a_few_bytes_at_a_time_gets_them_all() -> None:
     sink = Script(1, 0, 3, BlockingIOError(), 2)
-    queue = RecordQueue(sink, 10)
+    queue = RecordQueue(Direct(sink), 10)
     queue.put([b"abc\n", b"def\n"])
     queue.start()
     assert queue.close(PATIENCE_S)[:4] == (2, 0, 0, 0)
@@ -129,7 +142,7 @@ def test_a_sink_that_takes_a_few_bytes_at_a_time_gets_them_all() -> None:
 def test_a_broken_sink_is_tried_again_and_logged_once() -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     sink = Script(2, full, full, full)
-    queue = RecordQueue(sink, 10)
+    queue = RecordQueue(Direct(sink), 10)
     with capture_logs() as logs:
         queue.start()
         queue.put([b"abc\n"])
@@ -146,7 +159,7 @@ def test_a_sink_that_is_broken_at_the_end_loses_what_waits_and_says_so() -> None
         def write(self, data: memoryview) -> int:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    queue = RecordQueue(Broken(), 10)
+    queue = RecordQueue(Direct(Broken()), 10)
     queue.put([b"1\n", b"2\n"])
     with capture_logs() as logs:
         queue.start()
@@ -169,7 +182,7 @@ def test_a_pipe_that_stays_full_is_given_up_at_the_deadline() -> None:
         def write(self, data: memoryview) -> int:
             raise BlockingIOError
 
-    queue = RecordQueue(Full(), 10)
+    queue = RecordQueue(Direct(Full()), 10)
     queue.put([b"1\n"])
     queue.start()
     assert queue.close(0.05).lost == 1
@@ -177,7 +190,7 @@ def test_a_pipe_that_stays_full_is_given_up_at_the_deadline() -> None:
 
 def test_threads_that_put_at_once_lose_nothing() -> None:
     sink = Script()
-    queue = RecordQueue(sink, 100_000)
+    queue = RecordQueue(Direct(sink), 100_000)
     queue.start()
 
     def work() -> None:
@@ -195,7 +208,7 @@ def test_threads_that_put_at_once_lose_nothing() -> None:
 
 def test_a_recent_record_is_found_by_its_id_even_if_it_was_dropped() -> None:
     line = f'{{"v":1,"decision_id":"{DECISION_ID}","path":"x"}}\n'.encode()
-    queue = RecordQueue(Script(), 0, recent=2)
+    queue = RecordQueue(Direct(Script()), 0, recent=2)
     queue.put([line])
     assert queue.counts().dropped == 1
     assert queue.find(DECISION_ID) == line
@@ -217,13 +230,13 @@ def test_without_a_sink_only_the_recent_lines_are_kept() -> None:
 
 def test_reopen_reaches_the_sink() -> None:
     sink = Script()
-    RecordQueue(sink, 1).reopen()
+    RecordQueue(Direct(sink), 1).reopen()
     assert sink.reopened
 
 
 def test_through_a_real_pipe_a_slow_reader_gets_every_line() -> None:
     reader, writer = os.pipe()
-    queue = RecordQueue(StdoutSink(writer), 10_000)
+    queue = RecordQueue(Direct(StdoutSink(writer)), 10_000)
     queue.start()
     lines = [b"%06d" % number + b"." * 200 + b"\n" for number in range(5000)]  # a megabyte: far beyond a pipe
     queue.put(lines)
@@ -232,3 +245,36 @@ def test_through_a_real_pipe_a_slow_reader_gets_every_line() -> None:
     assert got == lines
     assert queue.close(PATIENCE_S)[:4] == (5000, 0, 0, 0)
     os.close(writer)
+
+
+def test_what_is_full_says_so_until_half_of_it_is_written() -> None:
+    sink = Gate()
+    queue = RecordQueue(Direct(sink), 10, on_full="deny")
+    queue.put([b"x\n"] * 8)
+    seen = [queue.full]
+    queue.put([b"x\n"])
+    seen.append(queue.full)
+    sink.opened.set()
+    queue.start()
+    assert queue.close(PATIENCE_S).written == 9
+    assert [*seen, queue.full] == [False, True, False]
+
+
+def test_a_gap_stands_where_the_missing_lines_would_have_stood() -> None:
+    sink = Gate()
+    queue = RecordQueue(Direct(sink), 2)
+    queue.put([b"1\n", b"2\n", b"3\n", b"4\n"])
+    queue.start()
+    sink.opened.set()
+    for number in (5, 6):
+        waited = time.monotonic() + PATIENCE_S
+        while queue.counts().waiting and time.monotonic() < waited:
+            time.sleep(0.001)
+        queue.put([b"%d\n" % number])
+    queue.put([], missing=2)
+    counts = queue.close(PATIENCE_S)
+    assert (counts.written, counts.dropped, counts.lost) == (4, 4, 0)
+    lines = sink.taken.splitlines()
+    assert [line for line in lines if len(line) == 1] == [b"1", b"2", b"5", b"6"]
+    gaps = [told(line) for line in lines if len(line) > 1]
+    assert [(gap["first_seq"], gap["last_seq"], gap["count"]) for gap in gaps] == [(3, 4, 2), (7, 8, 2)]

@@ -10,13 +10,13 @@ import pytest
 
 from authz.limits.memory import MemoryLimiter
 from authz.limits.store import S
-from authz.model.decision import Allow, Deny
+from authz.model.decision import Allow, Answered, Deny
 from authz.model.reason import Detail, Reason
 from authz.record.entry import FixedFields
 from authz.snapshot.snapshot import not_ready
 from authz.transport.front import Arrival
 from tests.support.checks import check_request
-from tests.support.fronts import SNAPSHOT, WALL_US, Bench, FakeClock, FakeFront
+from tests.support.fronts import SNAPSHOT, WALL_US, Bench, FakeClock, FakeFront, FakeKeeper
 from tests.support.policies import snapshot
 
 
@@ -46,8 +46,8 @@ def test_records_are_kept_after_the_replies_have_left() -> None:
     front = FakeFront()
     seen: list[int] = []
 
-    class Keeper:
-        def keep(self, answered: object, fixed: FixedFields) -> None:
+    class Keeper(FakeKeeper):
+        def keep(self, answered: Sequence[Answered], fixed: FixedFields) -> None:
             seen.append(len(front.replies))
             assert fixed is SNAPSHOT.fixed
 
@@ -142,3 +142,16 @@ def test_what_breaks_while_shedding_still_refuses(broken: str) -> None:
     bench.shield.shed([Arrival(1, ask("/open"), 0.1), Arrival(2, ask("/open"), None)])
     assert [bench.front.reply(call).denied_response.status.code for call in (1, 2)] == [503, 503]
     assert bench.crashes
+
+
+def test_where_no_record_could_be_kept_every_call_is_refused_unread_by_one_record() -> None:
+    bench = Bench(lambda: SNAPSHOT)
+    bench.keeper.full = True
+    front = bench.serve(ask("/open"), ask("/closed"), b"\xff")
+    assert [front.reply(call).denied_response.status.code for call in (1, 2, 3)] == [503, 503, 503]
+    (kept,) = bench.keeper.answered
+    assert kept.decision == Deny(Reason.OVERLOADED, Detail.UNRECORDED)
+    assert kept.checks == 3
+    bench.keeper.full = False
+    front.replies.clear()
+    assert bench.serve(ask("/open")).allowed(1)
