@@ -23,10 +23,12 @@ from authz.model.reason import Detail, Reason
 from authz.model.request import Request, Unreadable
 from authz.model.shadow import Review
 from authz.model.site import Site
+from authz.model.trace import Steps
 from authz.policy.evaluate import evaluate
 from authz.policy.index import HostView
 from authz.policy.rule import Candidate
 from authz.policy.shadow import Judged
+from authz.record.tracing import Tracer
 from authz.request.host import canonical_host
 from authz.request.read import read
 from authz.response import message
@@ -43,6 +45,7 @@ class Call(NamedTuple):
 
     id: int
     payload: bytes  # a CheckRequest, or whatever was sent as one
+    traceparent: str = ""  # of the call itself: our Envoy's own span
 
     def __repr__(self) -> str:  # SECURITY: credentials are in it
         return f"Call(id={self.id}, payload={len(self.payload)} bytes)"
@@ -51,7 +54,7 @@ class Call(NamedTuple):
 class Check:
     """One call on its way through the rooms. It begins refused, and only `decide` changes that."""
 
-    __slots__ = ("call", "caller", "crash", "decision", "grant", "named", "request", "view")
+    __slots__ = ("call", "caller", "crash", "decision", "grant", "named", "request", "trace", "view")
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -62,6 +65,7 @@ class Check:
         self.grant: Grant | None = None  # what would be allowed, while its tokens are not spent
         self.decision: Decision = _UNDECIDED
         self.crash: BaseException | None = None  # what it was refused for, where a room broke
+        self.trace: Steps | None = None  # nearly never: only where its caller keeps the trace, and so do we
 
     @property
     def spends(self) -> tuple[Spend, ...]:
@@ -70,6 +74,8 @@ class Check:
 
     def settle(self, spent: tuple[Spent, ...]) -> None:
         """Take what came of spending: allowed only if there is a result for each bucket and all passed."""
+        if self.trace is not None:
+            self.trace.step("spent")
         grant = self.grant
         if grant is None or len(spent) != len(grant.spends):
             self.decision = _UNDECIDED
@@ -98,7 +104,13 @@ Finish = Callable[[Sequence[Check]], None]
 
 
 def answer(
-    batch: Sequence[Call], snapshot: Snapshot, limiter: Spender, guard: Guard, finish: Finish, now_us: int
+    batch: Sequence[Call],
+    snapshot: Snapshot,
+    limiter: Spender,
+    guard: Guard,
+    finish: Finish,
+    now_us: int,
+    tracer: Tracer | None = None,
 ) -> None:
     """Judge every call of a batch and hand each to `finish` once: at once, or when its tokens are spent.
 
@@ -106,8 +118,9 @@ def answer(
         batch: all calls that were waiting.
         finish: replies first, then keeps the record.
         now_us: wall clock, microseconds since 1970.
+        tracer: brings the clock for the steps of sampled checks; None: none is traced.
     """
-    checks = [judge(call, snapshot, guard, now_us) for call in batch]
+    checks = [judge(call, snapshot, guard, now_us, tracer) for call in batch]
     spending = [check for check in checks if check.grant is not None]
     if len(spending) < len(checks):
         finish([check for check in checks if check.grant is None])
@@ -115,10 +128,12 @@ def answer(
         limiter.spend(spending, finish)
 
 
-def judge(call: Call, snapshot: Snapshot, guard: Guard, now_us: int) -> Check:
+def judge(call: Call, snapshot: Snapshot, guard: Guard, now_us: int, tracer: Tracer | None = None) -> Check:
     """Read one call and decide everything about it but its tokens."""
     check = Check(call)
-    check.request = request = read(call.payload, snapshot.reading)
+    check.request = request = read(call.payload, snapshot.reading, call.traceparent)
+    if tracer is not None and request.sampled:
+        check.trace = tracer.begin(call.id, request)
     if not snapshot.ready:
         check.decision = Deny(Reason.NOT_READY)
     elif snapshot.sites.guarded:
@@ -137,6 +152,8 @@ def _decide_guarded(
     """
     site = _site(request, snapshot)
     wait_ms = guard.wait_ms(site, request.client) if isinstance(request, Request) else 0
+    if check.trace is not None:
+        check.trace.step("guard")
     if wait_ms != 0:  # SECURITY: nothing said is no "go on"
         check.decision = Deny(Reason.GUARDED, retry_ms=wait_ms)
         return
@@ -155,7 +172,7 @@ def _decide(check: Check, request: Request | Unreadable, snapshot: Snapshot, now
         return
     check.view = view = snapshot.index.view(request.host)
     if request.structural:
-        verdict = _permit(check, _structural(request), view, snapshot, now_us)
+        verdict = _structurally(check, request, view, snapshot, now_us)
         if not isinstance(verdict, Grant):
             check.decision = verdict
             return
@@ -169,14 +186,37 @@ def _decide(check: Check, request: Request | Unreadable, snapshot: Snapshot, now
 
 
 def _permit(check: Check, request: Request, view: HostView, snapshot: Snapshot, now_us: int) -> Grant | Deny:
+    trace = check.trace
     candidates = snapshot.index.candidates(view, request)
+    if trace is not None:
+        trace.step("candidates")
     check.named = named = _named(candidates)
     check.caller = caller = resolve(request, snapshot.access(named).plan, snapshot.keyring, now_us)
+    if trace is not None:
+        trace.step("resolved")
     if snapshot.overrides is not None:
         refusal = snapshot.overrides.refusal(request, caller.identity)
+        if trace is not None:
+            trace.step("overrides")
         if refusal is not None:
             return refusal
-    return evaluate(candidates, request, caller, snapshot.memos)
+    verdict = evaluate(candidates, request, caller, snapshot.memos)
+    if trace is not None:
+        trace.step("judged")
+    return verdict
+
+
+def _structurally(
+    check: Check, request: Request, view: HostView, snapshot: Snapshot, now_us: int
+) -> Grant | Deny:
+    """Judge the other reading of a path; in a trace its steps bear a name of their own."""
+    trace = check.trace
+    if trace is not None:
+        trace.reading("structural_")
+    verdict = _permit(check, _structural(request), view, snapshot, now_us)
+    if trace is not None:
+        trace.reading("")
+    return verdict
 
 
 def _named(candidates: Sequence[Candidate]) -> frozenset[str]:

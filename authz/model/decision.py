@@ -9,6 +9,7 @@ from authz.model.limit import Spend, Spent
 from authz.model.reason import Detail, Reason
 from authz.model.request import Request, Unreadable
 from authz.model.shadow import Shade
+from authz.model.trace import Steps
 
 
 class RuleName(NamedTuple):
@@ -62,3 +63,4 @@ class Answered(NamedTuple):
     duration_us: int  # from taking the call to handing over the reply
     checks: int = 1  # how many were refused alike, unread, by one decision: see `shield.py`
     shadow: tuple[Shade, ...] = ()  # what documents in shadow would have said
+    trace: Steps | None = None  # its span, where it is traced

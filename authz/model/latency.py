@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple
 
 # Upper bounds in microseconds. A check takes 25, a round trip to Redis 100 to 500; what waits, waits up to
 # Envoy's timeout: 200 ms by default.
@@ -38,3 +40,19 @@ class Durations:
         """Count one."""
         self.counts[bisect_left(BUCKETS_US, took_us)] += 1
         self.sum_us += took_us
+
+
+class Exemplar(NamedTuple):
+    """A traced check that shows what a bucket of the histogram is made of."""
+
+    trace_id: str
+    duration_us: int
+    time_us: int  # wall clock, microseconds since 1970
+
+
+def later(ours: Sequence[Exemplar | None], theirs: Sequence[Exemplar | None]) -> list[Exemplar | None]:
+    """Return of each bucket the example that is the later one."""
+    return [
+        one if other is None or (one is not None and one.time_us >= other.time_us) else other
+        for one, other in zip(ours, theirs, strict=True)
+    ]

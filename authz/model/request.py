@@ -56,6 +56,8 @@ class Request(NamedTuple):
     structural: str = (
         ""  # the other reading of the path (decoded, parameters stripped), where a Site keeps both
     )
+    parent_span_id: str = ""  # 16 hex digits: the span of whoever asks; "" where trace_id is
+    sampled: bool = False  # the trace's flag says that somebody keeps it
 
     def __repr__(self) -> str:  # SECURITY: headers, query, body and path may hold credentials
         return f"Request(method={self.method!r}, host={self.host!r}, ***)"
@@ -104,6 +106,8 @@ class Unreadable(NamedTuple):
     grpc: bool = False
     request_id: str = ""
     trace_id: str = ""
+    parent_span_id: str = ""
+    sampled: bool = False
 
     def __repr__(self) -> str:  # SECURITY: as above; here even the host is as sent
         return f"Unreadable(detail={self.detail.value!r}, ***)"

@@ -20,6 +20,7 @@ from authz.model.limit import Spent
 from authz.model.reason import Detail, Reason
 from authz.model.request import Request, Unreadable
 from authz.model.shadow import Shade
+from authz.model.trace import Step, Steps
 from authz.record import redact
 from authz.record.redact import clean
 
@@ -177,6 +178,17 @@ class Record(Struct, omit_defaults=True, frozen=True, gc=False):
     override: Annotated[
         bool, Meta(description="`true` where policy and rule stand in the overrides; else absent")
     ] = False
+    span_id: Annotated[
+        str, Meta(description="its span, where it is traced: see tracing.md; 16 hex digits")
+    ] = ""
+    parent_span_id: Annotated[str, Meta(description="the span of whoever asked; where it is traced")] = ""
+    steps: Annotated[
+        list[Step],
+        Meta(
+            description="of a traced check: each step, and microseconds from taking the call until it was"
+            " done; see tracing.md"
+        ),
+    ] = []
 
 
 def encode(answered: Answered, fixed: FixedFields, seq: int) -> bytes:
@@ -201,7 +213,7 @@ def _sound(answered: Answered) -> Answered:
 
 
 def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
-    decision_id, time_us, request, caller, decision, status, duration_us, count, shadow = answered
+    decision_id, time_us, request, caller, decision, status, duration_us, count, shadow, trace = answered
     detail: Detail | None
     rule: RuleName | None
     if isinstance(decision, Allow):
@@ -221,7 +233,7 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
         who, asked = _NOTHING, _sent(request)
         request_id = clean(redact.masked(request.request_id), redact.REQUEST_ID_MAX)
     policy, rule_name = rule or _NO_RULE
-    return Record(
+    record = Record(
         VERSION,
         _rfc3339(time_us),
         decision_id,
@@ -252,6 +264,18 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
         duration_us,
         count,
         override,
+    )
+    return record if trace is None else _traced(record, trace)
+
+
+def _traced(record: Record, trace: Steps) -> Record:
+    """Add the span; of a check that crashed nothing but this says which trace it belongs to."""
+    return msgspec.structs.replace(
+        record,
+        trace_id=trace.trace_id,
+        span_id=trace.span_id,
+        parent_span_id=trace.parent_span_id,
+        steps=trace.taken,
     )
 
 

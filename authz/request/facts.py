@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from authz.model.reason import Detail
 from authz.model.text import header_text
+from authz.model.trace import UNTRACED, TraceParent
 
 _REQUEST_ID_MAX_CHARS = 128
 _H2C = "h2c"
@@ -16,9 +17,11 @@ _PROTOCOL = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+(?:/[!#$%&'*+\-.^_`|~0-9a-z]+)
 # version "-" trace-id "-" parent-id "-" flags, and more in versions after 00; ff is no version.
 # Source: W3C Trace Context, section 3.2.
 _TRACEPARENT = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:\Z|(?<!\A00.{53})-.*)",
+    rb"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-[0-9a-f]([0-9a-f])"
+    rb"(?:\Z|(?<!\A00.{53})-.*)",
     re.DOTALL,
 )
+_SAMPLED = b"13579bdf"  # the last digit of the flags, where its lowest bit is set
 _GRPC_NAME = b"application/grpc"
 _GRPC = re.compile(rb"application/grpc(?:\+.*|[ \t]*(?:;.*)?)", re.DOTALL)
 
@@ -69,8 +72,22 @@ def request_id(headers: Mapping[str, bytes]) -> str:
     return text if text.isprintable() else ""
 
 
-def trace_id(headers: Mapping[str, bytes]) -> str:
-    """Return the trace id out of a valid `traceparent`, or ""."""
+def trace_parent(headers: Mapping[str, bytes], asked_with: str = "") -> TraceParent:
+    """Return what a valid `traceparent` says, or UNTRACED.
+
+    Args:
+        asked_with: the one that came with the call itself: our Envoy's own span, which counts before what the
+            client sent. Envoy tells the application of its span later than it asks us, so the headers never
+            name it.
+    """
     value = headers.get("traceparent")
+    if asked_with:
+        match = _TRACEPARENT.fullmatch(asked_with.encode("ascii", "replace"))
+        if match is not None:
+            return _parent(match)
     match = _TRACEPARENT.fullmatch(value) if value is not None else None
-    return "" if match is None else match[1].decode("ascii")
+    return UNTRACED if match is None else _parent(match)
+
+
+def _parent(match: re.Match[bytes]) -> TraceParent:
+    return TraceParent(match[1].decode("ascii"), match[2].decode("ascii"), match[3] in _SAMPLED)

@@ -15,7 +15,7 @@ from authz.model.reason import Detail
 from authz.model.request import NOWHERE, Client, Request, Unreadable
 from authz.model.site import Listener, ReadingRules
 from authz.request.client import direct, locate
-from authz.request.facts import request_id, speaks_grpc, trace_id
+from authz.request.facts import request_id, speaks_grpc, trace_parent
 from authz.request.headers import Headers, RequestLine, gather, legible, read_headers
 from authz.request.host import canonical_host
 from authz.request.parse import listed_context, listed_metadata, parse, seen_at_us
@@ -31,12 +31,13 @@ _REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
 _SCHEMES = frozenset({"http", "https", ""})
 
 
-def read(payload: bytes, rules: ReadingRules) -> Request | Unreadable:
+def read(payload: bytes, rules: ReadingRules, traceparent: str = "") -> Request | Unreadable:
     """Read one CheckRequest.
 
     Args:
         payload: the bytes of the message, as they arrived.
         rules: what the listener and the Sites say about reading.
+        traceparent: that of the call itself, or "".
 
     Returns:
         the canonical request, or the first fault and what is known besides. Never raises, whatever the bytes.
@@ -48,11 +49,13 @@ def read(payload: bytes, rules: ReadingRules) -> Request | Unreadable:
     attributes = parse(payload)
     if attributes is None:
         return Unreadable(Detail.UNDECODABLE)
-    found = _read(attributes, rules)
-    return found if isinstance(found, Request) else _unreadable(found, attributes, rules.listener)
+    found = _read(attributes, rules, traceparent)
+    if isinstance(found, Request):
+        return found
+    return _unreadable(found, attributes, rules.listener, traceparent)
 
 
-def _read(attributes: Any, rules: ReadingRules) -> Request | Detail:
+def _read(attributes: Any, rules: ReadingRules, traceparent: str) -> Request | Detail:
     """Read a message, fault by fault."""
     request = attributes.request
     http = request.http
@@ -85,7 +88,7 @@ def _read(attributes: Any, rules: ReadingRules) -> Request | Detail:
         fault = _query_fault(http, query, rules.listener)
         if fault is not None:
             return fault
-    return _request(attributes, line, host, headers, target, query, rules)
+    return _request(attributes, line, host, headers, target, query, rules, traceparent)
 
 
 def _line_fault(line: RequestLine) -> Detail | None:
@@ -119,6 +122,7 @@ def _request(
     target: Target,
     query: str,
     rules: ReadingRules,
+    traceparent: str,
 ) -> Request:
     """Put the parts together, in the order of the type (a unit test reads every field by its name)."""
     values, repeated, strays, upgrade, grpc = headers
@@ -128,6 +132,7 @@ def _request(
     request = attributes.request
     http = request.http
     source = attributes.source
+    trace_id, parent_span_id, sampled = trace_parent(values, traceparent)
     fields = (
         "GET" if method == "HEAD" else method,
         method,
@@ -147,11 +152,13 @@ def _request(
         http.size,
         seen_at_us(request) if rules.time else 0,
         request_id(values),
-        trace_id(values),
+        trace_id,
         (http.raw_body or http.body.encode()) if rules.body else b"",
         listed_context(attributes, listener.context) if listener.context else _NOTHING,
         listed_metadata(attributes, listener.metadata) if listener.metadata else _NOTHING,
         structural,
+        parent_span_id,
+        sampled,
     )
     return _new(Request, fields)
 
@@ -164,7 +171,7 @@ def _client(source: Any, values: Mapping[str, bytes], listener: Listener) -> Cli
     return locate(socket.address, socket.port_value, values.get("x-forwarded-for"), listener)
 
 
-def _unreadable(detail: Detail, attributes: Any, listener: Listener) -> Unreadable:
+def _unreadable(detail: Detail, attributes: Any, listener: Listener, traceparent: str) -> Unreadable:
     """Keep what is known of a request that is refused. Off the hot path, but still linear and bounded."""
     http = attributes.request.http
     method: str = http.method
@@ -173,6 +180,7 @@ def _unreadable(detail: Detail, attributes: Any, listener: Listener) -> Unreadab
     # proxy, and what its guard is charged for would hit everyone behind it.
     unknown = isinstance(gathered, Detail)
     values: Mapping[str, bytes] = {} if isinstance(gathered, Detail) else legible(gathered[0])
+    trace_id, parent_span_id, sampled = trace_parent(values, traceparent)
     return Unreadable(
         detail,
         method=method,
@@ -184,5 +192,7 @@ def _unreadable(detail: Detail, attributes: Any, listener: Listener) -> Unreadab
         client=NOWHERE if unknown and listener.trusted_hops else _client(attributes.source, values, listener),
         grpc=speaks_grpc(method, values) is not False,
         request_id=request_id(values),
-        trace_id=trace_id(values),
+        trace_id=trace_id,
+        parent_span_id=parent_span_id,
+        sampled=sampled,
     )

@@ -94,7 +94,7 @@ class Backlog:
 
 
 def _aged(arrival: Arrival, waited_us: int) -> Arrival:
-    call_id, payload, remaining_s = arrival
+    call_id, payload, remaining_s, traceparent = arrival
     if remaining_s is None:
         return arrival
-    return _new(Arrival, (call_id, payload, remaining_s - waited_us / 1e6))
+    return _new(Arrival, (call_id, payload, remaining_s - waited_us / 1e6, traceparent))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Lock, local
 from typing import Protocol
 
-from authz.transport.front import Arrival
+from authz.transport.front import Arrival, traceparent_of
 
 # gRPC's own status for a call that its caller gave up. Source: google/rpc/code.proto.
 CANCELLED = 1
@@ -28,6 +29,10 @@ class Context(Protocol):
 
     def time_remaining(self) -> float | None:
         """Seconds until the caller stops waiting."""
+        ...
+
+    def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """Return what the call's head says besides."""
         ...
 
 
@@ -120,7 +125,8 @@ class Desk:
         remaining_s = held.context.time_remaining()
         if remaining_s is not None and remaining_s > _FOREVER_S:
             remaining_s = None
-        arrivals.append(Arrival(call_id, held.payload, remaining_s))
+        traceparent = traceparent_of(held.context.invocation_metadata())
+        arrivals.append(Arrival(call_id, held.payload, remaining_s, traceparent))
 
     def _tell(self, most: int, arrivals: list[Arrival]) -> None:
         """Add calls that have their answer already, with no time left to judge them: as they were told."""

@@ -42,7 +42,8 @@ class Handover:
         try:
             self._limiter.spend(checks, partial(self._back, finish))
         except BaseException as error:  # noqa: BLE001 - SECURITY: a refusal; not tried again, for it may have spent
-            finish([refused(check.call, CRASHED, error) for check in self._escrow.release(checks)])
+            mine = self._escrow.release(checks)
+            finish([refused(check.call, CRASHED, error, check.trace) for check in mine])
 
     def spend_in_shadow(self, trials: Sequence[S], then: Callable[[Sequence[S]], None]) -> None:
         """Pass on: nobody waits for these, so nothing is held."""

@@ -20,6 +20,7 @@ from authz.limits.store import Limiter, answers_later
 from authz.model.decision import Answered, Deny
 from authz.model.reason import Code
 from authz.record.entry import FixedFields
+from authz.record.tracing import Tracing
 from authz.response import message
 from authz.response.refusal import Refuser
 from authz.snapshot.snapshot import Snapshot
@@ -28,7 +29,7 @@ from authz.transport.backlog import MARGIN_US
 from authz.transport.escrow import Escrow
 from authz.transport.front import DEADLINE_EXCEEDED, Arrival, Front
 from authz.transport.handover import Handover
-from authz.transport.refused import BACKLOG, CRASHED, LATE, refused, refused_like, take_back
+from authz.transport.refused import BACKLOG, CRASHED, LATE, UNRECORDED, refused, refused_like, take_back
 from authz.transport.turn import Turn
 
 MARGIN_S = MARGIN_US / 1e6
@@ -42,6 +43,15 @@ _new = tuple.__new__  # what a NamedTuple's own constructor does, without its 0.
 
 class Keeper(Protocol):
     """Keeps records and counts, after the replies have left."""
+
+    @property
+    def full(self) -> bool:
+        """Whether no check shall be judged: its record could not be kept."""
+        ...
+
+    def promise(self, count: int) -> None:
+        """Say that so many checks are about to be answered."""
+        ...
 
     def keep(self, answered: Sequence[Answered], fixed: FixedFields) -> None:
         """Take what was answered under one snapshot. Never blocks."""
@@ -66,6 +76,7 @@ class Shield:
     Args:
         current: returns the snapshot in force; asked once per batch, so a decision has one revision.
         crashed: told of each exception that became a refusal.
+        tracing: which checks are traced; None: none.
     """
 
     def __init__(
@@ -79,6 +90,7 @@ class Shield:
         clock: Clock,
         mint: Callable[[int], str],
         crashed: Callable[[BaseException], None],
+        tracing: Tracing | None = None,
     ) -> None:
         self._front = front
         self._current = current
@@ -89,6 +101,7 @@ class Shield:
         self._clock = clock
         self._mint = mint
         self._crashed = crashed
+        self._tracing = tracing
         self._escrow = Escrow()
         self._aside = Aside(limiter, self._keep_alone, self._tell)
         self.later = answers_later(limiter)  # then `sweep` must be called between turns
@@ -143,18 +156,23 @@ class Shield:
         turn.snapshot = self._current()
         turn.now_us = now_us = self._clock.ticks_us()
         turn.began_us = now_us - waited_us
+        if self._tracing is not None:
+            turn.tracer = self._tracing.turn(turn.began_us)
         soonest_s = inf
         batch: list[Call] = []
         late: list[Arrival] = []
         for arrival in turn.arrivals:
-            call_id, payload, remaining_s = arrival
+            call_id, payload, remaining_s, traceparent = arrival
             if remaining_s is not None and remaining_s < soonest_s:
                 if remaining_s < MARGIN_S:
                     late.append(arrival)
                     continue
                 soonest_s = remaining_s
-            batch.append(_new(Call, (call_id, payload)))
+            batch.append(_new(Call, (call_id, payload, traceparent)))
         turn.soonest_us = now_us + soonest_s * 1e6
+        if self._keeper.full:
+            self._refuse_unread(turn, turn.arrivals, UNRECORDED)
+            return
         if late:
             self._refuse_unread(turn, late, LATE)
         if batch:
@@ -166,7 +184,8 @@ class Shield:
         limiter = Handover(self._limiter, self._escrow, turn) if self.later else self._limiter
         finish = partial(self._finish_alone if self.later else self._finish, turn)
         try:
-            answer(batch, turn.snapshot, limiter, self._guard, finish, self._clock.wall_us())
+            now_us = self._clock.wall_us()
+            answer(batch, turn.snapshot, limiter, self._guard, finish, now_us, turn.tracer)
         except BaseException as caught:  # noqa: BLE001 - SECURITY: whatever it was, it is a refusal
             error = caught
         left = [call for call in batch if call.id not in turn.done]
@@ -179,7 +198,7 @@ class Shield:
         error = error or RuntimeError("nobody answered")
         if not left:
             self._tell(error)
-        finish([refused(call, CRASHED, error) for call in left])
+        finish([refused(call, CRASHED, error, turn.span_of(call.id)) for call in left])
 
     def _finish_alone(self, turn: Turn, checks: Sequence[Check]) -> None:
         """Finish on the thread of a limiter, where nobody else catches what is raised."""
@@ -193,7 +212,9 @@ class Shield:
         with self._lock:
             snapshot, soonest_us = turn.snapshot, turn.soonest_us
             time_us, now_us = self._clock.wall_us(), self._clock.ticks_us()
+            decided_us = now_us
             answered: list[Answered] = []
+            self._keeper.promise(len(checks))
             try:
                 for check in checks:
                     decision_id = self._mint(time_us)
@@ -209,6 +230,9 @@ class Shield:
                         self._tell(check.crash, decision_id)
                     now_us = self._clock.ticks_us()
                     spent_us = now_us - turn.began_us
+                    trace = check.trace
+                    if trace is not None:
+                        trace.end(decided_us, now_us)
                     fields = (
                         decision_id,
                         time_us,
@@ -219,6 +243,7 @@ class Shield:
                         spent_us,
                         1,
                         (),
+                        trace,
                     )
                     answered.append(_new(Answered, fields))
             finally:
@@ -234,11 +259,12 @@ class Shield:
             decision_id = self._mint(time_us)
             check = refused(Call(0, b""), deny)
             status, payload = 503, LAST_RESORT
+            self._keeper.promise(1)
             try:
                 status, payload = reply(check, snapshot, self._refuser, decision_id)
             except BaseException as error:  # noqa: BLE001 - SECURITY: the prepared refusal does
                 self._tell(error, decision_id)
-            for call_id, _, remaining_s in arrivals:
+            for call_id, _, remaining_s, _ in arrivals:
                 if remaining_s is None or remaining_s > 0:
                     self._front.respond(call_id, payload)
                 else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import inf
 
+from authz.model.trace import Steps
+from authz.record.tracing import Tracer
 from authz.snapshot.snapshot import Snapshot
 from authz.transport.front import Arrival
 
@@ -12,7 +14,7 @@ from authz.transport.front import Arrival
 class Turn:
     """One batch of calls, taken together and judged under one snapshot."""
 
-    __slots__ = ("_deadlines", "arrivals", "began_us", "done", "now_us", "snapshot", "soonest_us")
+    __slots__ = ("_deadlines", "arrivals", "began_us", "done", "now_us", "snapshot", "soonest_us", "tracer")
 
     snapshot: Snapshot
     began_us: int  # when the first of them was taken
@@ -22,6 +24,7 @@ class Turn:
         self.arrivals = arrivals
         self.done: set[int] = set()  # answered, or in the hands of a limiter that answers later
         self.soonest_us = inf  # nobody's deadline is sooner
+        self.tracer: Tracer | None = None
         self._deadlines: dict[int, float] | None = None
 
     def deadline_us(self, call_id: int) -> float:
@@ -34,9 +37,13 @@ class Turn:
             now_us = self.now_us
             self._deadlines = {
                 call_id: now_us + (inf if remaining_s is None else remaining_s * 1e6)
-                for call_id, _, remaining_s in self.arrivals
+                for call_id, _, remaining_s, _ in self.arrivals
             }
         return self._deadlines
+
+    def span_of(self, call_id: int) -> Steps | None:
+        """Return the span of a call, or None where it has none."""
+        return self.tracer.of(call_id) if self.tracer is not None else None
 
     def open_ids(self) -> list[int]:
         """Return the calls that have no answer yet and are in nobody else's hands."""

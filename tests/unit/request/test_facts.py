@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from authz.model.reason import Detail
-from authz.request.facts import request_id, speaks_grpc, trace_id, upgrades
+from authz.model.trace import UNTRACED, TraceParent
+from authz.request.facts import request_id, speaks_grpc, trace_parent, upgrades
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -89,23 +90,55 @@ def test_a_request_id_is_printable_and_short(value: bytes, expected: str) -> Non
     assert request_id({}) == ""
 
 
+SAMPLED, UNSAMPLED = TraceParent(TRACE, PARENT, sampled=True), TraceParent(TRACE, PARENT, sampled=False)
+OTHER = "00-" + "1" * 32 + "-" + "2" * 16 + "-00"
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (f"00-{TRACE}-{PARENT}-01", TRACE),
-        (f"01-{TRACE}-{PARENT}-01", TRACE),
-        (f"01-{TRACE}-{PARENT}-01-more", TRACE),
-        (f"00-{TRACE}-{PARENT}-01-more", ""),
-        (f"01-{TRACE}-{PARENT}-01more", ""),
-        (f"ff-{TRACE}-{PARENT}-01", ""),
-        (f"00-{'0' * 32}-{PARENT}-01", ""),
-        (f"00-{TRACE}-{'0' * 16}-01", ""),
-        (f"00-{TRACE.upper()}-{PARENT}-01", ""),
-        (f"00-{TRACE}-{PARENT}-01,00-{TRACE}-{PARENT}-01", ""),
-        (f" 00-{TRACE}-{PARENT}-01", ""),
-        ("", ""),
+        (f"00-{TRACE}-{PARENT}-01", SAMPLED),
+        (f"00-{TRACE}-{PARENT}-00", UNSAMPLED),
+        (f"00-{TRACE}-{PARENT}-02", UNSAMPLED),  # of the flags only the lowest bit has a meaning
+        (f"00-{TRACE}-{PARENT}-ff", SAMPLED),
+        (f"00-{TRACE}-{PARENT}-10", UNSAMPLED),
+        (f"01-{TRACE}-{PARENT}-01", SAMPLED),
+        (f"cc-{TRACE}-{PARENT}-01-more", SAMPLED),
+        (f"cc-{TRACE}-{PARENT}-01-", SAMPLED),
+        (f"00-{TRACE}-{PARENT}-01-more", UNTRACED),
+        (f"00-{TRACE}-{PARENT}-01-", UNTRACED),
+        (f"01-{TRACE}-{PARENT}-01more", UNTRACED),
+        (f"ff-{TRACE}-{PARENT}-01", UNTRACED),
+        (f"00-{'0' * 32}-{PARENT}-01", UNTRACED),
+        (f"00-{TRACE}-{'0' * 16}-01", UNTRACED),
+        (f"00-{TRACE.upper()}-{PARENT}-01", UNTRACED),
+        (f"00-{TRACE}-{PARENT.upper()}-01", UNTRACED),
+        (f"00-{TRACE}-{PARENT}-0A", UNTRACED),
+        (f"00-{TRACE}-{PARENT}-1", UNTRACED),
+        (f"00-{TRACE}-{PARENT}-01,00-{TRACE}-{PARENT}-01", UNTRACED),  # several headers, joined
+        (f"cc-{TRACE}-{PARENT}-01,cc-{TRACE}-{PARENT}-01", UNTRACED),
+        (f" 00-{TRACE}-{PARENT}-01", UNTRACED),
+        (f"00-{TRACE}-{PARENT}-01\n", UNTRACED),
+        ("00-" + "0" * 10_240, UNTRACED),
+        (f"cc-{TRACE}-{PARENT}-01-" + "x" * 10_240, SAMPLED),
+        ("é" * 55, UNTRACED),
+        ("", UNTRACED),
     ],
 )
-def test_the_trace_id_comes_out_of_a_valid_traceparent(value: str, expected: str) -> None:
-    assert trace_id({"traceparent": value.encode()}) == expected
-    assert trace_id({}) == ""
+def test_a_traceparent_is_believed_where_it_is_valid(value: str, expected: TraceParent) -> None:
+    assert trace_parent({"traceparent": value.encode()}) == expected
+    assert trace_parent({}, value) == expected
+
+
+def test_without_a_traceparent_there_is_no_trace() -> None:
+    assert trace_parent({}) is UNTRACED
+
+
+def test_the_span_that_our_envoy_asks_with_counts_before_what_the_client_sent() -> None:
+    assert trace_parent({"traceparent": OTHER.encode()}, f"00-{TRACE}-{PARENT}-01") == SAMPLED
+    # A client that wants to be traced is not, where Envoy says no.
+    assert trace_parent({"traceparent": f"00-{TRACE}-{PARENT}-01".encode()}, OTHER).sampled is False
+
+
+def test_what_came_with_the_call_and_is_not_valid_says_nothing() -> None:
+    assert trace_parent({"traceparent": f"00-{TRACE}-{PARENT}-01".encode()}, "\udcff garbage") == SAMPLED

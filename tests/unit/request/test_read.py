@@ -51,6 +51,7 @@ def test_an_ordinary_request_is_read_whole(mode: Mode) -> None:
     assert found.time_us == 1_780_000_000_123_456
     assert found.request_id == "5b0d1f3c-93b6-4a30-9d25-6a3b7d0f2c11"
     assert found.trace_id == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert (found.parent_span_id, found.sampled) == ("00f067aa0ba902b7", True)
     assert (found.upgrade, found.grpc, found.body, found.structural) == ((), False, b"", "")
     assert (found.repeated, found.strays) == (frozenset(), ())
 
@@ -149,7 +150,20 @@ def test_a_refused_request_keeps_what_its_record_needs() -> None:
         grpc=True,
         request_id="r-1",
         trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+        parent_span_id="00f067aa0ba902b7",
+        sampled=True,
     )
+
+
+@pytest.mark.parametrize("path", ["/fine", "/a//b"])
+def test_the_span_that_the_call_itself_names_is_known_whether_or_not_the_request_can_be_read(
+    path: str,
+) -> None:
+    payload = check_request("GET", path, "example.com", [("traceparent", f"00-{'1' * 32}-{'2' * 16}-00")])
+    found = read(payload, rules(), f"00-{'3' * 32}-{'4' * 16}-01")
+    assert (found.trace_id, found.parent_span_id, found.sampled) == ("3" * 32, "4" * 16, True)
+    found = read(payload, rules())
+    assert (found.trace_id, found.parent_span_id, found.sampled) == ("1" * 32, "2" * 16, False)
 
 
 def test_headers_that_cannot_be_gathered_never_blame_the_trusted_proxy() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -14,15 +14,19 @@ from authz.transport.front import Arrival
 class Call:
     """A call of grpcio's, as far as it is used."""
 
-    def __init__(self, remaining_s: float | None = 1.0) -> None:
+    def __init__(self, remaining_s: float | None = 1.0, *metadata: tuple[str, str | bytes]) -> None:
         self.active = True
         self.remaining_s = remaining_s
+        self.metadata = metadata
 
     def is_active(self) -> bool:
         return self.active
 
     def time_remaining(self) -> float | None:
         return self.remaining_s
+
+    def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        return self.metadata
 
 
 class Caller:
@@ -67,6 +71,11 @@ def test_a_caller_that_waits_for_ever_is_told_apart(
 ) -> None:
     Caller(desk, Call(remaining_s))
     assert desk.take(8, 5000) == [Arrival(1, b"question", told)]
+
+
+def test_the_trace_that_a_call_belongs_to_comes_with_it(desk: Desk) -> None:
+    Caller(desk, Call(1.0, ("user-agent", "envoy"), ("traceparent", "00-a-b-01")))
+    assert desk.take(8, 5000) == [Arrival(1, b"question", 1.0, "00-a-b-01")]
 
 
 def test_who_gave_up_is_neither_judged_nor_told_yes(desk: Desk) -> None:
