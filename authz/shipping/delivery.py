@@ -39,6 +39,21 @@ class Refused(Exception):
     """A sink will not take this batch, however often it is offered: too large, or not to its liking."""
 
 
+class Rejected(Refused):
+    """A sink took this batch but for some, does not say which, and shall not be offered it again.
+
+    So the batch is done with, and a gap counts those. Whoever splits it all the same loses nothing, and has
+    the rest arrive twice.
+
+    Args:
+        count: how many it did not take: fewer than there were.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"it took all but {count}")
+        self.count = count
+
+
 class Sink(Protocol):
     """A place that takes records. One thread uses it."""
 
@@ -58,6 +73,7 @@ class Sink(Protocol):
         Raises:
             Unavailable: not now.
             Refused: never.
+            Rejected: but for some.
         """
         ...
 
