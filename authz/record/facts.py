@@ -85,6 +85,9 @@ class StoreFacts(NamedTuple):
     evicts: bool | None = None  # None: nobody knows
 
 
+Shipped = Mapping[str, Sequence[tuple[tuple[str, ...], float]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Where metrics fetch what they do not count themselves. Each is called once a scrape, by its thread.
@@ -97,6 +100,7 @@ class Facts:
         fleet: None where no store is shared.
         store: likewise.
         guard: None where no Site has one.
+        shipped: what the process that ships records counted, by metric.
     """
 
     snapshot: Callable[[], SnapshotFacts | None] = lambda: None
@@ -110,5 +114,6 @@ class Facts:
     store: Callable[[], StoreFacts | None] = lambda: None
     guard: Callable[[], GuardFacts | None] = lambda: None
     tls: Callable[[], TlsFacts] = TlsFacts
+    shipped: Callable[[], Shipped] = dict
     rate_limits: bool = True
     version: str = ""

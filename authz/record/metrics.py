@@ -74,11 +74,17 @@ class Metrics:
 
     def samples(self) -> Samples:
         """Return every number as it is now."""
-        return {**_counted(total(self._tallies)), **_fetched(self._facts)}
+        own = {**_counted(total(self._tallies)), **_fetched(self._facts)}
+        return joined(own, self._facts.shipped())
 
     def render(self) -> bytes:
         """Return the page in Prometheus's text format, `CONTENT_TYPE`."""
         return self._page.render()
+
+
+def joined(ours: Samples, theirs: Samples) -> Samples:
+    """Return all samples; series of one metric may come from both."""
+    return {metric: [*ours.get(metric, ()), *theirs.get(metric, ())] for metric in {**ours, **theirs}}
 
 
 class _Collector(Collector):

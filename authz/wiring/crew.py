@@ -11,11 +11,12 @@ from threading import Condition
 from authz.config.settings import Settings
 from authz.limits.inquiry import Answers, Inquiry, answer_of, encode
 from authz.record.ledger import Ledger
-from authz.record.metrics import Page, Sample, Samples
+from authz.record.metrics import Page, Sample, Samples, joined
 from authz.record.recent import Recent, Wanted, recent_from
 from authz.transport.routes import Readiness
 from authz.wiring.link import Question, Report
 from authz.wiring.member import START_S, Member
+from authz.wiring.shipping import Shipping
 
 LOOK_S = 5.0  # for all workers to look at their buckets: they have better things to do
 ANSWER_S = 0.5  # for all workers together: one that is stuck must not block a scrape
@@ -28,9 +29,12 @@ class Crew:
 
     Args:
         wake: called when there may be something to look at.
+        shipping: what ships their records; None: each writes them itself.
     """
 
-    def __init__(self, settings: Settings, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, wake: Callable[[], None], shipping: Shipping | None = None
+    ) -> None:
         self._settings = settings
         self._ledger = Ledger()
         self._news = Condition()  # guards the ledger and the answers
@@ -41,8 +45,10 @@ class Crew:
         self._without_s = 0.0
         self._apart_s = 0.0  # for how long workers have had different revisions
         self.draining = False
+        self._shipping = shipping
+        spool = shipping.spool if shipping is not None else None
         self.members = [
-            Member(index, settings, self._turn_fd, self._heard, self._ended, wake)
+            Member(index, settings, self._turn_fd, spool, self._heard, self._ended, wake)
             for index in range(settings.serve.workers)
         ]
 
@@ -68,6 +74,8 @@ class Crew:
         revisions, why = self._standing()
         revision = next(iter(revisions)) if len(revisions) == 1 else ""
         about = {name: text for _, said in reversed(self._up()) for name, text in said.about.items()}
+        if self._shipping is not None:
+            about |= self._shipping.about()
         return Readiness(not why, revision, why, limits, states, about)
 
     def page(self) -> bytes:
@@ -138,7 +146,8 @@ class Crew:
     def _samples(self) -> Samples:
         with self._news:
             samples = self._ledger.samples()
-        return {**samples, **self._of_workers()}
+        ours: Samples = {**samples, **self._of_workers()}
+        return joined(ours, self._shipping.samples()) if self._shipping is not None else ours
 
     def _of_workers(self) -> dict[str, Sequence[Sample]]:
         named = [((str(member.index),), member) for member in self.members]

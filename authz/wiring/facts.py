@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from authz import __version__
 from authz.config.settings import Settings
 from authz.limits.guard import Guard
 from authz.record.facts import Facts, GuardFacts, RecordFacts, SnapshotFacts
+from authz.record.metrics import Samples
 from authz.record.queue import RecordQueue
 from authz.transport.front import Front
 from authz.wiring.clock import SystemClock
@@ -28,6 +30,7 @@ class Known:
     queue: RecordQueue
     fronts: list[Front]
     clock: SystemClock
+    shipped: Callable[[], Samples] = dict
 
     def facts(self, settings: Settings) -> Facts:
         """Return who tells what."""
@@ -43,6 +46,7 @@ class Known:
             fleet=self.limits.fleet,
             store=self.limits.store,
             tls=lambda: tls_facts(self.fronts),
+            shipped=self.shipped,
             rate_limits=settings.limits.rate_limit_enabled,
             version=__version__,
         )

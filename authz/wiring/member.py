@@ -25,6 +25,7 @@ class Member:
     """One worker's place. `start`, `look` and `end` belong to the supervisor's own thread.
 
     Args:
+        spool: see `Share`.
         heard: called with each report, by any thread.
         ended: called when a worker has ended and said its last.
         wake: called when there may be something to look at.
@@ -35,6 +36,7 @@ class Member:
         index: int,
         settings: Settings,
         turn_fd: int,
+        spool: Path | None,
         heard: Callable[[Member, Report], None],
         ended: Callable[[Member], None],
         wake: Callable[[], None],
@@ -46,6 +48,7 @@ class Member:
         self.cannot = ""  # why it could not begin
         self._settings = settings
         self._turn_fd = turn_fd
+        self._spool = spool
         self._heard, self._ended, self._wake = heard, ended, wake
         self._child: Child | None = None
         self._lives = Lives()
@@ -95,7 +98,7 @@ class Member:
         self.life += 1
         self._silent_s = self._served_s = 0.0
         self._cause = self.cannot = ""
-        share = Share(self.index, self._settings.serve.workers, self.life, self._turn_fd)
+        share = Share(self.index, self._settings.serve.workers, self.life, self._turn_fd, self._spool)
         self._child = Child(packed(Begin(self._settings, share)), self._turn_fd, self._hear)
 
     def ask(self, question: Question) -> bool:

@@ -37,10 +37,11 @@ from authz.wiring.limiter import limits
 from authz.wiring.loader import Loader
 from authz.wiring.operations import operations
 from authz.wiring.past import past
-from authz.wiring.records import Records, is_shipped, spool_directory
+from authz.wiring.records import Records, is_shipped
 from authz.wiring.reloading import Reloading
 from authz.wiring.shares import ALONE, Share, whereabouts
 from authz.wiring.shelves import Shelves
+from authz.wiring.shipping import Shipping
 from authz.wiring.surroundings import directories, surroundings
 from authz.wiring.trials import trials
 from authz.wiring.watch import RECORDS_S, Progress, Watchdog
@@ -72,7 +73,9 @@ class Sidecar:
         self._told: SimpleQueue[str] = SimpleQueue()
         self.draining = self.listening = False
         self._name = share.name(settings.record.sidecar or socket.gethostname())
-        spool = spool_directory(settings) if share.alone and is_shipped(settings) else share.spool
+        # Of several workers the supervisor ships what all of them write.
+        self._shipping = Shipping(settings) if share.alone and is_shipped(settings) else None
+        spool = self._shipping.spool if self._shipping is not None else share.spool
         self._records = Records(settings, share, self._name, spool)
         around = surroundings(settings, self._name, share.count, self._records.numbers.stream)
         named = directories(settings)
@@ -108,6 +111,7 @@ class Sidecar:
             self._records.queue,
             self._fronts,
             self._clock,
+            self._shipping.samples if self._shipping is not None else dict,
         )
         self._metrics = Metrics(self._tallies, known.facts(settings))
         self._operations = operations(settings.serve, self) if share.alone else []
@@ -122,6 +126,8 @@ class Sidecar:
             self.loader.past.start()
             self._reloading.start()
             self._limits.start()
+            if self._shipping is not None:
+                self._shipping.start()
             if not self._loaded():
                 return
             for check in self._servers:
@@ -145,6 +151,8 @@ class Sidecar:
     def reopen(self) -> None:
         """Open the record file anew, after it was rotated."""
         self._records.queue.reopen()
+        if self._shipping is not None:
+            self._shipping.reopen()
 
     def progress(self) -> bool:
         """Whether every judging thread moved since this was last asked. Only one thread may ask."""
@@ -170,9 +178,9 @@ class Sidecar:
         if self.draining:
             return Readiness(ready=False, why="draining", rate_limits=limits)
         why = self.loader.in_force.ailment or self._limits.misset()
-        return Readiness(
-            not why, snapshot.revision, why, limits, about={**self.loader.about(), **self._limits.about()}
-        )
+        shipping = self._shipping.about() if self._shipping is not None else {}
+        about = {**self.loader.about(), **self._limits.about(), **shipping}
+        return Readiness(not why, snapshot.revision, why, limits, about=about)
 
     def page(self) -> bytes:
         """See `Answers.page`."""
@@ -268,6 +276,8 @@ class Sidecar:
             check.join()
         self._limits.close()
         self._records.close(RECORDS_S)
+        if self._shipping is not None:
+            self._shipping.close()
         self._watchdog.close()
         for server in self._operations:
             server.close()

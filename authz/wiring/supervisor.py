@@ -20,7 +20,9 @@ from authz.model.errors import ConfigError
 from authz.wiring.crew import Crew
 from authz.wiring.member import MARGIN_S
 from authz.wiring.operations import operations
+from authz.wiring.records import is_shipped
 from authz.wiring.shares import addresses, whereabouts
+from authz.wiring.shipping import Shipping
 from authz.wiring.watch import RECORDS_S
 
 _REOPEN, _OTHER = "reopen", "other"
@@ -35,7 +37,8 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._told: SimpleQueue[str] = SimpleQueue()  # its `put` is safe in a signal's handler
-        self._crew = Crew(settings, lambda: self._told.put(_OTHER))
+        self._shipping = Shipping(settings) if is_shipped(settings) else None
+        self._crew = Crew(settings, lambda: self._told.put(_OTHER), self._shipping)
         self._operations = operations(settings.serve, self._crew)
 
     def run(self) -> None:
@@ -48,6 +51,8 @@ class Supervisor:
             for server in self._operations:
                 server.start()
             self._announce()
+            if self._shipping is not None:
+                self._shipping.start()
             for member in self._crew.members:
                 member.start()
             self._watch()
@@ -69,6 +74,8 @@ class Supervisor:
             with suppress(Empty):
                 if self._told.get(timeout=TICK_S) == _REOPEN:
                     self._send(signal.SIGHUP)
+                    if self._shipping is not None:
+                        self._shipping.reopen()
             now_s = time.monotonic()
             # Not more than a tick or two: what this process missed itself is held against nobody.
             self._look(now_s, min(now_s - last_s, 2 * TICK_S))
@@ -116,6 +123,8 @@ class Supervisor:
                 self._told.get(timeout=TICK_S)
         for member in self._crew.members:
             member.end()
+        if self._shipping is not None:
+            self._shipping.close()
         for server in self._operations:
             server.close()
         if self._crew.draining:

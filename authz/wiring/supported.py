@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from authz.config.rooms import ServeSettings
+from importlib.util import find_spec
+from pathlib import Path
+
+from authz.config.rooms import RecordSettings, ServeSettings
 from authz.config.settings import Settings
 from authz.model.address import TcpAddress
 from authz.model.errors import ConfigError
+from authz.model.sink import SinkKind
 from authz.record.redact import check_header_names
 from authz.wiring.reach import require_reachable
 from authz.wiring.shares import addresses
@@ -16,10 +20,24 @@ def require_supported(settings: Settings) -> None:
     if settings.record.dynamic_metadata:
         raise ConfigError("dynamic_metadata: not supported yet; leave it out")
     check_header_names(settings.record.record_headers)
+    _require_shippable(settings.record)
     if not settings.serve.policies:
         raise ConfigError("--policies: no directory is named; name at least one")
     require_reachable(settings)
     _require_apart(settings.serve)
+
+
+def _require_shippable(record: RecordSettings) -> None:
+    """Refuse what the process that ships records could not use: it starts later, and none would miss it."""
+    for sink in record.record_sink:
+        if sink.kind is SinkKind.KAFKA and find_spec("confluent_kafka") is None:
+            raise ConfigError(f"record_sink: `{sink}` needs the extra `kafka`; install `authz[kafka]`")
+        if sink.kind is SinkKind.FILE and not Path(sink.target).parent.is_dir():
+            raise ConfigError(f"record_sink: `{sink}`: there is no directory {Path(sink.target).parent}")
+    if record.record_chain_key is not None:
+        from authz.record.chain import read_key  # it loads 10 MiB
+
+        read_key(record.record_chain_key)
 
 
 def _require_apart(serve: ServeSettings) -> None:
