@@ -335,6 +335,13 @@ class TraceSettings(Room):
         None, "where spans of sampled checks go: `otlp://HOST:PORT` or `otlp+http://HOST:PORT/PATH`; or `off`"
     )
     trace_service: values.Line = _set("authz", "name of this service in spans")
+    trace_max_per_s: values.Whole = _set(
+        500,
+        "spans a second, at most: of the sampled checks beyond them `authz_traces_total` is all that tells;"
+        " whoever may send requests may set the flag, unless Envoy traces itself",
+        ge=1,
+        le=100_000,
+    )
 
 
 class LogSettings(Room):

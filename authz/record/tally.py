@@ -26,7 +26,7 @@ _ALLOWED = Reason.ALLOWED
 _REFUSING = (Would.DENY, Would.ERROR)
 _DICTS = (
     *("reasons", "rules_allowed", "rules_denied", "rules_overriding", "limits", "limits_near"),
-    *("shadow_rules", "shadow_limits", "changes"),
+    *("shadow_rules", "shadow_limits", "changes", "traces"),
 )
 
 
@@ -56,6 +56,7 @@ class Tally:
         "shadow_crashes",
         "shadow_limits",
         "shadow_rules",
+        "traces",
     )
 
     def __init__(self, rule_series: RuleSeries = "all", near: float = 0.2) -> None:
@@ -75,6 +76,7 @@ class Tally:
         self.sampled_out = 0  # allows that are not recorded, as the operator wants
         self.durations = [0] * (len(BUCKETS_US) + 1)  # the last is beyond every bound
         self.duration_sum_us = 0
+        self.traces: dict[str, int] = defaultdict(int)  # sampled checks: what `Tracing` made of them
         self.exemplars: list[Exemplar | None] = [None] * len(self.durations)
 
     def add(self, answered: Answered) -> None:

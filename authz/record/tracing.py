@@ -22,17 +22,19 @@ class Tracing:
     Args:
         ticks_us: a clock that never goes back.
         most_per_s: spans that may begin in a second; a second's worth may begin at once.
+        counts: what became of sampled checks: `traced`, or `over_limit`.
         seed: of span ids; None: nobody's guess. They are names, not secrets.
     """
 
-    def __init__(self, ticks_us: Callable[[], int], most_per_s: int, seed: int | None = None) -> None:
+    def __init__(
+        self, ticks_us: Callable[[], int], most_per_s: int, counts: dict[str, int], seed: int | None = None
+    ) -> None:
         self.ticks_us = ticks_us
         self._most_per_s = most_per_s
         self._bits = Random(seed).getrandbits  # noqa: S311 - names, not secrets
         self._room_us = _SECOND_US * most_per_s  # a span takes a second of it, and each second brings as many
         self._at_us = ticks_us()
-        self.traced = 0
-        self.over_limit = 0
+        self._counts = counts
 
     def turn(self, began_us: int) -> Tracer:
         """Return what traces the calls that were taken at that time."""
@@ -41,9 +43,9 @@ class Tracing:
     def begin(self, request: Request | Unreadable, began_us: int) -> Steps | None:
         """Return the span of a check that was just read, or None where there were too many."""
         if not self._has_room():
-            self.over_limit += 1
+            self._counts["over_limit"] += 1
             return None
-        self.traced += 1
+        self._counts["traced"] += 1
         span_id = f"{self._bits(_SPAN_BITS) or 1:016x}"  # zero is no id
         return Steps(request.trace_id, span_id, request.parent_span_id, began_us, self.ticks_us)
 

@@ -23,6 +23,7 @@ from authz.model.address import Address
 from authz.record.metrics import Metrics, Samples
 from authz.record.recent import Recent, Wanted
 from authz.record.tally import Tally
+from authz.record.tracing import Tracing
 from authz.response.refusal import Refuser
 from authz.transport.front import Front
 from authz.transport.mint import Mint
@@ -298,11 +299,20 @@ class Sidecar:
             self._clock,
             Mint().make,
             self._crashes.tell,
+            self._tracing(tally),
         )
         serve = self._settings.serve
         return CheckServer(
             front, shield, self._clock.ticks_us, drain_s=serve.drain_s, max_wait_s=serve.max_wait_ms / 1000
         )
+
+    def _tracing(self, tally: Tally) -> Tracing | None:
+        """Return what traces the checks of one listener; None where spans go nowhere."""
+        trace, listeners = self._settings.trace, len(self._settings.serve.listen)
+        if trace.trace_sink is None:
+            return None
+        most_per_s = max(1, self._share.of(trace.trace_max_per_s) // listeners)
+        return Tracing(self._clock.ticks_us, most_per_s, tally.traces)
 
     def _refuser(self) -> Refuser:
         limits = self._settings.limits
