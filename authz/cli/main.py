@@ -35,6 +35,7 @@ _PARTS = {
     "policy": _Part("authz.cli.policy"),
     "key": _Part("authz.cli.key"),
     "limits": _Part("authz.cli.limits"),
+    "logs": _Part("authz.cli.logs"),
     "envoy": _Part("authz.cli.envoy_config"),
     "demo": _Part("authz.cli.demo"),
     "bench": _Part("authz.cli.bench"),

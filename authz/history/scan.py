@@ -24,6 +24,8 @@ from authz.history.question import Question
 # sent again after a sink had failed: batches, so near each other.
 REMEMBERED = 100_000
 
+_BEGINNING = f'{{"v":{VERSION},'.encode()  # no text within a line can hold it: its quotes are escaped
+
 _Id = tuple[str, str, int, int] | str
 
 
@@ -87,6 +89,11 @@ class Scan:
         for line in chunk.data.split(b"\n"):
             if line.strip():
                 entry = read_line(line)
+                if isinstance(entry, str) and (start := line.rfind(_BEGINNING)) > 0:
+                    # What was torn off when its writer was killed, and behind it what the next one wrote.
+                    self._flawed(Flaw(Place(source, number, byte), "it is torn off within"))
+                    line = line[start:]
+                    entry = read_line(line)
                 if isinstance(entry, str):
                     self._flawed(Flaw(Place(source, number, byte), entry))
                 else:

@@ -49,8 +49,13 @@ class Recent(Struct, frozen=True, omit_defaults=True):
     missed: bool = False
 
 
-class _Page(Struct, frozen=True):
-    """What is answered over HTTP. Each record is the very line, without its newline."""
+class Page(Struct, frozen=True):
+    """What is answered over HTTP. Each record is the very line, without its newline.
+
+    Args:
+        cursor: `after` of the next question.
+        silent: workers that did not answer in time.
+    """
 
     records: list[Raw]
     cursor: str
@@ -88,6 +93,7 @@ def wanted_of(query: str) -> Wanted:
 
 wanted_from = msgspec.json.Decoder(Wanted).decode
 recent_from = msgspec.json.Decoder(Recent).decode
+page_from = msgspec.json.Decoder(Page).decode
 
 
 def recent_of(kept: Sequence[bytes], wanted: Wanted, *, full: bool) -> Recent:
@@ -120,7 +126,7 @@ def page(answers: Mapping[int, Recent], wanted: Wanted, silent: Sequence[int] = 
     # Of a worker that is silent the mark is kept, or it would begin anew.
     marks = [answer.last for answer in answers.values() if answer.last]
     kept = [mark for mark in wanted.after if mark not in marks and mark != OLDEST] if silent else []
-    said = _Page(
+    said = Page(
         [Raw(line.encode()) for line in lines],
         "-".join([*marks, *kept[:_KEPT_MAX_MARKS]]) or OLDEST,
         any(answer.more for answer in answers.values()),
