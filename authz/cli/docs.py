@@ -15,7 +15,7 @@ from authz.config.settings import KEYS
 from authz.config.sources import Key
 from authz.model.meaning import DETAILS, REASONS
 from authz.model.reason import Reason, coarse_of, code_of, status_of
-from authz.record import entry
+from authz.record import entry, notice
 from authz.record.catalogue import METRICS
 from authz.rehearsal.explaining import explanation
 
@@ -182,10 +182,16 @@ def _records() -> str:
         "Records",
         "authz/record/entry.py",
         "One JSON line for each check, written after its reply has left, to standard output unless\n"
-        "`record_sink` says otherwise. Lines are ASCII. A field that does not apply is absent, never\n"
-        "null. What clients control is cut at a bound, with a marker such as `...[+120 characters]`. No\n"
-        "record holds a credential, a cookie or a query string. When the queue is full the newest records\n"
-        "are dropped and counted (`authz_records_total`); `seq` shows the gap.",
+        "`record_sink` says otherwise: see [sinks.md](sinks.md). Lines are ASCII. A field that does not\n"
+        "apply is absent, never null. What clients control is cut at a bound, with a marker such as\n"
+        "`...[+120 characters]`. No record holds a credential, a cookie or a query string.\n\n"
+        "Nothing is missing without a trace: in a stream each `seq` is there as a line, or counted by a\n"
+        "gap. A line that is no decision says by `kind` what it is: `gap`, `event` (with `record_events`),\n"
+        "or `checkpoint` (with `record_chain_key`: see [evidence.md](evidence.md)). `authz logs` reads all\n"
+        "of them: [logs-command.md](logs-command.md). A sink may get a line twice, byte for byte, after\n"
+        "something was killed: tell decisions apart by `decision_id`, events by `stream` and `seq`, gaps by\n"
+        "`stream`, `first_seq`, `last_seq` and `why`.",
+        "## A decision",
         _fields(entry.Record),
         "## Each of `shadow`",
         _fields(entry.ShadowPart),
@@ -195,6 +201,14 @@ def _records() -> str:
         _fields(entry.RequestPart),
         "## Each of `limits`",
         _fields(entry.LimitPart),
+        "## A gap",
+        "Records are given up where the alternative is to delay answers, or where their process or disk\n"
+        "fails; allows before everything else, unless `record_on_full` says otherwise.",
+        _fields(notice.Gap),
+        _table(("why", "means"), ((f"`{why}`", meaning) for why, meaning in notice.WHY.items())),
+        "## An event",
+        _fields(notice.Event),
+        _table(("event", "means"), ((f"`{event}`", meaning) for event, meaning in notice.EVENTS.items())),
     )
 
 

@@ -19,12 +19,28 @@ VERSION = 1
 class Why(StrEnum):
     """Why records are missing."""
 
-    QUEUE_FULL = "queue_full"  # more were decided than could be written
-    SPOOL_FULL = "spool_full"  # a sink was away for longer than the spool holds
-    DAMAGED = "damaged"  # segments do not read as they were written
-    KILLED = "killed"  # their process ended before it had written them
-    REFUSED = "refused"  # this sink refuses them, and takes others
-    LOST = "lost"  # the time to write them was over, at the end
+    QUEUE_FULL = "queue_full"
+    SPOOL_FULL = "spool_full"
+    DAMAGED = "damaged"
+    KILLED = "killed"
+    REFUSED = "refused"
+
+
+WHY: Mapping[Why, str] = {
+    Why.QUEUE_FULL: "more was decided than could be written, or the time to write it was over at the end",
+    Why.SPOOL_FULL: "this sink was away for longer than the spool holds",
+    Why.DAMAGED: "segments of the spool do not read as they were written",
+    Why.KILLED: "their process ended before it had written them; some may never have been answered",
+    Why.REFUSED: "this sink refuses them, and takes others",
+}
+
+EVENTS: Mapping[str, str] = {
+    "started": "checks are answered from now on; `about`: the version",
+    "stopping": "the sidecar was told to end, and drains",
+    "policy_set_accepted": "another policy set is in force; `about`: the revision before",
+    "policy_set_rejected": "what stands in the directories is refused; `about`: why",
+    "limits_reset": "somebody filled buckets up; `about`: of which limit, and how many",
+}
 
 
 class Gap(Struct, omit_defaults=True, frozen=True, gc=False):
