@@ -34,7 +34,7 @@ def configuration(address: SinkAddress, access: Access, trouble: Trouble) -> dic
         "acks": "all",
         "compression.type": "zstd",
         "partitioner": "murmur2_random",  # a key's partition is the one that Java's clients find
-        "linger.ms": 0,  # a batch is handed over whole
+        "linger.ms": 0,  # a batch is one message: nothing else is on its way
         "message.timeout.ms": timeout_ms,
         "request.timeout.ms": timeout_ms,
         "socket.timeout.ms": max(timeout_ms, 1000),
@@ -88,21 +88,16 @@ class Trouble:
         self.cause, self.hopeless = None, False
 
 
-class Reports:
-    """What becomes of the messages of one batch.
+class Report:
+    """What becomes of one message."""
 
-    Args:
-        waiting: how many there are.
-    """
-
-    def __init__(self, waiting: int) -> None:
-        self.waiting = waiting
+    def __init__(self) -> None:
+        self.came = False
         self.error: KafkaError | None = None
 
     def note(self, error: KafkaError | None, _: Message) -> None:
         """Take a delivery report."""
-        self.waiting -= 1
-        self.error = self.error or error
+        self.came, self.error = True, error
 
 
 class Said:
@@ -126,7 +121,7 @@ class Said:
 
 def words_of(text: str) -> str:
     """Return the library's or a broker's words as one line that is fit for a log."""
-    line = text.removeprefix("Local: ").removeprefix("Broker: ")
+    line = text.removeprefix("Local: ").removeprefix("Broker: ").partition(" (after ")[0]
     return line.encode("unicode_escape").decode("ascii")[:WORDS_MAX]
 
 
