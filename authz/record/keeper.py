@@ -63,7 +63,9 @@ class Keeper:
         kept = [
             one
             for one in answered
-            if not isinstance(one.decision, Allow) or int(one.decision_id[-6:], 16) < share
+            if not isinstance(one.decision, Allow)
+            or one.trace is not None
+            or int(one.decision_id[-6:], 16) < share
         ]
         self._tally.sampled_out += len(answered) - len(kept)
         return kept

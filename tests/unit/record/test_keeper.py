@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from authz.model.decision import Answered
+from authz.model.trace import Steps
 from authz.record import keeper as keeper_module
 from authz.record.entry import FixedFields, encode
 from authz.record.keeper import Diary, Keeper
@@ -82,6 +83,13 @@ def test_no_allow_is_kept_where_none_is_wanted() -> None:
     kept = Kept(sample_allows=0)
     kept.keeper.keep([allowed(), refused()], FIXED)
     assert [record["outcome"] for record in kept.records()] == ["deny"]
+
+
+def test_what_is_traced_is_recorded_whatever_is_sampled() -> None:
+    kept = Kept(sample_allows=0)
+    steps = Steps("1" * 32, "2" * 16, "3" * 16, 0, lambda: 0)
+    kept.keeper.keep([allowed(), allowed()._replace(trace=steps)], FIXED)
+    assert [record["span_id"] for record in kept.records()] == ["2" * 16]
 
 
 def test_a_record_that_cannot_be_made_is_declared_missing(monkeypatch: pytest.MonkeyPatch) -> None:
