@@ -35,6 +35,7 @@ from authz.model.errors import ConfigError
 VERSION = 1
 EVERY = 1000  # lines between two checkpoints: a signature costs 50 us, and so 0.05 us a line
 DIGEST_CHARS = 43  # of 32 bytes in base64url
+NOTHING = "A" * DIGEST_CHARS  # what the first line names where no line is known before it
 
 _DOMAIN = b"authz-checkpoint-v1\n"  # nothing else that this key may sign begins so
 _SIGNATURE = b',"signature":"'
@@ -65,7 +66,8 @@ class Checkpoint(Struct, frozen=True, omit_defaults=True):
     at: Annotated[str, Meta(description="`begin` or `end` of the stream; absent between them")] = ""
     after: Annotated[str, Meta(description="at the beginning: this sidecar's stream before, if known")] = ""
     prev: Annotated[
-        str, Meta(description="digest of the line before it; at the beginning, of the last line of `after`")
+        str,
+        Meta(description="digest of the line before it; at the beginning, of the last of `after`, or 43 `A`"),
     ] = ""
     key: Annotated[str, Meta(description="which key signed: 16 hex digits of its SHA-256")] = ""
     signature: Annotated[str, Meta(description="Ed25519, in base64url")] = ""
@@ -210,7 +212,7 @@ class Chain:
         fields = {
             "v": VERSION, "kind": "checkpoint", "time": self._time.decode(), "sidecar": self._sidecar,
             "stream": self._stream, "seq": self._seq, "lines": self._lines, "at": at, "after": stream,
-            "prev": self._prev.decode() or tip, "key": self._key.public.id,
+            "prev": self._prev.decode() or tip or NOTHING, "key": self._key.public.id,
         }  # fmt: skip
         said = json.dumps(
             {name: value for name, value in fields.items() if value != ""}, separators=(",", ":")

@@ -1,0 +1,167 @@
+"""Records as evidence: one pass over them says whether they are all there, as they were shipped.
+
+Lines that are chained (`record/chain.py`) are followed link by link; of all others the numbers are held
+against the gaps. Memory is bounded however much is read. What this cannot prove: docs/evidence.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from authz.history.finding import Fault, Finding, Report
+from authz.history.ledger import Ledger, Window
+from authz.history.line import Chunk, Flaw, Place
+from authz.history.strand import Link, Strand, read_link
+from authz.record.chain import PublicKey, digest
+
+# Lines whose repetition is known: what was shipped again after a fault lies so near. At least 13 MB, twice as
+# much at most.
+WINDOW = 65_536
+FINDINGS_MAX = 1000
+_NOTES_MAX = 1000
+_TORN_MAX = 8  # beginnings of lines that may stand whole further on
+_RECORD, _EVENT, _GAP, _CHECKPOINT = "", "event", "gap", "checkpoint"
+_NUMBERED = frozenset((_RECORD, _EVENT, _GAP))
+
+
+class _Torn(NamedTuple):
+    start: bytes
+    finding: int
+
+
+class Verifier:
+    """Takes all lines, the oldest first, and reports.
+
+    Args:
+        keys: what checkpoints may be signed with; none: signatures are not looked at.
+    """
+
+    def __init__(self, keys: Iterable[PublicKey] = (), window: int = WINDOW) -> None:
+        self._keys = {key.id: key for key in keys}
+        self._window = Window(window)
+        self._ledger = Ledger(FINDINGS_MAX)
+        self._strands: dict[str, Strand] = {}
+        self._kinds: Counter[str] = Counter()
+        self._declared: Counter[str] = Counter()
+        self._notes: list[str] = []
+        self._torn: list[_Torn] = []
+        self._lines = self._repeats = self._mended = self._foreign = 0
+
+    def take(self, item: Chunk | Flaw) -> None:
+        """Take what comes next."""
+        if isinstance(item, Flaw):
+            self._unreadable(b"", item.place, item.what)
+            return
+        source, number, byte = item.first
+        for line in item.data.split(b"\n"):
+            if line:
+                self._line(line, Place(source, number, byte))
+            number += 1 if number else 0
+            byte += len(line) + 1 if byte >= 0 else 0
+
+    def report(self) -> Report:
+        """Return what was found, once all is taken."""
+        for strand in self._strands.values():
+            strand.finish()
+        seen = {strand.stream: self._after_seen(strand) for strand in self._strands.values()}
+        streams = [strand.report(after_seen=seen[strand.stream]) for strand in self._strands.values()]
+        if not self._keys and any(stream.chained for stream in streams):
+            self._notes.append("no key was given: no signature was looked at")
+        return Report(
+            self._lines, self._kinds[_RECORD], self._kinds[_EVENT], self._kinds[_GAP],
+            sum(stream.checkpoints for stream in streams), self._repeats, self._mended, self._foreign,
+            dict(self._declared), sum(strand.numbers.undeclared for strand in self._strands.values()),
+            tuple(sorted(streams, key=lambda one: (one.sidecar, one.stream))), self._ledger.total,
+            self._ledger.all(), tuple(self._notes[:_NOTES_MAX]),
+        )  # fmt: skip
+
+    def _line(self, line: bytes, place: Place) -> None:
+        self._lines += 1
+        try:
+            link = read_link(line)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            self._unreadable(line, place, "is no record")
+            return
+        if self._torn:
+            self._mend(line)
+        chained = bool(link.prev) or link.kind == _CHECKPOINT
+        if not link.stream or (not chained and (link.last < 0 or link.kind not in _NUMBERED)):
+            self._unnumbered(line, place, chained=chained)
+            return
+        strand = self._strands.get(link.stream)
+        if strand is None:
+            strand = Strand(link, self._keys, self._window, self._ledger, self._notes)
+            self._strands[link.stream] = strand
+        mark = digest(line).decode()
+        new = strand.follow(link, line, mark, place) if chained else strand.plain(link, mark, place)
+        self._counted(link, new=new)
+
+    def _unnumbered(self, line: bytes, place: Place, *, chained: bool) -> None:
+        """What belongs to no stream proves nothing; but no chain has such a line."""
+        if chained:
+            self._unreadable(line, place, "is linked, and names no stream")
+        else:
+            self._foreign += 1
+
+    def _counted(self, link: Link, *, new: bool) -> None:
+        if not new:
+            self._repeats += 1
+            return
+        self._kinds[link.kind] += 1
+        if link.kind == _GAP:
+            self._declared[link.why] += link.count
+
+    def _unreadable(self, line: bytes, place: Place, what: str) -> None:
+        fault = Fault.UNREADABLE if line else Fault.CUT
+        number = self._ledger.add(Finding(fault, str(place), "", "", -1, what))
+        if line and len(self._torn) < _TORN_MAX:
+            self._torn.append(_Torn(line, number))
+
+    def _mend(self, line: bytes) -> None:
+        """A writer that was killed leaves the beginning of a line, which then comes whole."""
+        for torn in self._torn:
+            if line.startswith(torn.start):
+                self._ledger.drop(torn.finding)
+                self._torn.remove(torn)
+                self._mended += 1
+                return
+
+    def _after_seen(self, strand: Strand) -> bool:
+        before = self._strands.get(strand.after)
+        if not strand.after:
+            return False
+        if before is None:
+            self._notes.append(
+                f"stream {strand.after} of `{strand.sidecar}`, which came before {strand.stream}, is not here"
+            )
+            return False
+        if before.tip == strand.after_tip:
+            return True
+        text = (
+            f"names another end of the stream {strand.after} than stands here: the last lines of it are gone"
+        )
+        self._ledger.add(
+            Finding(
+                Fault.REMOVED, str(strand.began_at), strand.sidecar, strand.after, before.numbers.last, text
+            )
+        )
+        return False
+
+
+def verify(
+    items: Iterable[Chunk | Flaw], keys: Iterable[PublicKey], progress: Callable[[], None] = lambda: None
+) -> Report:
+    """Read everything and report.
+
+    Args:
+        progress: called after each chunk.
+    """
+    verifier = Verifier(keys)
+    for item in items:
+        verifier.take(item)
+        progress()
+    return verifier.report()
