@@ -12,7 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException, HTTPMessage, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
 from typing import NamedTuple
 
 from authz.model.sink import SinkAddress
@@ -150,14 +150,17 @@ class Poster:
         answer = HTTPResponse(wire, method="POST")  # type: ignore[arg-type]  # it asks for `makefile` alone
         try:
             answer.begin()
-            whole = answer.read(BODY_MAX_BYTES + 1) if answer.status >= 200 else b""
-            keeps = not (answer.will_close or wire.cut_short or answer.status < 200)
-            read_all = answer.isclosed() or answer.length == 0
+            if wire.hung_up:  # the library takes half a head for a whole one
+                raise IncompleteRead(b"")
+            body = answer.read(BODY_MAX_BYTES + 1) if answer.status >= 200 else b""
+            if answer.length and len(body) <= BODY_MAX_BYTES:  # and half a body
+                raise IncompleteRead(b"")
         finally:
             answer.close()
-        if wire.surplus or not keeps or not read_all or len(whole) > BODY_MAX_BYTES:
+        keeps = not (answer.will_close or answer.length or wire.surplus or wire.cut_short)
+        if not keeps or answer.status < 200 or len(body) > BODY_MAX_BYTES:
             self.close()
-        return Reply(answer.status, answer.headers, whole[:BODY_MAX_BYTES])
+        return Reply(answer.status, answer.headers, body[:BODY_MAX_BYTES])
 
 
 class _Unheard(Exception):
@@ -192,9 +195,7 @@ def words(error: Exception) -> str:
         return f"no TLS ({(error.reason or 'closed').lower()})"
     if isinstance(error, TimeoutError):
         return "does not answer in time"
-    if isinstance(error, OSError):
-        return (error.strerror or "hung up").lower()
-    return "hung up" if isinstance(error, ConnectionError) else "hung up without an answer"
+    return (getattr(error, "strerror", None) or "hung up").lower()
 
 
 def _retry_s(text: str, wall_s: float) -> float:

@@ -44,11 +44,13 @@ class Wire:
         self.heard = 0  # bytes of the answer to the last question
         self.surplus = False  # more came than belongs to that answer
         self.cut_short = False  # it was answered before all of it was sent
+        self.hung_up = False
 
     def begin(self, deadline_s: float) -> None:
         """Begin an exchange."""
         self._deadline_s = deadline_s
-        self._early, self.heard, self.surplus = b"", 0, False
+        self._early, self.heard = b"", 0
+        self.surplus = self.cut_short = self.hung_up = False
 
     def secure(self) -> None:
         """Do the handshake; raises OSError."""
@@ -106,6 +108,7 @@ class Wire:
     def read_into(self, buffer: memoryview) -> int:
         """Read some of the answer; 0 where the server hung up. Raises OSError."""
         self.heard += (count := self._read_into(buffer))
+        self.hung_up = not count
         if self.heard > ANSWER_MAX_BYTES:
             raise AnswerTooLong("answers without end")
         return count

@@ -43,23 +43,24 @@ class Posted(NamedTuple):
 class Line:
     """One connection, and the question on it."""
 
-    def __init__(self, owner: Collector, client: socket.socket, number: int, over: Event) -> None:
-        self.owner, self.number, self.over = owner, number, over
+    def __init__(self, owner: Collector, client: socket.socket, number: int) -> None:
+        self.owner, self.number = owner, number
+        self.over = Event()  # set when what is played is no longer to be played
         self.path = ""
         self.headers: dict[str, str] = {}
         self._client = client
         self._data = b""
         self._taken: Posted | None = None
 
-    def begin(self, over: Event) -> bool:
+    def begin(self) -> bool:
         """Read the head of the next question; False where there is none."""
-        self.over, self._taken = over, None
+        self._taken = None
         while b"\r\n\r\n" not in self._data:
             if not self._read():
                 return False
         head, _, self._data = self._data.partition(b"\r\n\r\n")
         first, *rest = head.decode("latin-1").split("\r\n")
-        self.path = first.split(" ")[1]
+        _, self.path, *_ = [*first.split(" "), "", ""]  # whoever speaks no HTTP has none
         pairs = [one.partition(": ") for one in rest]
         self.headers = {name.lower(): value for name, _, value in pairs}
         return True
@@ -68,8 +69,9 @@ class Line:
         """Read all of the question."""
         if self._taken is None:
             size = int(self.headers["content-length"])
-            while len(self._data) < size and self._read():
-                pass
+            while len(self._data) < size:
+                if not self._read():
+                    raise ConnectionResetError("gave up in the middle")
             body, self._data = self._data[:size], self._data[size:]
             lines = gzip.decompress(body)
             self._taken = Posted(self.path, self.headers, lines, self.number)
@@ -89,12 +91,6 @@ class Line:
         """Say nothing until the play is over; then hang up."""
         self.over.wait(60)
         raise OSError
-
-    def close(self) -> None:
-        """Hang up."""
-        with suppress(OSError):
-            self._client.shutdown(socket.SHUT_RDWR)
-        self._client.close()
 
 
 Play = Callable[[Line], None]
@@ -200,9 +196,9 @@ class Collector:
         self.connections = 0
         self.posted: list[Posted] = []
         self._accepted: list[Posted] = []
-        self._play: Play = ACCEPT
-        self._over = Event()
+        self._playing: tuple[Play, Event] = (ACCEPT, Event())  # both are changed at once
         self._changed = Condition()
+        self._clients: set[socket.socket] = set()
         self._closing = False
         Thread(target=self._accept_all, daemon=True).start()
 
@@ -213,8 +209,8 @@ class Collector:
 
     def play(self, play: Play) -> None:
         """Play so from now on; what is held by the play before is let go of."""
-        self._over.set()
-        self._play, self._over = play, Event()
+        before, self._playing = self._playing, (play, Event())
+        before[1].set()
 
     def clear(self) -> None:
         """Forget what came, and accept again."""
@@ -251,10 +247,11 @@ class Collector:
     def close(self) -> None:
         """Listen no more."""
         self._closing = True
-        self._over.set()
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        self._playing[1].set()
+        _shut(self._listener)
         self._listener.close()
+        for client in [*self._clients]:
+            _shut(client)
 
     def _accept_all(self) -> None:
         while not self._closing:
@@ -265,15 +262,25 @@ class Collector:
 
     def _serve(self, client: socket.socket, number: int) -> None:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with suppress(OSError):
+        try:
             if self._tls is not None:
                 client = self._tls.wrap_socket(client, server_side=True)
-            line = Line(self, client, number, self._over)
-            with suppress(OSError):
-                while line.begin(self._over):
-                    self._play(line)
-            line.close()
-        client.close()
+            self._clients.add(client)
+            line = Line(self, client, number)
+            while line.begin():
+                play, line.over = self._playing
+                play(line)
+        except OSError:
+            pass  # either side hung up
+        finally:
+            self._clients.discard(client)
+            _shut(client)
+            client.close()
+
+
+def _shut(sock: socket.socket) -> None:
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
