@@ -117,9 +117,11 @@ def _metrics() -> str:
     )
     return _page(
         "Metrics",
-        "authz/record/metrics.py",
-        "Shown at `/metrics` of the address `--ops`. Series appear on first use. Label values come from\n"
-        "documents and enums, never from requests. The usual `process_*` metrics stand beside them.",
+        "authz/record/catalogue.py",
+        "Shown at `/metrics` of the address `--ops`. Series appear on first use, but for counters that\n"
+        "alerts ask, which begin at 0. Label values come from documents and enums, never from requests.\n"
+        "The usual `process_*` metrics stand beside them, with workers those of the supervisor.\n"
+        "Dashboards and alerts: [monitoring.md](monitoring.md).",
         _table(("metric", "kind", "labels", "meaning"), rows),
     )
 

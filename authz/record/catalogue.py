@@ -24,6 +24,14 @@ METRICS: Mapping[str, Shape] = {
         "counter", ("outcome", "reason"), "Checks answered; reasons: see reasons.md."
     ),
     "authz_check_duration_seconds": Shape("histogram", (), "From taking a call to handing over its reply."),
+    "authz_checks_waiting": Shape(
+        "gauge", (), "Checks that are here and not answered yet: to be judged, or to be given their tokens."
+    ),
+    "authz_traces_total": Shape(
+        "counter",
+        ("result",),
+        "Checks whose callers keep their trace: `traced`, or `over_limit`, beyond `trace_max_per_s`.",
+    ),
     "authz_rule_decisions_total": Shape(
         "counter",
         ("policy", "rule", "mode", "outcome"),
@@ -165,6 +173,15 @@ METRICS: Mapping[str, Shape] = {
     "authz_policy_mounts_frozen": Shape(
         "gauge", (), "Mounts of policy files that can never change, such as those with `subPath`.", "max"
     ),
+    "authz_snapshot_documents": Shape(
+        "gauge",
+        ("kind",),
+        "Documents of the policy set in force, by their kind; overrides are not among them.",
+        "max",
+    ),
+    "authz_keys_expiring": Shape(
+        "gauge", ("within",), "API keys in force that expire within `24h`, `7d` or `30d`.", "max"
+    ),
     "authz_key_next_expiry_timestamp_seconds": Shape(
         "gauge", (), "When the next API key in force expires.", "min"
     ),
@@ -176,7 +193,15 @@ METRICS: Mapping[str, Shape] = {
         ("sink", "result"),
         "Records `written`, `dropped` because the queue was full, or `lost` because the sink was broken.",
     ),
-    "authz_records_waiting": Shape("gauge", ("sink",), "Records in the queue."),
+    "authz_records_waiting": Shape(
+        "gauge",
+        ("sink",),
+        "Records in the queue in memory, before they are written; to the `spool`, or to the sink.",
+    ),
+    "authz_records_waiting_limit": Shape("gauge", ("sink",), "How many may be there: `record_queue`."),
+    "authz_records_waiting_seconds": Shape(
+        "gauge", ("sink",), "For how long the oldest of them has been waiting.", "max"
+    ),
     "authz_record_errors_total": Shape("counter", ("sink",), "Failed tries of a sink."),
     "authz_certificate_expiry_timestamp_seconds": Shape(
         "gauge",
@@ -193,6 +218,20 @@ METRICS: Mapping[str, Shape] = {
         "counter", (), "Calls turned away: their certificate is not in `tls_clients`, or expired by now."
     ),
     "authz_build_info": Shape("gauge", ("version", "python"), "The program that runs.", "max"),
+    "authz_ready": Shape("gauge", (), "What `/ready` says: 1 where checks can be answered.", "min"),
+    "authz_memory_limit_bytes": Shape(
+        "gauge",
+        (),
+        "Memory that the kernel lets us have: of the control groups that we are in, that with the least room."
+        " Absent without a limit.",
+        "max",
+    ),
+    "authz_memory_working_set_bytes": Shape(
+        "gauge",
+        (),
+        "What that group holds, records that wait in memory among it, and no files that may be forgotten.",
+        "max",
+    ),
     "authz_worker_up": Shape("gauge", ("worker",), "With `workers`: whether a worker answers checks."),
     "authz_worker_restarts_total": Shape(
         "counter",
@@ -204,6 +243,9 @@ METRICS: Mapping[str, Shape] = {
     ),
     "authz_worker_revision_info": Shape(
         "gauge", ("worker", "revision"), "The policy set in force in each worker."
+    ),
+    "authz_worker_cpu_seconds_total": Shape(
+        "counter", ("worker",), "Processor time of a worker; begins anew with each start."
     ),
     "authz_worker_resident_bytes": Shape("gauge", ("worker",), "Memory that a worker holds."),
 }

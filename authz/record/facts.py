@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from authz.model.latency import Durations
+from authz.record.cgroup import MemoryFacts
 from authz.record.queue import RecordCounts
 
 
@@ -19,6 +20,8 @@ class SnapshotFacts(NamedTuple):
     next_key_expiry_s: float | None = None  # None: no key expires
     keys_disabled: int = 0
     overrides: int = 0  # deny rules
+    documents: Mapping[str, int] = {}  # by kind
+    keys_expiring: Mapping[str, int] = {}  # `24h`, ... -> how many within
 
 
 class AgeFacts(NamedTuple):
@@ -53,6 +56,8 @@ class RecordFacts(NamedTuple):
 
     sink: str
     counts: RecordCounts
+    capacity: int = 0  # 0: nobody knows
+    waited_s: float = 0.0  # of the oldest that is not written
 
 
 class TlsFacts(NamedTuple):
@@ -100,6 +105,9 @@ class Facts:
         fleet: None where no store is shared.
         store: likewise.
         guard: None where no Site has one.
+        ready: whether checks can be answered; None: somebody else says.
+        waiting: checks that are here and not answered yet.
+        memory: None where the kernel sets no limit.
         shipped: what the process that ships records counted, by metric.
     """
 
@@ -115,5 +123,8 @@ class Facts:
     guard: Callable[[], GuardFacts | None] = lambda: None
     tls: Callable[[], TlsFacts] = TlsFacts
     shipped: Callable[[], Shipped] = dict
+    ready: Callable[[], bool | None] = lambda: None
+    waiting: Callable[[], int | None] = lambda: None
+    memory: Callable[[], MemoryFacts | None] = lambda: None
     rate_limits: bool = True
     version: str = ""

@@ -1,46 +1,37 @@
 """What Prometheus scrapes. Nothing here runs between scrapes: numbers are fetched when somebody asks.
 
-Series appear on first use. What there is stands in `catalogue.py`.
+Series appear on first use, but for those that alerts ask. What there is stands in `catalogue.py`.
 """
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, core, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.exposition import generate_latest as open_latest
 from prometheus_client.registry import Collector
 
-from authz.model.latency import BUCKETS_US
+from authz.model.latency import Exemplar
 from authz.model.reason import Outcome, Reason
 from authz.record.catalogue import METRICS, Shape
-from authz.record.facts import (
-    AgeFacts,
-    Facts,
-    FleetFacts,
-    GuardFacts,
-    LoadFacts,
-    RecordFacts,
-    SnapshotFacts,
-    StoreFacts,
-    TlsFacts,
-)
+from authz.record.facts import Facts
+from authz.record.fetched import fetched
+from authz.record.samples import BOUNDS, durations
+from authz.record.samples import SUM as SUM
+from authz.record.samples import Sample as Sample
+from authz.record.samples import Samples as Samples
 from authz.record.tally import Tally, total
 
+# At 0 from the start: a counter that appears with its first event has not increased, as Prometheus sees it.
+_ALERTING = (Reason.INTERNAL_ERROR, Reason.NOT_READY, Reason.OVERLOADED, Reason.STORE_UNAVAILABLE)
+_DURATION = "authz_check_duration_seconds"
 _ENFORCE, _SHADOW, _OVERRIDE = "enforce", "shadow", "override"
 
-_BOUNDS = (*(str(bound / 1_000_000) for bound in BUCKETS_US), "+Inf")
-
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-Sample = tuple[tuple[str, ...], float]  # values of the labels, and the number
-Samples = Mapping[str, Sequence[Sample]]  # by metric; of a histogram: its counts by bound, and its `SUM`
-
-SUM = "sum"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 class Page:
@@ -48,16 +39,28 @@ class Page:
 
     Args:
         fetch: returns the samples as they are now; called once a scrape, by its thread.
+        examples: returns the traced checks that stand for buckets of their durations; likewise.
     """
 
-    def __init__(self, fetch: Callable[[], Samples]) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Collector(fetch))
-        ProcessCollector(registry=self._registry)
+    def __init__(
+        self, fetch: Callable[[], Samples], examples: Callable[[], Sequence[Exemplar | None]] = tuple
+    ) -> None:
+        self._plain = _registry(_Collector(fetch))
+        self._open = _registry(_Collector(fetch, examples))
 
-    def render(self) -> bytes:
-        """Return the page in Prometheus's text format, `CONTENT_TYPE`."""
-        return generate_latest(self._registry)
+    def render(self, *, openmetrics: bool = False) -> bytes:
+        """Return the page as `CONTENT_TYPE`, Prometheus's own form; or as `OPENMETRICS`, with exemplars."""
+        if not openmetrics:
+            return generate_latest(self._plain)
+        page: bytes = open_latest(self._open)  # type: ignore[no-untyped-call] # this part of it has no types
+        return page
+
+
+def _registry(collector: Collector) -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    ProcessCollector(registry=registry)
+    return registry
 
 
 class Metrics:
@@ -70,16 +73,20 @@ class Metrics:
     def __init__(self, tallies: Sequence[Tally], facts: Facts) -> None:
         self._tallies = tallies
         self._facts = facts
-        self._page = Page(self.samples)
+        self._page = Page(self.samples, self.examples)
 
     def samples(self) -> Samples:
         """Return every number as it is now."""
-        own = {**_counted(total(self._tallies)), **_fetched(self._facts)}
+        own = {**_counted(total(self._tallies)), **fetched(self._facts)}
         return joined(own, self._facts.shipped())
 
-    def render(self) -> bytes:
-        """Return the page in Prometheus's text format, `CONTENT_TYPE`."""
-        return self._page.render()
+    def examples(self) -> Sequence[Exemplar | None]:
+        """Return the traced checks that stand for the buckets of their durations."""
+        return total(self._tallies).exemplars
+
+    def render(self, *, openmetrics: bool = False) -> bytes:
+        """Return the page; see Page."""
+        return self._page.render(openmetrics=openmetrics)
 
 
 def joined(ours: Samples, theirs: Samples) -> Samples:
@@ -90,15 +97,19 @@ def joined(ours: Samples, theirs: Samples) -> Samples:
 class _Collector(Collector):
     """Turns samples into families, in the order of METRICS."""
 
-    def __init__(self, fetch: Callable[[], Samples]) -> None:
+    def __init__(
+        self, fetch: Callable[[], Samples], examples: Callable[[], Sequence[Exemplar | None]] = tuple
+    ) -> None:
         self._fetch = fetch
+        self._examples = examples
 
     def collect(self) -> Iterator[Metric]:
         """Return every family, as it is now."""
         samples = self._fetch()
         for name, shape in METRICS.items():
             if shape.kind == "histogram":
-                yield _histogram(name, shape, samples.get(name, ()))
+                examples = self._examples() if name == _DURATION else ()
+                yield _histogram(name, shape, samples.get(name, ()), examples)
             else:
                 yield _family(name, shape, samples.get(name, ()))
 
@@ -114,15 +125,27 @@ def _family(name: str, shape: Shape, samples: Iterable[Sample]) -> Metric:
     return family
 
 
-def _histogram(name: str, shape: Shape, samples: Iterable[Sample]) -> Metric:
+def _histogram(
+    name: str, shape: Shape, samples: Iterable[Sample], examples: Sequence[Exemplar | None]
+) -> Metric:
     counts = {bound: count for (bound,), count in samples}
     family = HistogramMetricFamily(name, shape.help)
     if not counts:
         return family
-    sums = accumulate(counts.get(bound, 0.0) for bound in _BOUNDS)
-    buckets = list(zip(_BOUNDS, map(float, sums), strict=True))
-    family.add_metric((), buckets, sum_value=counts.get(SUM, 0.0))
+    sums = accumulate(counts.get(bound, 0.0) for bound in BOUNDS)
+    shown = examples or [None] * len(BOUNDS)
+    buckets = zip(BOUNDS, map(float, sums), shown, strict=True)
+    family.add_metric((), [_bucket(*each) for each in buckets], sum_value=counts.get(SUM, 0.0))
     return family
+
+
+def _bucket(
+    bound: str, count: float, example: Exemplar | None
+) -> tuple[str, float] | tuple[str, float, core.Exemplar]:
+    if example is None:
+        return bound, count
+    seconds, time_s = example.duration_us / 1e6, example.time_us / 1e6
+    return bound, count, core.Exemplar({"trace_id": example.trace_id}, seconds, time_s)
 
 
 def _counted(counts: Tally) -> dict[str, list[Sample]]:
@@ -130,9 +153,10 @@ def _counted(counts: Tally) -> dict[str, list[Sample]]:
     rules += [(name, Outcome.DENY, count) for name, count in counts.rules_denied.items()]
     return {
         "authz_checks_total": [
-            ((_outcome(reason), reason), count) for reason, count in counts.reasons.items()
+            ((_outcome(reason), reason), counts.reasons.get(reason, 0))
+            for reason in {**dict.fromkeys(_ALERTING), **counts.reasons}
         ],
-        "authz_check_duration_seconds": _durations(counts.durations, counts.duration_sum_us),
+        _DURATION: durations(counts.durations, counts.duration_sum_us),
         "authz_rule_decisions_total": [
             ((name.policy, name.rule, _ENFORCE, outcome), count) for name, outcome, count in rules
         ]
@@ -153,122 +177,11 @@ def _counted(counts: Tally) -> dict[str, list[Sample]]:
             for (limit, store, would), count in counts.shadow_limits.items()
         ],
         "authz_limit_near_total": [((limit,), count) for limit, count in counts.limits_near.items()],
+        "authz_traces_total": [((result,), count) for result, count in counts.traces.items()],
         "authz_shadow_changes_total": list(counts.changes.items()),
-        "authz_shadow_crashes_total": [((), counts.shadow_crashes)] if counts.shadow_crashes else [],
+        "authz_shadow_crashes_total": [((), counts.shadow_crashes)],
     }
-
-
-def _durations(counts: Sequence[int], sum_us: int) -> list[Sample]:
-    by_bound = zip(_BOUNDS, counts, strict=True)
-    return [*(((bound,), count) for bound, count in by_bound), ((SUM,), sum_us / 1_000_000)]
 
 
 def _outcome(reason: Reason) -> Outcome:
     return Outcome.ALLOW if reason is Reason.ALLOWED else Outcome.DENY
-
-
-def _fetched(facts: Facts) -> dict[str, list[Sample]]:
-    return {
-        "authz_rate_limits_enabled": [((), float(facts.rate_limits))],
-        "authz_buckets": [((store,), count) for store, count in facts.buckets().items()],
-        "authz_store_up": [((store,), float(up)) for store, up in facts.stores().items()],
-        "authz_reloads_total": [((result,), count) for result, count in facts.reloads().items()],
-        "authz_build_info": [((facts.version, platform.python_version()), 1.0)],
-        **_of_fleet(facts.fleet()),
-        **_of_store(facts.store()),
-        **_of_guard(facts.guard()),
-        **_of_snapshot(facts.snapshot()),
-        **_of_age(facts.age()),
-        **_of_loading(facts.loading()),
-        **_of_tls(facts.tls()),
-        **_of_records(facts.records()),
-    }
-
-
-def _of_fleet(fleet: FleetFacts | None) -> dict[str, list[Sample]]:
-    if fleet is None:
-        return {}
-    return {
-        "authz_fleet_members": [((), fleet.members)],
-        "authz_store_outages_total": [((fleet.store,), fleet.outages)],
-    }
-
-
-def _of_store(facts: StoreFacts | None) -> dict[str, list[Sample]]:
-    if facts is None:
-        return {}
-    store, trips = facts.store, facts.trips
-    return {
-        "authz_store_calls_total": [((store, result), count) for result, count in facts.calls.items()],
-        "authz_store_round_trip_seconds": _durations(trips.counts.copy(), trips.sum_us),
-        "authz_store_checks_total": [((store, how), count) for how, count in facts.checks.items()],
-        "authz_store_coalesced_total": [((store,), facts.coalesced)],
-        "authz_store_waiting": [((store,), facts.waiting)],
-        "authz_store_links": [((store, state), count) for state, count in facts.links.items()],
-        "authz_store_connects_total": [((store,), facts.connects)],
-        "authz_store_evicts": [((store,), float(facts.evicts))] if facts.evicts is not None else [],
-    }
-
-
-def _of_guard(guard: GuardFacts | None) -> dict[str, list[Sample]]:
-    return {
-        "authz_guard_networks": [((), guard.networks)] if guard else [],
-        "authz_guard_forgotten_total": [((), guard.forgotten)] if guard else [],
-    }
-
-
-def _of_snapshot(snapshot: SnapshotFacts | None) -> dict[str, list[Sample]]:
-    expiry = snapshot.next_key_expiry_s if snapshot else None
-    return {
-        "authz_snapshot_revision_info": (
-            [((snapshot.revision, snapshot.source_revision), 1.0)] if snapshot else []
-        ),
-        "authz_snapshot_loaded_timestamp_seconds": [((), snapshot.loaded_s)] if snapshot else [],
-        "authz_key_next_expiry_timestamp_seconds": [((), expiry)] if expiry is not None else [],
-        "authz_snapshot_overrides": [((), snapshot.overrides)] if snapshot else [],
-        "authz_keys_disabled": [((), snapshot.keys_disabled)] if snapshot else [],
-    }
-
-
-def _of_age(age: AgeFacts | None) -> dict[str, list[Sample]]:
-    if age is None:
-        return {}
-    return {
-        "authz_snapshot_age_seconds": [((), age.age_s)],
-        "authz_snapshot_stale": [((), float(age.stale))],
-        "authz_snapshot_from_state": [((), age.from_state)],
-        "authz_snapshot_needs_newer": [((), float(age.needs_newer))],
-        "authz_state_writes_total": [((result,), count) for result, count in age.kept.items()],
-        "authz_snapshot_part_rejected": [((part,), float(refused)) for part, refused in age.parts.items()],
-    }
-
-
-def _of_loading(loading: LoadFacts | None) -> dict[str, list[Sample]]:
-    if loading is None:
-        return {}
-    return {
-        "authz_reload_duration_seconds": [((), loading.took_s)],
-        "authz_reload_running_seconds": [((), loading.running_s)],
-        "authz_watch_told": [((), float(loading.told))],
-        "authz_policy_mounts_frozen": [((), loading.frozen)],
-    }
-
-
-def _of_tls(facts: TlsFacts) -> dict[str, list[Sample]]:
-    return {
-        "authz_certificate_expiry_timestamp_seconds": [((name,), at) for name, at in facts.expiry_s.items()],
-        "authz_certificate_reloads_total": [((result,), count) for result, count in facts.reloads.items()],
-        "authz_strangers_total": [((), facts.strangers)] if facts.strangers else [],
-    }
-
-
-def _of_records(facts: Sequence[RecordFacts]) -> dict[str, list[Sample]]:
-    results: list[Sample] = []
-    for sink, counts in facts:
-        by_result = (("written", counts.written), ("dropped", counts.dropped), ("lost", counts.lost))
-        results += [((sink, result), count) for result, count in by_result if count]
-    return {
-        "authz_records_total": results,
-        "authz_records_waiting": [((sink,), counts.waiting) for sink, counts in facts],
-        "authz_record_errors_total": [((sink,), counts.errors) for sink, counts in facts if counts.errors],
-    }

@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections import deque
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from authz.config.log import get_logger
@@ -27,6 +28,8 @@ WRITE_MAX_BYTES = 256 * 1024  # of one system call: a slow reader must not hide 
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
 
 _DECISION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TIME = re.compile(rb'"time":"(\d{4}-\d\d-\d\dT[\d:.]{8,15}Z)"')  # no text of a client can hold this, either
+_LINE_HEAD = 256  # bytes of a line in which its time stands
 _GAP_END = f'"why":"{Why.QUEUE_FULL}"}}\n'.encode()  # no text of a client can hold this
 
 _log = get_logger("record")
@@ -125,6 +128,7 @@ class RecordQueue:
         self._lock = threading.Lock()  # held for a few instructions, never while writing
         self._wake = threading.Event()
         self._waiting = Waiting(capacity, on_full, self._gap_line)
+        self._writing: Take | None = None  # what the writer took last; None: nothing waited
         self._written = self._dropped = self._lost = self._errors = 0
         self._denies_from = capacity - capacity // KEPT_SHARE if on_full == "deny" else 0
         self.full = False  # whether no check shall be answered: its record could not be kept
@@ -183,6 +187,11 @@ class RecordQueue:
         return recent_of(kept, wanted, full=len(kept) == self._recent.maxlen)
 
     @property
+    def capacity(self) -> int:
+        """How many lines may wait."""
+        return self._waiting.capacity
+
+    @property
     def sink_name(self) -> str:
         """The sink's name, for metrics."""
         return self._outlet.name if self._outlet is not None else "off"
@@ -191,6 +200,21 @@ class RecordQueue:
         """Return what became of the lines so far."""
         with self._lock:
             return RecordCounts(self._written, self._dropped, self._lost, self._waiting.count, self._errors)
+
+    def waited_s(self, now_us: int) -> float:
+        """Return for how long the oldest line has been waiting, by the time that stands in it; 0: none is.
+
+        Args:
+            now_us: wall clock, microseconds since 1970.
+        """
+        with self._lock:
+            if not self._waiting.count:
+                return 0.0
+            first = self._writing.data[:_LINE_HEAD] if self._writing is not None else self._waiting.first()
+        found = _TIME.search(first)
+        if found is None:
+            return 0.0
+        return max(0.0, now_us / 1e6 - datetime.fromisoformat(found[1].decode()).timestamp())
 
     def reopen(self) -> None:
         """Open the sink anew at the next line, after its file was moved."""
@@ -232,7 +256,7 @@ class RecordQueue:
     def _taken(self) -> Take | None:
         with self._lock:
             take = self._waiting.take(most_bytes=self._most_bytes)
-            self._idle = take is None
+            self._idle, self._writing = take is None, take
             if self._deadline is None:
                 self._wake.clear()
             return take

@@ -59,6 +59,7 @@ class Waiting:
     """
 
     def __init__(self, capacity: int, on_full: OnFull, gap_line: GapLine) -> None:
+        self.capacity = capacity
         kept = capacity // KEPT_SHARE if on_full == "drop_allows" else 0
         self._rooms = (capacity, WAITING_MAX_BYTES)
         self._allow_rooms = (capacity - kept, WAITING_MAX_BYTES * (KEPT_SHARE - 1) // KEPT_SHARE)
@@ -118,6 +119,10 @@ class Waiting:
             gaps += 1
         first_seq, self._taken_seq = self._taken_seq + 1, self._taken_seq + covered
         return Take(b"".join(lines), len(lines) - gaps, first_seq, self._taken_seq, gaps)
+
+    def first(self) -> bytes:
+        """Return the line that is taken next; b"" where none is."""
+        return self._lines[0] if self._lines else b""
 
     def done(self, records: int, size: int) -> None:
         """Make room: so many records of so many bytes are written, or given up."""

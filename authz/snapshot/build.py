@@ -18,6 +18,7 @@ from authz.policy.loaded import Loaded
 from authz.policy.texts import plain_header
 from authz.policy.workshop import Workshop
 from authz.record.entry import FixedFields
+from authz.record.pseudonym import Pseudonyms
 from authz.record.redact import recordable
 from authz.snapshot.keys import Keysmith, providers
 from authz.snapshot.pace import hurry
@@ -36,6 +37,7 @@ class Surroundings:
     sidecar: str = ""
     stream: str = ""
     record_headers: tuple[str, ...] = ()
+    pseudonyms: Pseudonyms | None = None
     processes: int = 1  # that share the guards of Sites, each in a memory of its own
     keepers: int = 1  # likewise of limits; 1 where all share a store
     clustered: bool = False  # that store is a Redis Cluster: a set must keep to `policy/clustering.py`
@@ -44,6 +46,13 @@ class Surroundings:
     def token_prefix(self) -> bytes:
         """What every API token of this installation begins with."""
         return prefix_of(self.brand, self.env).encode()
+
+    @property
+    def fixed(self) -> FixedFields:
+        """What is alike in all records, whatever the set."""
+        return FixedFields(
+            self.sidecar, "", token_prefix=self.token_prefix, stream=self.stream, pseudonyms=self.pseudonyms
+        )
 
 
 Faults = Iterable[PolicyError]
@@ -141,6 +150,7 @@ class Builder:
             ),
             fixed=_fixed(loaded, known, around),
             expiries_us=ring.expiries_us,
+            contents={documents.kind: len(documents) for documents in loaded.kinds() if documents},
         )
         return Built(snapshot, loaded, (*loaded.warnings, *rules.warnings))
 
@@ -168,11 +178,8 @@ def build(files: Mapping[str, bytes], surroundings: Surroundings, loaded_at_us: 
 
 def _fixed(loaded: Loaded, known: Mapping[str, Provider], surroundings: Surroundings) -> FixedFields:
     places = [place for provider in known.values() for place in provider.places]
-    return FixedFields(
-        surroundings.sidecar,
-        loaded.revision,
-        surroundings.source_revision,
-        recordable(surroundings.record_headers, places),
-        surroundings.token_prefix,
-        surroundings.stream,
+    return surroundings.fixed._replace(
+        revision=loaded.revision,
+        source_revision=surroundings.source_revision,
+        headers=recordable(surroundings.record_headers, places),
     )

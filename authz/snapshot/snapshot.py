@@ -58,6 +58,7 @@ class Snapshot:
         fixed: what is alike in every record made under it.
         memos: what was worked out from identities alone.
         expiries_us: when its API keys expire, sorted, microseconds since 1970.
+        contents: how many documents of each kind it is made of.
     """
 
     ready: bool
@@ -76,6 +77,7 @@ class Snapshot:
     reading: ReadingRules = field(default_factory=lambda: ReadingRules(lambda _: DEFAULT_SITE))
     fixed: FixedFields = field(default_factory=lambda: FixedFields("", ""))
     expiries_us: tuple[int, ...] = ()
+    contents: Mapping[str, int] = field(default_factory=dict)
     memos: Memos = field(default_factory=Memos)
     _accesses: dict[frozenset[str], Access] = field(default_factory=dict)
 
@@ -98,16 +100,21 @@ class Snapshot:
         following = bisect_right(self.expiries_us, now_us)
         return self.expiries_us[following] if following < len(self.expiries_us) else None
 
+    def expiring(self, now_us: int, within_us: int) -> int:
+        """Return how many API keys expire within so much time, by now valid or not yet."""
+        expiries = self.expiries_us
+        return bisect_right(expiries, now_us + within_us) - bisect_right(expiries, now_us)
+
 
 def not_ready(
-    problem: str, listener: Listener | None = None, sidecar: str = "", token_prefix: bytes = b""
+    problem: str, listener: Listener | None = None, sidecar: str = "", fixed: FixedFields | None = None
 ) -> Snapshot:
     """Return a snapshot that refuses everything, and says why."""
     return Snapshot(
         ready=False,
         problem=problem,
         reading=ReadingRules(lambda _: DEFAULT_SITE, listener=listener or Listener()),
-        fixed=FixedFields(sidecar, "", token_prefix=token_prefix),
+        fixed=fixed or FixedFields(sidecar, ""),
     )
 
 

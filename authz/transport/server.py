@@ -67,6 +67,11 @@ class CheckServer:
         self._front.close()
 
     @property
+    def waiting(self) -> int:
+        """How many checks are here and not answered yet: to be judged, or to be given their tokens."""
+        return len(self._backlog) + self._shield.held
+
+    @property
     def alive(self) -> bool:
         """Whether calls are being answered."""
         return self._thread.is_alive()

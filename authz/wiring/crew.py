@@ -10,12 +10,14 @@ from threading import Condition
 
 from authz.config.settings import Settings
 from authz.limits.inquiry import Answers, Inquiry, answer_of, encode
+from authz.record.cgroup import memory
+from authz.record.fetched import of_process
 from authz.record.ledger import Ledger
 from authz.record.metrics import Page, Sample, Samples, joined
 from authz.record.recent import Recent, Wanted, recent_from
 from authz.transport.routes import Readiness
 from authz.wiring.link import Question, Report
-from authz.wiring.member import START_S, Member
+from authz.wiring.member import CAUSES, START_S, Member
 from authz.wiring.shipping import Shipping
 
 LOOK_S = 5.0  # for all workers to look at their buckets: they have better things to do
@@ -78,10 +80,10 @@ class Crew:
             about |= self._shipping.about()
         return Readiness(not why, revision, why, limits, states, about)
 
-    def page(self) -> bytes:
+    def page(self, *, openmetrics: bool = False) -> bytes:
         """See `Answers.page`."""
         self._ask()
-        return self._page.render()
+        return self._page.render(openmetrics=openmetrics)
 
     def find(self, decision_id: str) -> bytes | None:
         """See `Answers.find`."""
@@ -146,7 +148,11 @@ class Crew:
     def _samples(self) -> Samples:
         with self._news:
             samples = self._ledger.samples()
-        ours: Samples = {**samples, **self._of_workers()}
+        ours: Samples = {
+            **samples,
+            **self._of_workers(),
+            **of_process(memory(), ready=self.readiness().ready),
+        }
         return joined(ours, self._shipping.samples()) if self._shipping is not None else ours
 
     def _of_workers(self) -> dict[str, Sequence[Sample]]:
@@ -154,7 +160,10 @@ class Crew:
         return {
             "authz_worker_up": [(name, float(member.up)) for name, member in named],
             "authz_worker_restarts_total": [
-                ((*name, cause), count) for name, member in named for cause, count in member.restarts.items()
+                ((*name, cause), member.restarts[cause]) for name, member in named for cause in CAUSES
+            ],
+            "authz_worker_cpu_seconds_total": [
+                (name, spent) for name, member in named if (spent := member.cpu_s) is not None
             ],
             "authz_worker_backoff_seconds": [(name, member.backoff_s) for name, member in named],
             "authz_worker_revision_info": [

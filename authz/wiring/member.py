@@ -16,6 +16,7 @@ from authz.wiring.lives import STEADY_S, Lives
 from authz.wiring.shares import Share
 
 START_S = 60.0  # without a word from one that was just started: reading our code takes a second or two
+CAUSES = ("died", "stuck")  # why a worker was started anew
 MARGIN_S = 2.0  # on top of what draining and writing records may take
 
 _log = get_logger("wiring")
@@ -93,6 +94,20 @@ class Member:
             return None
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
+    @property
+    def cpu_s(self) -> float | None:
+        """Processor time that the worker took; None where nobody knows."""
+        if self._child is None:
+            return None
+        try:
+            # The name of the program stands in brackets, and may hold anything. Source: proc(5).
+            fields = (
+                Path(f"/proc/{self._child.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+            )
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, IndexError, ValueError):
+            return None
+
     def start(self) -> None:
         """Start a worker."""
         self.life += 1
@@ -149,7 +164,7 @@ class Member:
             _log.error(
                 "a worker is stuck and is killed", worker=self.index, pid=child.pid, silent_s=self._silent_s
             )
-            self._cause = "stuck"
+            self._cause = CAUSES[1]
             child.kill()
 
     def _bury(self, child: Child, code: int, now_s: float) -> None:
@@ -157,7 +172,7 @@ class Member:
         self.cannot = child.said.cannot
         self._child = None
         self._ended(self)
-        cause = self._cause or "died"
+        cause = self._cause or CAUSES[0]
         self.restarts[cause] += 1
         wait_s = self._lives.died(self._served_s)
         self._due_s = now_s + wait_s

@@ -112,6 +112,8 @@ class Sidecar:
             self._records.queue,
             self._fronts,
             self._clock,
+            self._servers,
+            lambda: self.readiness().ready,
             self._shipping.samples if self._shipping is not None else dict,
         )
         self._metrics = Metrics(self._tallies, known.facts(settings))
@@ -183,9 +185,9 @@ class Sidecar:
         about = {**self.loader.about(), **self._limits.about(), **shipping}
         return Readiness(not why, snapshot.revision, why, limits, about=about)
 
-    def page(self) -> bytes:
+    def page(self, *, openmetrics: bool = False) -> bytes:
         """See `Answers.page`."""
-        return self._metrics.render()
+        return self._metrics.render(openmetrics=openmetrics)
 
     def numbers(self) -> Samples:
         """Return what was counted, as it is now."""

@@ -9,6 +9,7 @@ from authz.model.reason import Detail, Reason
 from authz.model.request import Unreadable
 from authz.model.shadow import CRASHED, Shade, Would
 from authz.record.catalogue import METRICS
+from authz.record.cgroup import MemoryFacts
 from authz.record.facts import (
     Facts,
     FleetFacts,
@@ -166,10 +167,64 @@ def test_series_appear_on_first_use() -> None:
     tally = Tally()
     metrics = Metrics([tally], Facts())
     assert not any(
-        name.startswith(("authz_checks", "authz_records", "authz_snapshot")) for name in scrape(metrics)
+        name.startswith(("authz_rule", "authz_limit", "authz_records", "authz_snapshot"))
+        for name in scrape(metrics)
     )
     tally.add(refused())
     assert scrape(metrics)["authz_checks_total{outcome=deny,reason=credential_missing}"] == 1
+
+
+def test_counters_that_alerts_ask_begin_at_0_since_one_that_appears_has_not_increased() -> None:
+    facts = Facts(
+        records=lambda: [RecordFacts("http", RecordCounts(0, 0, 0, 0, 0))],
+        tls=lambda: TlsFacts({"server": 1.0}),
+    )
+    series = scrape(Metrics([], facts))
+    assert {name: value for name, value in series.items() if name.startswith("authz_checks_total")} == {
+        f"authz_checks_total{{outcome=deny,reason={reason}}}": 0
+        for reason in ("internal_error", "not_ready", "overloaded", "store_unavailable")
+    }
+    for name in (
+        "authz_shadow_crashes_total",
+        "authz_records_total{result=dropped,sink=http}",
+        "authz_records_total{result=lost,sink=http}",
+        "authz_record_errors_total{sink=http}",
+        "authz_certificate_reloads_total{result=rejected}",
+        "authz_strangers_total",
+        "authz_reloads_total{result=rejected}",
+    ):
+        assert series[name] == 0
+
+
+def test_a_scrape_shows_how_well_the_process_is() -> None:
+    facts = Facts(ready=lambda: False, waiting=lambda: 3, memory=lambda: MemoryFacts(100, 40))
+    series = scrape(Metrics([], facts))
+    assert series["authz_ready"] == 0
+    assert series["authz_checks_waiting"] == 3
+    assert series["authz_memory_limit_bytes"] == 100
+    assert series["authz_memory_working_set_bytes"] == 40
+
+
+def test_what_has_no_bound_has_no_series() -> None:
+    assert not [name for name in scrape(Metrics([], Facts(ready=lambda: True))) if "memory_limit" in name]
+
+
+def test_a_scrape_shows_what_a_set_is_made_of_and_how_long_records_wait() -> None:
+    series = scrape(
+        Metrics(
+            [],
+            Facts(
+                snapshot=lambda: SnapshotFacts(
+                    "0123456789ab", "", 1.0, documents={"Policy": 7}, keys_expiring={"24h": 2}
+                ),
+                records=lambda: [RecordFacts("spool", RecordCounts(1, 0, 0, 5, 0), 100, 2.5)],
+            ),
+        )
+    )
+    assert series["authz_snapshot_documents{kind=Policy}"] == 7
+    assert series["authz_keys_expiring{within=24h}"] == 2
+    assert series["authz_records_waiting_limit{sink=spool}"] == 100
+    assert series["authz_records_waiting_seconds{sink=spool}"] == 2.5
 
 
 def test_nothing_of_a_request_becomes_a_label() -> None:

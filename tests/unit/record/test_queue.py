@@ -278,3 +278,27 @@ def test_a_gap_stands_where_the_missing_lines_would_have_stood() -> None:
     assert [line for line in lines if len(line) == 1] == [b"1", b"2", b"5", b"6"]
     gaps = [told(line) for line in lines if len(line) > 1]
     assert [(gap["first_seq"], gap["last_seq"], gap["count"]) for gap in gaps] == [(3, 4, 2), (7, 8, 2)]
+
+
+def test_the_oldest_line_says_how_long_it_has_been_waiting() -> None:
+    sink = Gate()
+    queue = RecordQueue(Direct(sink), 100)
+    now_us = 1_000_000_000_000_000  # 2001-09-09T01:46:40Z
+    first = b'{"v":1,"time":"2001-09-09T01:46:37.500000Z","path":"/"}\n'
+    assert queue.waited_s(now_us) == 0
+    queue.put([first, b'{"v":1,"time":"2001-09-09T01:46:39.000000Z"}\n'])
+    assert queue.waited_s(now_us) == 2.5
+    assert queue.waited_s(0) == 0  # a clock that was set back
+    queue.start()
+    assert sink.entered.wait(PATIENCE_S)
+    assert queue.waited_s(now_us) == 2.5  # taken, and not written yet
+    sink.opened.set()
+    queue.close(PATIENCE_S)
+    assert queue.waited_s(now_us) == 0
+
+
+def test_a_line_without_a_time_has_no_age() -> None:
+    queue = RecordQueue(Direct(Script()), 7)
+    queue.put([b"1\n"])
+    assert queue.waited_s(1) == 0
+    assert queue.capacity == 7

@@ -118,6 +118,13 @@ def test_expiries_are_sorted_and_the_next_one_is_found() -> None:
     assert made.next_expiry_us(0) == 1_000_000
     assert made.next_expiry_us(1_000_000) == 2_000_000
     assert made.next_expiry_us(2_000_000) is None
+    assert [made.expiring(0, within_us) for within_us in (999_999, 1_000_000, 2_000_000)] == [0, 1, 2]
+    assert made.expiring(1_000_000, 9_000_000) == 1  # what has expired does not expire
+
+
+def test_a_snapshot_knows_what_it_is_made_of() -> None:
+    made = load(PROVIDER, KEY.document, MadeKey("b").document).snapshot
+    assert made.contents == {"IdentityProvider": 1, "ApiKey": 2}
 
 
 def test_a_credential_place_is_never_recorded() -> None:

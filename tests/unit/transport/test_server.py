@@ -73,6 +73,7 @@ def test_everything_that_waits_is_served() -> None:
     assert front.emptied.wait(10)
     serving.stop()
     serving.join()
+    assert serving.waiting == 0
     assert all(front.allowed(call) for call in range(1, 3 * BATCH_MAX + 2))
     assert front.closed
     assert not serving.alive
@@ -101,6 +102,12 @@ def test_what_comes_while_draining_is_answered_too() -> None:
     assert front.sent == 50
     assert all(front.allowed(call) for call in range(1, 101))
     assert front.closed
+
+
+def test_what_is_not_answered_yet_is_waiting() -> None:
+    serving = server(FakeFront([]))
+    serving._backlog.admit(arrivals(1, 3), 0)
+    assert serving.waiting == 3
 
 
 def test_a_drain_ends_though_calls_never_do() -> None:
