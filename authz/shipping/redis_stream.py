@@ -34,9 +34,11 @@ _ENTRY_ID = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
 
 # What mends it, by the first word of the server's error. SECURITY: its other words are left out: a server may
 # repeat what it was sent.
+_MAY_NOT = "the user may not write there; give it `+xadd +multi +exec` and the key `~{stream}`"
 _HINTS = {
     "oom": "its memory is full; raise `maxmemory` there or lower `record_redis_max_len`",
-    "noperm": "the user may not write there; give it `+xadd +multi +exec` and the key `~{stream}`",
+    "noperm": _MAY_NOT,
+    "execabort": _MAY_NOT,  # EXEC itself is refused: of anything else the command that failed is told
     "noauth": "it asks for a password; set `record_redis_password`",
     "wrongtype": "`{stream}` is there and no stream; name another, or delete that key",
     "readonly": "it is a replica; name the master",
