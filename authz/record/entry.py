@@ -22,6 +22,7 @@ from authz.model.request import Request, Unreadable
 from authz.model.shadow import Shade
 from authz.model.trace import Step, Steps
 from authz.record import redact
+from authz.record.pseudonym import Field, Pseudonyms
 from authz.record.redact import clean
 
 VERSION = 1
@@ -49,6 +50,7 @@ class FixedFields(NamedTuple):
     headers: tuple[str, ...] = ()  # request headers to record, from `redact.recordable`
     token_prefix: bytes = b""  # what every API token begins with; "" where nobody says
     stream: str = ""  # one life of one process: `seq` counts within it
+    pseudonyms: Pseudonyms | None = None  # what of who asked is hidden; None: nothing
 
 
 class IdentityPart(Struct, omit_defaults=True, frozen=True):
@@ -200,6 +202,8 @@ def encode(answered: Answered, fixed: FixedFields, seq: int) -> bytes:
     # SECURITY: a path or a request id is the client's to write, and some write their key there.
     if fixed.token_prefix in line and fixed.token_prefix:
         line = redact.without_tokens(line, fixed.token_prefix)
+    if fixed.pseudonyms is not None:
+        line = _unnamed(line, fixed.pseudonyms)
     # SECURITY: the encoder escapes C0 and lets DEL, C1 and U+2028 through: they move terminals, split lines.
     plain = line.isascii() and _DEL not in line
     return line + b"\n" if plain else _escaped(line)
@@ -227,10 +231,10 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
         request = request if _is_short(request) else _shortened(request)
         if _is_suspect(request):
             request = _masked(request)
-        who = _NOTHING if caller.standing in _UNKNOWN else _identity_json(caller.identity)
-        asked, request_id = _asked(request, fixed.headers), request.request_id
+        who = _NOTHING if caller.standing in _UNKNOWN else _identity_json(caller.identity, fixed.pseudonyms)
+        asked, request_id = _asked(request, fixed), request.request_id
     else:
-        who, asked = _NOTHING, _sent(request)
+        who, asked = _NOTHING, _sent(request, fixed.pseudonyms)
         request_id = clean(redact.masked(request.request_id), redact.REQUEST_ID_MAX)
     policy, rule_name = rule or _NO_RULE
     record = Record(
@@ -327,38 +331,49 @@ def _masked(request: Request) -> Request:
     return request._replace(path=path, host=host, request_id=request_id)
 
 
-def _asked(request: Request, headers: tuple[str, ...]) -> RequestPart:
+def _asked(request: Request, fixed: FixedFields) -> RequestPart:
     return RequestPart(
         request.sent_method,
         request.host,
         request.path,
         request.protocol,
-        request.client.address,
+        request.client.address
+        if fixed.pseudonyms is None
+        else fixed.pseudonyms.address(request.client.address),
         request.size,
-        redact.header_values(request.headers, headers) if headers else {},
+        redact.header_values(request.headers, fixed.headers) if fixed.headers else {},
     )
 
 
-def _sent(request: Unreadable) -> RequestPart:
+def _sent(request: Unreadable, hidden: Pseudonyms | None) -> RequestPart:
     return RequestPart(
         redact.clean_word(request.method, redact.METHOD_MAX),
         redact.clean_authority(request.host),
         redact.clean_path(request.path),
         redact.clean_word(request.protocol, redact.PROTOCOL_MAX),
-        request.client.address,
+        request.client.address if hidden is None else hidden.address(request.client.address),
         request.size,
     )
 
 
+def _unnamed(line: bytes, hidden: Pseudonyms) -> bytes:
+    """SECURITY: of a token that a client wrote into a path, the key's id was left."""
+    return redact.without_key_ids(line) if hidden.hides(Field.KEY_ID) else line
+
+
 @lru_cache(_IDENTITIES_MAX)
-def _identity_json(identity: Identity) -> Raw:
+def _identity_json(identity: Identity, hidden: Pseudonyms | None) -> Raw:
     labels = list(identity.labels.items())[: redact.ITEMS_MAX]
+    subject, key_id, customer = identity.subject, identity.key_id, identity.customer
+    if hidden is not None:
+        subject = hidden.subject(subject, key_id)
+        key_id, customer = hidden.of(Field.KEY_ID, key_id), hidden.of(Field.CUSTOMER, customer)
     part = IdentityPart(
         kind=identity.kind,
         provider=identity.provider,
-        subject=_name(identity.subject),
-        key_id=_name(identity.key_id),
-        customer=_name(identity.customer),
+        subject=_name(subject),
+        key_id=_name(key_id),
+        customer=_name(customer),
         scopes=tuple(_name(scope) for scope in identity.scopes[: redact.ITEMS_MAX]),
         labels={_name(label): _name(value) for label, value in labels},
     )

@@ -31,16 +31,31 @@ _FORM = re.compile(
     r"([0-9A-Za-z]{12}_)[0-9A-Za-z]{24,}"
     r"|(?<![0-9A-Za-z])(?=[0-9A-Z]*[a-z])(?=[0-9a-z]*[A-Z])[0-9A-Za-z]{43,}"
 )
+_MASKED = re.compile(rb"[0-9A-Za-z]{12}_\*\*\*")
 FORM_MIN = 36  # characters; nothing of that length has one of these forms: a UUID, most of all
 _ESCAPE_DEPTH = 3  # how often a text is decoded to find one
 
 _WORST_ESCAPE = 6  # one character may take six bytes of JSON: \u0000
 
-# SECURITY: anything that is or may stand for a credential, in whatever spelling headers take.
+# SECURITY: anything that is or may stand for a credential, or for a body, in whatever spelling headers take.
+# A name too many costs an operator one header in his records; one too few writes secrets down.
 _CREDENTIAL_WORDS = re.compile(
-    r"authorization|authenticat|cookie|credential|api-?key|(^|-)key($|-)|access-?key|token|secret|passw|session"
-    r"|signature|assertion|jwt|bearer|oidc|saml|otp|csrf|xsrf|client-cert"
+    r"authori[sz]ation|authenticat|cookie|credential|api-?key|keys?(-|$)|token|secret|pass(w|-?phrase|-?code)"
+    r"|session|sess-?id|signature|assertion|jwt|bearer|oauth|oidc|saml|otp|csrf|xsrf|dpop|hmac|ticket|kerberos"
+    r"|negotiate|ntlm|spnego|certificate|(client|peer|tls|ssl)-?cert|magic-?link|recovery"
+    r"|(^|-)(auth|authn|basic|body|certs?|creds?|login|mac|mfa|2fa|tfa|pass|payload|pin|pw|pwd|sess|sid|sig|sign)"
+    r"($|-)"
+    r"|^sec-websocket-protocol$"  # browsers can set no other header there, and so tokens go in this one
 )
+# The same with separators put in between; short words would be found in honest names.
+_SQUASHED_WORDS = re.compile(
+    r"authori[sz]ation|authenticat|cookie|credential|apikey|accesskey|secret|password|passphrase|session"
+    r"|signature|assertion|bearer|certificate"
+)
+_ADDRESS_WORDS = re.compile(
+    r"(^|-)forwarded(-for)?$|(client|real|connecting|remote|source|peer|user)-?(ip|addr)|external-address$"
+)
+_SEPARATORS = re.compile(r"[^0-9a-z]")
 _QUERY = re.compile(r"[?#]|%3[fF]")
 _USERINFO = re.compile(r"[^/@]*@")
 
@@ -64,6 +79,11 @@ def clean(text: str, bound: int) -> str:
 def without_tokens(line: bytes, prefix: bytes) -> bytes:
     """Return a line in which no API token with this prefix is left, whole or shortened; key ids stay."""
     return _tokens(prefix).sub(rb"\1***", line)
+
+
+def without_key_ids(line: bytes) -> bytes:
+    """Return a line in which of a token that was masked not even the key's id is left."""
+    return _MASKED.sub(b"***", line) if b"_***" in line else line
 
 
 @lru_cache(8)
@@ -109,7 +129,8 @@ def clean_word(raw: str, bound: int) -> str:
 
 def is_credential_name(name: str) -> bool:
     """Whether a header of this name may hold a credential, whatever the policies say."""
-    return bool(_CREDENTIAL_WORDS.search(_spelled(name)))
+    spelled = _spelled(name)
+    return bool(_CREDENTIAL_WORDS.search(spelled) or _SQUASHED_WORDS.search(spelled.replace("-", "")))
 
 
 def check_header_names(names: Iterable[str]) -> None:
@@ -122,6 +143,22 @@ def check_header_names(names: Iterable[str]) -> None:
         if is_credential_name(name):
             raise ConfigError(
                 f"record_headers: `{name}` may hold a credential and is never recorded; take it off the list"
+            )
+
+
+def check_hidden_headers(names: Iterable[str], hidden: Iterable[str]) -> None:
+    """Refuse a list of headers to record if one tells what shall stand in records as a pseudonym alone.
+
+    Raises:
+        ConfigError: names the first such header.
+    """
+    if "client_address" not in hidden:
+        return
+    for name in names:
+        if _ADDRESS_WORDS.search(_spelled(name)):
+            raise ConfigError(
+                f"record_headers: `{name}` tells the client's address, which record_pseudonyms hides; take"
+                " one of them off its list"
             )
 
 
@@ -148,4 +185,4 @@ def _value(raw: bytes) -> str:
 
 
 def _spelled(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")
+    return _SEPARATORS.sub("-", name.lower())

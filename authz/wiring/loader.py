@@ -294,7 +294,7 @@ class Loader:
 
     def _without(self, problem: str) -> Snapshot:
         around = self._surroundings
-        return not_ready(problem, around.listener, around.sidecar, around.token_prefix)
+        return not_ready(problem, around.listener, fixed=around.fixed)
 
 
 def _lost(former: Parts, active: Parts) -> bool:

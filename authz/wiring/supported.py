@@ -10,7 +10,7 @@ from authz.config.settings import Settings
 from authz.model.address import TcpAddress
 from authz.model.errors import ConfigError
 from authz.model.sink import SinkKind
-from authz.record.redact import check_header_names
+from authz.record.redact import check_header_names, check_hidden_headers
 from authz.wiring.reach import require_reachable
 from authz.wiring.shares import addresses
 
@@ -20,6 +20,7 @@ def require_supported(settings: Settings) -> None:
     if settings.record.dynamic_metadata:
         raise ConfigError("dynamic_metadata: not supported yet; leave it out")
     check_header_names(settings.record.record_headers)
+    check_hidden_headers(settings.record.record_headers, settings.record.record_pseudonyms)
     _require_shippable(settings.record)
     if not settings.serve.policies:
         raise ConfigError("--policies: no directory is named; name at least one")

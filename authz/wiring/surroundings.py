@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from authz.config.rooms import RecordSettings
 from authz.config.settings import Settings
 from authz.identity.keyring import Peppers
 from authz.model.redis_address import RedisKind
 from authz.model.site import Listener
+from authz.record.pseudonym import Pseudonyms
 from authz.request.host import served_hosts
 from authz.snapshot.build import Surroundings
 from authz.snapshot.sources import Directories
@@ -45,8 +47,16 @@ def surroundings(settings: Settings, sidecar: str, processes: int = 1, stream: s
         sidecar=sidecar,
         stream=stream,
         record_headers=settings.record.record_headers,
+        pseudonyms=_pseudonyms(settings.record),
         processes=processes,
         keepers=1 if redis is not None else processes,
         # Asked even where spending is off: a set that is served then must be fit for being switched on.
         clustered=redis is not None and redis.kind is RedisKind.CLUSTER,
     )
+
+
+def _pseudonyms(record: RecordSettings) -> Pseudonyms | None:
+    key = record.record_pseudonym_key
+    if not record.record_pseudonyms or key is None:  # without a key the settings were refused
+        return None
+    return Pseudonyms(key.get_secret_value(), record.record_pseudonyms)

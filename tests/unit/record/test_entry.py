@@ -14,6 +14,7 @@ from authz.model.reason import Detail, Reason
 from authz.model.request import Unreadable
 from authz.model.shadow import Shade, Would
 from authz.record.entry import FixedFields, encode
+from authz.record.pseudonym import Pseudonyms, pseudonym
 from tests.support.answers import (
     ACME,
     DECISION_ID,
@@ -378,3 +379,49 @@ def test_where_nothing_is_in_shadow_the_record_does_not_say_so() -> None:
 def test_what_follows_an_escaped_question_mark_is_in_no_record() -> None:
     told = encode(allowed(request(path="/reset%3Ftoken=CANARY")), FIXED, 1)
     assert record(told)["request"]["path"] == "/reset"
+
+
+SECRET = b"0123456789abcdef0123456789abcdef"
+HIDDEN = FIXED._replace(
+    pseudonyms=Pseudonyms(SECRET, ["subject", "key_id", "customer", "client_address"]),
+    token_prefix=b"ak_live_",
+)
+
+
+def test_who_asked_stands_in_a_record_as_pseudonyms() -> None:
+    made = record(encode(allowed(), HIDDEN, 1))
+    assert made["identity"] == {
+        "kind": "api_key",
+        "provider": "partner-keys",
+        "subject": pseudonym(SECRET, "subject", "k7Qm2VxP0aZs"),
+        "key_id": pseudonym(SECRET, "key_id", "k7Qm2VxP0aZs"),
+        "customer": pseudonym(SECRET, "customer", "acme"),
+        "scopes": ["items:read"],
+        "labels": {"tier": "gold"},
+    }
+    address = record(encode(allowed(), FIXED, 1))["request"]["client_address"]
+    assert made["request"]["client_address"] == pseudonym(SECRET, "client_address", address)
+
+
+def test_with_pseudonyms_the_same_identity_is_still_told_plainly_elsewhere() -> None:
+    encode(allowed(), HIDDEN, 1)
+    assert record(encode(allowed(), FIXED, 2))["identity"]["customer"] == "acme"
+
+
+def test_what_could_not_be_read_hides_the_address_too() -> None:
+    asked = Unreadable(Detail.PATH_AMBIGUOUS, "GET", "a", "/x", "HTTP/1.1", client=request().client)
+    line = encode(unreadable(asked), HIDDEN, 1)
+    assert asked.client.address.encode() not in line
+    assert record(line)["request"]["client_address"].startswith("p:")
+
+
+def test_where_key_ids_are_hidden_a_token_in_a_path_shows_none() -> None:
+    token = "ak_live_k7Qm2VxP0aZs_" + "Ab1" * 16
+    asked = request(path=f"/x/{token}/y")
+    plain, hidden = (
+        encode(answered(Deny(Reason.NOT_PERMITTED), asked, PROVEN, 403), fixed, 1)
+        for fixed in (FIXED._replace(token_prefix=b"ak_live_"), HIDDEN)
+    )
+    assert record(plain)["request"]["path"] == "/x/ak_live_k7Qm2VxP0aZs_***/y"
+    assert record(hidden)["request"]["path"] == "/x/ak_live_***/y"
+    assert b"k7Qm2VxP0aZs" not in hidden

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from authz.model.errors import ConfigError
 from authz.model.identity import CredentialPlace, PlaceKind
-from authz.record.redact import check_header_names, clean, clean_authority, clean_path, recordable
+from authz.record.redact import (
+    check_header_names,
+    check_hidden_headers,
+    clean,
+    clean_authority,
+    clean_path,
+    recordable,
+    without_key_ids,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +36,25 @@ from authz.record.redact import check_header_names, clean, clean_authority, clea
         "signature-input",
         "x-goog-iap-jwt-assertion",
         "x-forwarded-client-cert",
+        "x-auth",
+        "x-authkey",
+        "Authorisation",
+        "x-user-pass",
+        "x-pwd",
+        "x-passphrase",
+        "connect.sid",
+        "x-arr-clientcert",
+        "x-ssl-cert",
+        "dpop",
+        "x-hmac-sha256",
+        "x-sign",
+        "x-otp",
+        "x-mfa",
+        "sec-websocket-protocol",
+        "x-request-body",
+        "x-co-okie",
+        "x-api~key",
+        "pass-word",
     ],
 )
 def test_a_place_where_a_credential_may_stand_is_refused_in_any_spelling(name: str) -> None:
@@ -35,8 +64,38 @@ def test_a_place_where_a_credential_may_stand_is_refused_in_any_spelling(name: s
     assert recordable([name], ()) == ()
 
 
+@given(
+    st.sampled_from(
+        [
+            "authorization",
+            "cookie",
+            "set-cookie",
+            "api-key",
+            "token",
+            "secret",
+            "password",
+            "session",
+            "signature",
+        ]
+    ),
+    st.tuples(st.sampled_from(["", "x", "proxy", "my-app"]), st.sampled_from(["", "id", "2", "value"])),
+    st.sampled_from("-_.~!|"),
+    st.data(),
+)
+def test_no_prefix_suffix_separator_or_case_makes_a_credential_recordable(
+    word: str, around: tuple[str, str], separator: str, data: st.DataObject
+) -> None:
+    parts = [part for part in (around[0], word, around[1]) if part]
+    name = separator.join(parts).replace("-", separator)
+    spelled = "".join(data.draw(st.sampled_from((each.lower(), each.upper()))) for each in name)
+    assert recordable([spelled], ()) == ()
+
+
 def test_plain_headers_pass() -> None:
-    names = ("user-agent", "x-request-id", "accept-language", "content-type", "referer")
+    names = (
+        "user-agent", "x-request-id", "accept-language", "content-type", "referer", "origin", "x-app-version",
+        "traceparent", "x-forwarded-for", "x-passenger-count", "x-authz-reason", "if-none-match", "x-design",
+    )  # fmt: skip
     check_header_names(names)
     assert recordable(names, ()) == names
 
@@ -75,3 +134,28 @@ def test_what_is_cut_is_counted() -> None:
     assert clean("abcdef", 6) == "abcdef"
     assert clean("abcdefg", 6) == "abcdef...[+1 characters]"
     assert clean("\x00" * 7, 12) == "\x00\x00...[+5 characters]"
+
+
+def test_of_a_masked_token_the_key_id_can_be_taken_out_too() -> None:
+    assert without_key_ids(b"/a/ak_live_k7Qm2VxP0aZs_***/b") == b"/a/ak_live_***/b"
+    assert without_key_ids(b"/a/k7Qm2VxP0aZs/b") == b"/a/k7Qm2VxP0aZs/b"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x-forwarded-for",
+        "Forwarded",
+        "x-real-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "X_Client_IP",
+        "x-remote-addr",
+        "x-envoy-external-address",
+    ],
+)
+def test_a_header_that_tells_the_address_is_refused_where_the_address_is_hidden(name: str) -> None:
+    with pytest.raises(ConfigError, match="record_pseudonyms hides"):
+        check_hidden_headers(["user-agent", name], ["client_address"])
+    check_hidden_headers([name], ["customer"])
+    check_hidden_headers(["x-forwarded-proto", "user-agent"], ["client_address"])
