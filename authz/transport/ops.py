@@ -23,7 +23,7 @@ from typing import Any
 from authz.config.log import get_logger
 from authz.model.address import Address, TcpAddress, UnixAddress, parse_address
 from authz.model.errors import ConfigError
-from authz.transport.routes import JSON, Post, Response, Route, problem
+from authz.transport.routes import JSON, Page, Post, Response, Route, problem
 from authz.transport.socket import Claim, claim
 
 HEAD_MAX_BYTES = 8192  # a scrape sends 300
@@ -53,17 +53,23 @@ class OpsServer:
         address: parsed or as text; what listens at a `unix:PATH` only our own user may reach.
         routes: path -> what answers it; one that ends in `/` answers for all below it and is told the rest.
         posts: path -> what answers a POST there, and is told its body.
+        pages: path -> what answers a GET there, and is told which forms its caller accepts.
 
     Raises:
         ConfigError: the address cannot be read.
     """
 
     def __init__(
-        self, address: Address | str, routes: Mapping[str, Route], posts: Mapping[str, Post] | None = None
+        self,
+        address: Address | str,
+        routes: Mapping[str, Route],
+        posts: Mapping[str, Post] | None = None,
+        pages: Mapping[str, Page] | None = None,
     ) -> None:
         self._address = parse_address(address) if isinstance(address, str) else address
         self._routes = dict(routes)
         self._posts = dict(posts or {})
+        self._pages = dict(pages or {})
         self._claim: Claim | None = None
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -82,7 +88,7 @@ class OpsServer:
             ConfigError: the port or socket cannot be had.
         """
         listener = self._listen()
-        self._server = _Server(listener, self._routes, self._posts)
+        self._server = _Server(listener, self._routes, self._posts, self._pages)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="ops", daemon=True
         )
@@ -148,12 +154,16 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     block_on_close = False
 
     def __init__(
-        self, listener: socket.socket, routes: Mapping[str, Route], posts: Mapping[str, Post]
+        self,
+        listener: socket.socket,
+        routes: Mapping[str, Route],
+        posts: Mapping[str, Post],
+        pages: Mapping[str, Page],
     ) -> None:
         super().__init__(("", 0), _Handler, bind_and_activate=False)
         self.socket.close()  # made by the base class, for an address that we do not want
         self.socket = listener
-        self.routes, self.posts = routes, posts
+        self.routes, self.posts, self.pages = routes, posts, pages
         self._slots = threading.BoundedSemaphore(CONNECTIONS_MAX)
         self._lock = threading.Lock()
         self._patience: dict[_Connection, float] = {}  # connection -> when it may be hung up on for others
@@ -243,6 +253,9 @@ class _Handler(BaseHTTPRequestHandler):
             return body if isinstance(body, Response) else post(body)
         if post is not None or self.command not in ("GET", "HEAD"):
             return problem(HTTPStatus.METHOD_NOT_ALLOWED)
+        page = self.server.pages.get(path)
+        if page is not None:
+            return page(",".join(self.headers.get_all("accept", [])))
         route = self.server.routes.get(path)
         if route is not None and not path.endswith("/"):
             return route(query)

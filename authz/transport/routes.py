@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
+
+_QUALITY = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
 class Response(NamedTuple):
@@ -21,6 +24,14 @@ class Response(NamedTuple):
 
 Route = Callable[[str], Response]  # takes what stands after a path that ends in "/"; else the query
 Post = Callable[[bytes], Response]  # takes the body
+Page = Callable[[str], Response]  # takes the header `accept`
+
+
+class Form(NamedTuple):
+    """One form of a page."""
+
+    content_type: str
+    render: Callable[[], bytes]
 
 
 class Readiness(NamedTuple):
@@ -68,9 +79,33 @@ def ready(state: Callable[[], Readiness]) -> Route:
     return route
 
 
-def metrics(render: Callable[[], bytes], content_type: str) -> Route:
-    """Return the route that Prometheus scrapes."""
-    return lambda _: Response(HTTPStatus.OK, content_type, render())
+def metrics(plain: Form, rich: Form) -> Page:
+    """Return the page that Prometheus scrapes: in the rich form for whoever likes that at least as much."""
+
+    def page(accept: str) -> Response:
+        liking = _liking(accept, rich.content_type)
+        form = rich if liking > 0 and liking >= _liking(accept, plain.content_type) else plain
+        return Response(HTTPStatus.OK, form.content_type, form.render())
+
+    return page
+
+
+def _liking(accept: str, content_type: str) -> float:
+    """Return how much is thought of a form: its `q`, 0 where it is not named, or in another version alone.
+
+    Source: RFC 9110, sections 12.4.2 and 12.5.1. Wildcards say nothing: who knows of a form names it.
+    """
+    media, _, version = _named(content_type)
+    offers = map(_named, accept.lower().split(","))
+    return max((q for name, q, wanted in offers if name == media and wanted in ("", version)), default=0.0)
+
+
+def _named(text: str) -> tuple[str, float, str]:
+    """Return media type, `q` and version of one offer."""
+    name, *rest = (part.strip() for part in text.split(";"))
+    parameters = dict(part.partition("=")[::2] for part in rest)
+    q = parameters.get("q", "1")
+    return name, float(q) if _QUALITY.fullmatch(q) else 0.0, parameters.get("version", "")
 
 
 def records(find: Callable[[str], bytes | None]) -> Route:

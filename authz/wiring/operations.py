@@ -7,10 +7,12 @@ from http import HTTPStatus
 from typing import Protocol
 
 from authz.config.rooms import ServeSettings
-from authz.record.metrics import CONTENT_TYPE
+from authz.record.metrics import CONTENT_TYPE, OPENMETRICS
 from authz.record.recent import Recent, Wanted, page, wanted_of
 from authz.transport.ops import OpsServer
 from authz.transport.routes import (
+    Form,
+    Page,
     Readiness,
     Response,
     Route,
@@ -35,7 +37,7 @@ class Answers(Asked, Protocol):
         """Say whether checks can be answered."""
         ...
 
-    def page(self) -> bytes:
+    def page(self, *, openmetrics: bool = False) -> bytes:
         """Return what Prometheus scrapes."""
         ...
 
@@ -55,9 +57,8 @@ def operations(serve: ServeSettings, answers: Answers) -> list[OpsServer]:
         routes: dict[str, Route] = {
             "/health": _health(answers),
             "/ready": ready(answers.readiness),
-            "/metrics": metrics(answers.page, CONTENT_TYPE),
         }
-        servers.append(OpsServer(str(serve.ops), routes))
+        servers.append(OpsServer(str(serve.ops), routes, pages={"/metrics": _metrics(answers)}))
     if serve.debug is not None:
         seen: dict[str, Route] = {
             "/logs": recent(lambda query: _recent(answers, query)),
@@ -72,6 +73,12 @@ def _recent(answers: Answers, query: str) -> bytes:
     wanted = wanted_of(query)
     told, silent = answers.recent(wanted)
     return page(told, wanted, silent)
+
+
+def _metrics(answers: Answers) -> Page:
+    return metrics(
+        Form(CONTENT_TYPE, answers.page), Form(OPENMETRICS, lambda: answers.page(openmetrics=True))
+    )
 
 
 def _health(answers: Answers) -> Route:

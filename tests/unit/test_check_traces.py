@@ -43,7 +43,7 @@ spec: {hosts: [guarded.example.com], guard: {rate: 1/s, burst: 2}}
 ---
 kind: Site
 metadata: {name: matrix}
-spec: {hosts: [matrix.example.com], path: {matrixParameters: refuse}}
+spec: {hosts: [matrix.example.com], path: {matrixParameters: keep}}
 """
 PLAIN = snapshot(PROVIDER, POLICY, KEY.document)
 SITES = snapshot(PROVIDER, POLICY, SITE, KEY.document)

@@ -16,7 +16,7 @@ from authz.model.address import TcpAddress, UnixAddress
 from authz.model.errors import ConfigError
 from authz.transport import ops
 from authz.transport.ops import OpsServer
-from authz.transport.routes import Post, Response, Route, health
+from authz.transport.routes import Page, Post, Response, Route, health
 
 PATIENCE_S = 10.0
 
@@ -35,11 +35,12 @@ def echo_body(body: bytes) -> Response:
 
 ROUTES: dict[str, Route] = {"/health": health(), "/logs/": echo, "/crash": crash}
 POSTS: dict[str, Post] = {"/limits/find": echo_body}
+PAGES: dict[str, Page] = {"/metrics": echo}
 
 
 @pytest.fixture
 def server() -> Iterator[OpsServer]:
-    server = OpsServer("127.0.0.1:0", ROUTES, POSTS)
+    server = OpsServer("127.0.0.1:0", ROUTES, POSTS, PAGES)
     server.start()
     yield server
     server.close()
@@ -68,6 +69,18 @@ def exchange(server: OpsServer, raw: bytes) -> tuple[int, dict[str, str], bytes]
 
 def get(server: OpsServer, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
     return exchange(server, f"{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+
+
+def test_a_page_is_told_which_forms_its_caller_accepts(server: OpsServer) -> None:
+    assert get(server, "/metrics")[2] == b""
+    head = b"GET /metrics?x HTTP/1.1\r\nhost: x\r\nAccept: one;q=1\r\naccept: two\r\n\r\n"
+    assert exchange(server, head)[2] == b"one;q=1,two"
+
+
+def test_a_page_is_read_and_not_written(server: OpsServer) -> None:
+    assert get(server, "/metrics", "POST")[0] == 405
+    status, headers, body = get(server, "/metrics", "HEAD")
+    assert (status, headers["content-length"], body) == (200, "0", b"")
 
 
 def test_a_route_answers_and_says_nothing_of_the_server(server: OpsServer) -> None:
