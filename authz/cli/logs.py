@@ -10,17 +10,22 @@ import typer
 
 from authz.cli import logs_asked as asked
 from authz.cli.columns import fitting
-from authz.cli.logs_asked import NO, Output, opened, outside, question, stop, usage
+from authz.cli.logs_asked import NO, USAGE, Output, opened, outside, stop, usage
+from authz.cli.logs_filters import filtered
 from authz.cli.logs_print import Printer, politely
 from authz.cli.logs_show import lines, read_record
+from authz.cli.logs_tail import Follower, last
+from authz.cli.logs_verify import verify
 from authz.cli.options import SettingsFile
 from authz.history.line import Found, Kind
 from authz.history.one import decision_id, find_one, made_at
+from authz.history.question import Question
 from authz.history.scan import Scan
 from authz.history.source import Note, Source
 
 app = typer.Typer(no_args_is_help=True, help="Records: find decisions, follow them, explain one, prove them.")
 
+_INTERRUPTED = 130  # as shells have it
 _WHERE = """
     Without a SOURCE the sidecar that runs here is asked for the latest records, which it keeps in memory.
 
@@ -33,25 +38,8 @@ def _group() -> None:
 
 
 def search(
+    wanted: Question,
     sources: asked.Sources = None,
-    since: asked.Since = "",
-    until: asked.Until = "",
-    outcome: asked.OfOutcome = "",
-    reason: asked.Reasons = None,
-    detail: asked.Details = None,
-    status: asked.Statuses = None,
-    policy: asked.OfPolicy = "",
-    rule: asked.OfRule = "",
-    key: asked.OfKey = "",
-    customer: asked.OfCustomer = "",
-    address: asked.OfAddress = "",
-    method: asked.OfMethod = "",
-    host: asked.OfHost = "",
-    path: asked.OfPath = "",
-    request_id: asked.OfRequest = "",
-    trace_id: asked.OfTrace = "",
-    of_sidecar: asked.OfSidecar = "",
-    kind: asked.Kinds = None,
     most: Annotated[
         int, typer.Option("--limit", metavar="N", min=0, help="Stop after so many; 0: do not.")
     ] = 0,
@@ -62,41 +50,61 @@ def search(
 ) -> None:
     """Find records, the oldest first.
 
-    Several filters must all hold; of one that repeats, one value must. What is missing is shown as well,
-    whatever is searched for: it may be among that.
+    All filters must hold; of one that repeats, one value must. Records that are missing are told of, whatever
+    is searched for: it may be among them.
     """
-    wanted = question(
-        since=since,
-        until=until,
-        outcome=outcome,
-        reason=reason,
-        detail=detail,
-        status=status,
-        policy=policy,
-        rule=rule,
-        key=key,
-        customer=customer,
-        address=address,
-        method=method,
-        host=host,
-        path=path,
-        request_id=request_id,
-        trace_id=trace_id,
-        sidecar=of_sidecar,
-        kind=kind,
-    )
-    scan, printer = Scan(wanted, duplicates=duplicates), Printer(output)
+    scan, printer, stopped = Scan(wanted, duplicates=duplicates), Printer(output), ""
     with opened(sources or (), debug, config) as found, politely():
-        stopped = _search(found, scan, printer, most)
+        try:
+            stopped = _search(found, scan, printer, most)
+        except KeyboardInterrupt:
+            printer.sum_up(scan.tally, "interrupted: the rest was not read")
+            raise typer.Exit(_INTERRUPTED) from None
         printer.sum_up(scan.tally, stopped)
     only_gaps = wanted.kinds == {Kind.GAP}
     if not (scan.tally.gaps if only_gaps else scan.tally.matched):
         raise typer.Exit(NO)
 
 
+def tail(
+    wanted: Question,
+    sources: asked.Sources = None,
+    count: Annotated[
+        int, typer.Option("--lines", "-n", metavar="N", min=0, max=100_000, help="So many of the last.")
+    ] = 20,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
+    ] = False,
+    duplicates: asked.Duplicates = False,
+    debug: asked.Debug = None,
+    config: SettingsFile = None,
+    output: asked.OfOutput = Output.TABLE,
+) -> None:
+    """Show the last records, and follow those that come.
+
+    A file that is rotated or cut is followed on; a sidecar or Redis that goes away is asked again.
+    """
+    scan, printer = Scan(wanted, duplicates=duplicates), Printer(output)
+    with opened(sources or (), debug, config) as found, politely():
+        for why in filter(None, (source.cannot_follow() for source in found)):
+            if follow:
+                stop(f"--follow: {why}", USAGE)
+        try:
+            shown = last(found, scan, printer, count)
+            printer.show(shown)
+            if follow:
+                Follower(found, scan, printer).run()
+        except KeyboardInterrupt:
+            printer.clear()
+            return
+        printer.flaws(scan.tally)
+    if not shown and not follow:
+        stop("nothing matches", NO)
+
+
 def show(
     decision: Annotated[
-        str, typer.Argument(metavar="ID", help="Of a decision; its last 12 characters, as lists have it, do.")
+        str, typer.Argument(metavar="ID", help="Of a decision. Its last 8 characters or more do.")
     ],
     sources: asked.Sources = None,
     debug: asked.Debug = None,
@@ -107,20 +115,22 @@ def show(
     with usage():
         wanted = decision_id(decision)
     with opened(sources or (), debug, config) as found:
-        one = next(filter(None, (find_one(source, wanted) for source in reversed(found))), None)
+        one = _found_in(found, wanted)
         names = ", ".join(source.name for source in found)
     if one is None:
         made = f"; it was made at {made_at(wanted)}" if made_at(wanted) else ""
         stop(f"there is no record of decision {wanted} in {names}{made}", NO)
-    if output is Output.JSON:
-        with politely():
+    with outside(), politely(), fitting(sys.stdout):
+        if output is Output.JSON:
             Printer(output).show([one])
-        return
-    with outside():
-        record = read_record(one.line)
-        with politely(), fitting(sys.stdout):
-            for line in lines(record):
-                typer.echo(line)
+            return
+        for line in lines(read_record(one.line)):
+            typer.echo(line)
+
+
+def _found_in(sources: Sequence[Source], wanted: str) -> Found | None:
+    found = (find_one(source, wanted) for source in reversed(sources))
+    return next((one for one in found if one is not None), None)
 
 
 def _search(sources: Sequence[Source], scan: Scan, printer: Printer, most: int) -> str:
@@ -134,6 +144,7 @@ def _search(sources: Sequence[Source], scan: Scan, printer: Printer, most: int) 
             found = scan.take(item)
             if most and scan.tally.matched >= most:
                 printer.show(_first(found, most - before))
+                scan.tally.matched = most
                 return f"stopped after {most}: there may be more"
             printer.show(found)
             printer.progress(source, scan.tally)
@@ -152,7 +163,9 @@ def _first(found: Sequence[Found], count: int) -> list[Found]:
     return chosen
 
 
-for _command in (search, show):
+for _command in (search, tail, show):
     _command.__doc__ = f"{_command.__doc__}\n{_WHERE}"
-app.command(epilog="Example: authz logs search records.jsonl* --customer acme --since 2h")(search)
+app.command(epilog="Example: authz logs tail --follow --outcome deny")(filtered(tail))
+app.command(epilog="Example: authz logs search records.jsonl* --customer acme --since 2h")(filtered(search))
 app.command(epilog="Example: authz logs show 0bc73c9bc3e5 records.jsonl")(show)
+app.command(epilog="Example: authz logs verify records.jsonl* --key records.pub.pem")(verify)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -52,8 +53,8 @@ class Printer:
         self.clear()
         typer.echo(f"note: {text}", err=True)
 
-    def progress(self, source: Source, tally: Tally) -> None:
-        """Tell now and then how far a search is, where somebody watches."""
+    def progress(self, source: Source, tally: Tally | None = None) -> None:
+        """Tell now and then how far reading is, where somebody watches."""
         if not self._watched:
             return
         now_s = self._clock_s()
@@ -63,12 +64,27 @@ class Printer:
         sys.stderr.write(f"\r{_progress(source, tally, now_s - self._began_s)}\x1b[K")
         sys.stderr.flush()
 
+    def is_alone(self) -> bool:
+        """Whether whoever read our output is gone: else that is noticed at the next line alone."""
+        poll = select.poll()
+        try:
+            poll.register(sys.stdout.fileno(), 0)
+        except (OSError, ValueError):  # a test's
+            return False
+        return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+
     def clear(self) -> None:
         """Take the progress off the terminal."""
         if self._drawn:
             self._drawn = False
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+    def flaws(self, tally: Tally) -> None:
+        """Tell what was not readable, and nothing else."""
+        self.clear()
+        for text in _flaws(tally):
+            self.note(text)
 
     def sum_up(self, tally: Tally, stopped: str = "") -> None:
         """Tell what was read, found and not readable."""
@@ -93,13 +109,15 @@ def _escape(character: str) -> str:
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
-def _progress(source: Source, tally: Tally, elapsed_s: float) -> str:
-    speed = f"{tally.lines / max(elapsed_s, 0.001):,.0f} records/s"
-    share = f" of {_bytes(source.total)}, {100 * source.done // source.total} %" if source.total else ""
-    return f"{source.name}: {_bytes(source.done)}{share}, {speed}, {tally.matched:,} found"
+def _progress(source: Source, tally: Tally | None, elapsed_s: float) -> str:
+    share = f" of {_many(source.total)}, {100 * source.done // source.total} %" if source.total else ""
+    text = f"{source.name}: {_many(source.done)}{share}"
+    if tally is None:
+        return text
+    return f"{text}, {tally.lines / max(elapsed_s, 0.001):,.0f} records/s, {tally.matched:,} found"
 
 
-def _bytes(count: int) -> str:
+def _many(count: int) -> str:
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
@@ -114,6 +132,10 @@ def _summary(tally: Tally, stopped: str) -> Iterator[str]:
         yield f"{tally.repeated:,} delivered twice and shown once"
     if tally.gaps:
         yield f"{_count(tally.missing, 'record')} missing, as {_count(tally.gaps, 'gap')} told"
+    yield from _flaws(tally)
+
+
+def _flaws(tally: Tally) -> Iterator[str]:
     if tally.first_flaw is not None:
         what, place = tally.first_flaw.what, visible(str(tally.first_flaw.place))
         many = f"{_count(tally.unreadable, 'line')} unreadable, the first: " if tally.unreadable else ""

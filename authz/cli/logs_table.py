@@ -15,9 +15,9 @@ from authz.model.text import visible
 
 UNBOUNDED = 10_000  # columns of a file or a pipe
 _MIDDLING, _WIDE, _WIDEST = 100, 150, 200  # columns from which more is shown
-ID_TAIL = 12  # last characters of a decision's id: enough to ask for it
+ID_TAIL = 8  # last characters of a decision's id, which are random: enough to ask for it
 _GAP = "  "
-_LAST_LEAST = 12  # of the last column, which takes what is left
+_LAST_LEAST, _LAST_USUAL = 12, 24  # of the last column, which takes what is left
 
 _Cell = Callable[[Entry], str]
 
@@ -99,7 +99,7 @@ _STATUS = _Column("STATUS", lambda entry: str(entry.status or "-"), 6, 6)
 _NARROW = (
     _Column("TIME", _clock, 8, 8),
     _STATUS,
-    _Column("REASON", _reason, 8, 14),
+    _Column("REASON", _reason, 8, 18),
     _Column("WHO", _who, 4, 10),
     _Column("ID", _tail, ID_TAIL, ID_TAIL),
     _Column("REQUEST", _path, 0, 0),
@@ -107,8 +107,8 @@ _NARROW = (
 _MIDDLE = (
     _Column("TIME", _clock, 8, 8),
     _Column("ANSWER", _answer, 9, 9),
-    _Column("REASON", _reason, 14, 14),
-    _Column("RULE", _rule, 12, 12),
+    _Column("REASON", _reason, 14, 18),
+    _Column("RULE", _rule, 12, 14),
     _Column("WHO", _who, 8, 10),
     _Column("MS", _ms, 5, 5),
     _Column("ID", _tail, ID_TAIL, ID_TAIL),
@@ -185,7 +185,7 @@ class Table:
             max(column.usual, len(column.heading), *(len(row[at]) for row in rows))
             for at, column in enumerate(self._shown[:-1])
         ]
-        excess = sum(widths) + len(_GAP) * len(widths) + 3 * _LAST_LEAST - self._room
+        excess = sum(widths) + len(_GAP) * len(widths) + _LAST_USUAL - self._room
         for at in sorted(range(len(widths)), key=lambda at: self._shown[at].least - widths[at]):
             if excess > 0:
                 saved = min(excess, max(0, widths[at] - self._shown[at].least))

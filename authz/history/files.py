@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from authz.history.cutting import BLOCK_BYTES, Cutter, cut_back
@@ -16,6 +17,7 @@ from authz.model.errors import ConfigError
 from authz.model.text import visible
 
 STDIN = "-"
+_LOOK_S = 0.2  # between two looks at a file that does not grow
 _GZIP = b"\x1f\x8b"
 _GZIP_WBITS = 31  # zlib: with the header and the checksum of gzip
 _FOREIGN = {
@@ -29,11 +31,15 @@ _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO without a writer m
 class FileSource:
     """One file, or standard input.
 
+    Args:
+        wait: waits so many seconds.
+
     Raises:
         ConfigError: it cannot be opened, or is of a kind that cannot be read.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, wait: Callable[[float], None] = time.sleep) -> None:
+        self._wait = wait
         self.path = name
         self.done = 0
         self._fd = 0 if name == STDIN else _open(name)
@@ -73,13 +79,21 @@ class FileSource:
             return None
         return cut_back(self.name, self._between, self._mark())
 
+    def cannot_follow(self) -> str:
+        """See `Source.cannot_follow`."""
+        if self.path == STDIN:
+            return "standard input is followed by `authz logs search -`, which shows what comes as it comes"
+        plain = self._seekable and not self._packed
+        return "" if plain else f"`{self.name}` is no plain file: nothing is appended to it"
+
     def poll(self, wait_s: float) -> list[Item]:
         """See `Source.poll`."""
         if self._following is None:
-            if self._packed or not self._seekable:
-                raise ConfigError(f"--follow: `{self.name}` is no plain file: nothing is appended to it")
             self._following = Following(Path(self.path), os.dup(self._fd), self._mark())
-        return list(self._following.poll())
+        items = list(self._following.poll())
+        if not items:
+            self._wait(min(wait_s, _LOOK_S))
+        return items
 
     def first_time(self) -> str:
         """Return when its first record was made, as records have times; "" where that cannot be told."""

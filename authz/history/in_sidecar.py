@@ -51,6 +51,10 @@ class SidecarSource:
         """See `Source.read_back`: a few thousand are there, and pages come in their order."""
         return None
 
+    def cannot_follow(self) -> str:
+        """See `Source.cannot_follow`."""
+        return ""
+
     def poll(self, wait_s: float) -> list[Item]:
         """See `Source.poll`."""
         self._wait(min(wait_s, _SLOWLY_S))

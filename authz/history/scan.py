@@ -40,6 +40,7 @@ class Tally:
     repeated: int = 0  # matched, and shown before
     unreadable: int = 0
     first_flaw: Flaw | None = None
+    last_flaw: Flaw | None = None
 
 
 class Scan:
@@ -106,7 +107,7 @@ class Scan:
     def _flawed(self, flaw: Flaw) -> None:
         tally = self.tally
         tally.unreadable += flaw.lines
-        tally.first_flaw = tally.first_flaw or flaw
+        tally.first_flaw, tally.last_flaw = tally.first_flaw or flaw, flaw
 
     def _is_new(self, entry: Entry) -> bool:
         if self._duplicates:

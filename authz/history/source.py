@@ -47,11 +47,15 @@ class Source(Protocol):
         """Yield everything, the newest chunk first; None where it can only be read the other way."""
         ...
 
-    def poll(self, wait_s: float) -> list[Item]:
-        """Return what came after that which was read, or was there before the first poll; may wait so long.
+    def cannot_follow(self) -> str:
+        """Say why nothing can be appended to it; "" where something can."""
+        ...
 
-        Raises:
-            ConfigError: nothing can come.
+    def poll(self, wait_s: float) -> list[Item]:
+        """Return what came since the last look, or since reading began.
+
+        Args:
+            wait_s: how long to wait for it, at most.
         """
         ...
 
