@@ -8,10 +8,16 @@ from collections.abc import Callable, Mapping
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from charts.monitoring.code import overview
+from charts.monitoring.code import fleet, keys, latency, limits, overview, policies, records
 
 DASHBOARDS: Mapping[str, Callable[[], Dashboard]] = {
     "overview": overview.dashboard,
+    "latency": latency.dashboard,
+    "policies": policies.dashboard,
+    "limits": limits.dashboard,
+    "keys": keys.dashboard,
+    "fleet": fleet.dashboard,
+    "records": records.dashboard,
 }
 
 
