@@ -191,7 +191,8 @@ METRICS: Mapping[str, Shape] = {
     "authz_records_total": Shape(
         "counter",
         ("sink", "result"),
-        "Records `written`, `dropped` because the queue was full, or `lost` because the sink was broken.",
+        "Records `written`, `dropped` because the queue was full, `lost` because there was no time at the"
+        " end, or `refused` by a sink that takes others. Those written to the `spool` are on their way.",
     ),
     "authz_records_waiting": Shape(
         "gauge",
@@ -203,6 +204,34 @@ METRICS: Mapping[str, Shape] = {
         "gauge", ("sink",), "For how long the oldest of them has been waiting.", "max"
     ),
     "authz_record_errors_total": Shape("counter", ("sink",), "Failed tries of a sink."),
+    "authz_record_sink_up": Shape(
+        "gauge", ("sink",), "Whether a sink takes records; 1 as well before it was offered any.", "min"
+    ),
+    "authz_record_lag_seconds": Shape(
+        "gauge",
+        ("sink",),
+        "How old the oldest record is that is being offered to a sink; 0 where it has everything.",
+        "max",
+    ),
+    "authz_record_lag_bytes": Shape("gauge", ("sink",), "How much of the spool a sink has yet to get."),
+    "authz_record_gaps_total": Shape(
+        "counter",
+        ("sink", "why"),
+        "Records that gap lines at a sink say are missing, by why: see records.md. What nobody can count is"
+        " left out.",
+    ),
+    "authz_spool_bytes": Shape("gauge", (), "How much stands in the spool."),
+    "authz_spool_limit_bytes": Shape("gauge", (), "How much may stand there: `record_spool_bytes`."),
+    "authz_spool_streams": Shape(
+        "gauge",
+        (),
+        "Streams in the spool: one for each process that writes, and each that ended before all was shipped.",
+    ),
+    "authz_spool_thinned_total": Shape(
+        "counter",
+        ("class",),
+        "Records given up because the spool was full: `allow`, or `other`. Sinks that had them keep them.",
+    ),
     "authz_certificate_expiry_timestamp_seconds": Shape(
         "gauge",
         ("certificate",),

@@ -8,9 +8,12 @@ had counted stays, and its successor counts from nothing on top of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from authz.record.catalogue import METRICS
-from authz.record.metrics import Sample, Samples
+
+if TYPE_CHECKING:  # whoever only counts need not load what renders the page
+    from authz.record.metrics import Sample, Samples
 
 Key = tuple[str, tuple[str, ...]]  # metric, values of its labels
 Change = tuple[str, tuple[str, ...], float | None]  # metric, labels, the number as it is now; None: gone

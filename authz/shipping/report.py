@@ -1,8 +1,8 @@
 """What a shipper and whoever started it say to each other, over a socket that nobody else can reach.
 
 First the errand comes, with secrets that therefore stand on no command line and in no file. Then words go to
-the shipper, a line each, and reports come back, a line of JSON each. A closed end means that the other process
-is gone.
+the shipper, a line each, and reports come back, a line of JSON each. A closed end means that the other one is
+gone.
 """
 
 from __future__ import annotations

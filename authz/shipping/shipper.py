@@ -1,0 +1,191 @@
+"""Everything that ships, put together: a spool, who looks after it, and a carrier for each sink."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from authz.config.log import get_logger
+from authz.model.errors import ConfigError
+from authz.record.metrics import Sample, Samples
+from authz.shipping.carrier import NO_TIP, Carrier, MakeChain
+from authz.shipping.delivery import Sink
+from authz.shipping.errand import Errand
+from authz.shipping.housekeeping import Housekeeper
+from authz.shipping.open import TRACES
+from authz.shipping.parcel import ChainAt
+from authz.shipping.positions import Positions, file_name
+from authz.shipping.report import SinkState
+from authz.shipping.spool import Spool
+from authz.shipping.stream import Stream
+from authz.shipping.thinning import Thinner
+
+_JOIN_S = 1.0
+
+_log = get_logger("shipping")
+
+
+class Shipper:
+    """Ships the streams of a spool, from `start` to `close`.
+
+    Raises:
+        ConfigError: its key cannot be used.
+    """
+
+    def __init__(self, errand: Errand, sinks: Sequence[Sink], spool: Spool) -> None:
+        self._errand = errand
+        self.spool = spool
+        self.thinner = Thinner(errand.spool_bytes, allows_first=errand.on_full == "drop_allows")
+        self._keeper = Housekeeper(spool, self.thinner if errand.on_full != "deny" else None)
+        chain = chains(errand.chain_key)
+        files = _files(errand, spool)
+        self._keeper.remember([path for path, _ in files])
+        self.carriers = [
+            Carrier(
+                sink,
+                Positions(path, text),
+                spool,
+                self._keeper.passed,
+                chain if sink.name != TRACES else None,
+            )
+            for sink, (path, text) in zip(sinks, files, strict=True)
+        ]
+        self._keeper.carriers = self.carriers
+        self._rounds = -1
+        self._drain_rounds: int | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._keeper.start()
+        for carrier in self.carriers:
+            carrier.start()
+
+    def drain(self) -> None:
+        """Nobody writes any more: ship what is left."""
+        self._drain_rounds = self._keeper.rounds + 2  # a whole round begins after now
+        self._keeper.look_now()
+        for carrier in self.carriers:
+            carrier.drain()
+
+    @property
+    def drained(self) -> bool:
+        """Whether every sink has all that was written; while draining, by whoever ended."""
+        if not self.spool.whole or (
+            self._drain_rounds is not None and self._keeper.rounds < self._drain_rounds
+        ):
+            return False
+        streams = list(self.spool.streams.values())
+        over = [stream for stream in streams if not stream.alive]
+        if not all(carrier.has_all(stream) for carrier in self.carriers for stream in over):
+            return False
+        return self._drain_rounds is not None or all(carrier.idle for carrier in self.carriers)
+
+    def moved(self) -> bool:
+        """Whether all threads are there, and the spool was looked at since this was last asked."""
+        rounds, self._rounds = self._rounds, self._keeper.rounds
+        alive = self._keeper.alive and all(carrier.alive for carrier in self.carriers)
+        return alive and rounds != self._keeper.rounds
+
+    def reopen(self) -> None:
+        """Have each sink begin afresh at its next batch."""
+        for carrier in self.carriers:
+            carrier.sink.reopen()
+
+    def close(self) -> bool:
+        """End; whether all threads came to theirs."""
+        for carrier in self.carriers:
+            carrier.stop()
+        deadline_s = time.monotonic() + _JOIN_S
+        ended = [carrier.join(max(0.0, deadline_s - time.monotonic())) for carrier in self.carriers]
+        for carrier, over in zip(self.carriers, ended, strict=True):
+            if over:
+                carrier.save()
+                carrier.sink.close()
+        self._keeper.stop()
+        self._keeper.round()  # what the last positions passed can go
+        self.spool.close()
+        return all(ended)
+
+    def states(self) -> list[SinkState]:
+        """Return how each sink stands."""
+        return [
+            SinkState(carrier.tally.name, carrier.tally.up, carrier.tally.why, carrier.waiting_bytes())
+            for carrier in self.carriers
+        ]
+
+    def samples(self, now_us: int) -> Samples:
+        """Return what was counted, for `/metrics`."""
+        thinned = (("allow", self.thinner.allows), ("other", self.thinner.others))
+        samples: dict[str, list[Sample]] = {
+            "authz_spool_bytes": [((), self.spool.bytes)],
+            "authz_spool_limit_bytes": [((), self._errand.spool_bytes)],
+            "authz_spool_streams": [((), len(self.spool.streams))],
+            "authz_spool_thinned_total": [((kind,), count) for kind, count in thinned],
+        }
+        for carrier in self.carriers:
+            for metric, several in self._of_sink(carrier, now_us).items():
+                samples.setdefault(metric, []).extend(several)
+        return samples
+
+    def _of_sink(self, carrier: Carrier, now_us: int) -> dict[str, list[Sample]]:
+        tally, name = carrier.tally, carrier.tally.name
+        results = (("written", tally.written), ("refused", tally.refused))
+        lag_s = max(0, now_us - tally.oldest_us) / 1e6 if tally.oldest_us else 0.0
+        return {
+            "authz_records_total": [((name, result), count) for result, count in results if count],
+            "authz_record_errors_total": [((name,), tally.errors)] if tally.errors else [],
+            "authz_record_sink_up": [((name,), float(tally.up))],
+            "authz_record_lag_seconds": [((name,), lag_s)],
+            "authz_record_lag_bytes": [((name,), carrier.waiting_bytes())],
+            "authz_record_gaps_total": [((name, why), count) for why, count in list(tally.gaps.items())],
+        }
+
+
+def chains(key: Path | None) -> MakeChain | None:
+    """Return what makes chains with this key; None without one.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    if key is None:
+        return None
+    from authz.record.chain import Chain, read_key  # loads `cryptography`
+
+    private = read_key(key)
+
+    def make(stream: Stream, after: str) -> ChainAt:
+        tip = "" if after == NO_TIP else after
+        return lambda state: Chain(private, stream.sidecar, stream.name, state, tip)
+
+    return make
+
+
+def open_spool(errand: Errand, patience_s: float) -> Spool:
+    """Return the spool, as the only one who ships from it.
+
+    Raises:
+        ConfigError: it is of no use, or another one ships from it for longer than that.
+    """
+    spool = Spool(errand.spool)
+    try:
+        claimed = spool.claim(time.monotonic() + patience_s)
+    except OSError as error:
+        words = (error.strerror or "cannot be used").lower()
+        raise ConfigError(
+            f"record_spool: `{errand.spool}`: {words}; name a directory that this user alone may use"
+        ) from None
+    if not claimed:
+        spool.close()
+        raise ConfigError(
+            f"record_spool: `{errand.spool}` is shipped by another authz; give each a directory of its own"
+        )
+    return spool
+
+
+def _files(errand: Errand, spool: Spool) -> list[tuple[Path, str]]:
+    """Return where each sink's positions are kept, and its address."""
+    files = [(spool.positions / file_name(sink), sink.text) for sink in errand.sinks]
+    if errand.traces is not None:
+        files.append((spool.positions / file_name(errand.traces, TRACES), errand.traces.text))
+    return files
