@@ -63,6 +63,7 @@ _CAUSES = (
     ("Timeout occurred", "does not answer in time"),
     ("FD Shutdown", "does not answer in time"),
 )
+_OVERLONG = "CLIENT: Received message larger than max"  # our own bound; a server's own says `SERVER`
 _TOKEN = re.compile(r"[\x21-\x7e]*")
 
 
@@ -127,6 +128,8 @@ def judged(error: grpc.RpcError, where: str) -> Unavailable | Refused:
     be tried again only where a RetryInfo comes with it.
     """
     code: grpc.StatusCode = error.code()
+    if _OVERLONG in (error.details() or ""):
+        return Unavailable(f"{where}: an answer without end")
     retry_s = _retry_s(error)
     if code in _UNFIT and not (code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_s is not None):
         return Refused(f"{where} answers {code.name}")

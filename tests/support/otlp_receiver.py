@@ -14,7 +14,7 @@ import gzip
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -220,6 +220,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("retry-after", str(int(retry_s)))
         self.end_headers()
         self.wfile.write(data)
+
+    def handle(self) -> None:
+        """Serve a connection until either side hangs up."""
+        with suppress(ConnectionError):
+            super().handle()
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
