@@ -10,6 +10,7 @@ from threading import Condition
 
 from authz.config.settings import Settings
 from authz.limits.inquiry import Answers, Inquiry, answer_of, encode
+from authz.model.latency import BUCKETS_US, Exemplar, later
 from authz.record.cgroup import memory
 from authz.record.fetched import of_process
 from authz.record.ledger import Ledger
@@ -42,7 +43,8 @@ class Crew:
         self._news = Condition()  # guards the ledger and the answers
         self._answers: dict[int, dict[int, str]] = {}  # question -> worker -> line
         self._numbers = itertools.count(1)
-        self._page = Page(self._samples)
+        self._examples: Sequence[Exemplar | None] = [None] * (len(BUCKETS_US) + 1)
+        self._page = Page(self._samples, lambda: self._examples)
         self._turn_fd = _turn_file()
         self._without_s = 0.0
         self._apart_s = 0.0  # for how long workers have had different revisions
@@ -137,6 +139,8 @@ class Crew:
     def _heard(self, member: Member, report: Report) -> None:
         with self._news:
             self._ledger.take(str(member.index), report.changes)
+            if report.examples:
+                self._examples = later(self._examples, report.examples)
             if report.answers in self._answers:
                 self._answers[report.answers][member.index] = report.line
                 self._news.notify_all()

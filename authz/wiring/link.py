@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from authz.config.settings import Settings
+from authz.model.latency import Exemplar
 from authz.record.ledger import Change
 from authz.wiring.shares import Share
 
@@ -57,6 +58,7 @@ class Report(Struct, frozen=True, omit_defaults=True):
         answers: number of the question that this answers; 0 for none.
         line: the record that was looked for, or what was asked about buckets or recent records.
         about: see `Readiness`.
+        examples: with numbers: the traced checks that stand for buckets of their durations; [] for none.
     """
 
     beat: bool = False
@@ -69,6 +71,7 @@ class Report(Struct, frozen=True, omit_defaults=True):
     answers: int = 0
     line: str = ""
     about: dict[str, str] = {}
+    examples: list[Exemplar | None] = []
 
 
 encode = msgspec.json.Encoder().encode

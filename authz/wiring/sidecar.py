@@ -20,6 +20,7 @@ from authz.config.settings import Settings
 from authz.limits.guard import MAX_NETWORKS, Guard
 from authz.limits.inquiry import Answer, Answers, Inquiry
 from authz.model.address import Address
+from authz.model.latency import Exemplar
 from authz.record.metrics import Metrics, Samples
 from authz.record.recent import Recent, Wanted
 from authz.record.tally import Tally
@@ -192,6 +193,10 @@ class Sidecar:
     def numbers(self) -> Samples:
         """Return what was counted, as it is now."""
         return self._metrics.samples()
+
+    def examples(self) -> Sequence[Exemplar | None]:
+        """Return the traced checks that stand for buckets of their durations."""
+        return self._metrics.examples()
 
     def find(self, decision_id: str) -> bytes | None:
         """See `Answers.find`."""

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from threading import Lock, Thread
 from typing import Protocol
@@ -22,6 +23,7 @@ import msgspec
 from authz.config.log import configure, get_logger
 from authz.limits.inquiry import Answer, Inquiry, encode, inquiry_of
 from authz.model.errors import ConfigError
+from authz.model.latency import Exemplar
 from authz.record.ledger import Changes
 from authz.record.metrics import Samples
 from authz.record.recent import Recent, Wanted, wanted_from
@@ -60,6 +62,10 @@ class Served(Protocol):
 
     def numbers(self) -> Samples:
         """What was counted."""
+        ...
+
+    def examples(self) -> Sequence[Exemplar | None]:
+        """Traced checks that stand for buckets of their durations."""
         ...
 
     def find(self, decision_id: str) -> bytes | None:
@@ -163,7 +169,17 @@ class Reporter:
         said = served.readiness()
         changes = self._changes.since(served.numbers()) if count else []
         listening = served.listening and not served.draining
-        return Report(beat, listening, said.ready, said.revision, said.why, changes, about=dict(said.about))
+        examples = list(served.examples()) if count else []
+        return Report(
+            beat,
+            listening,
+            said.ready,
+            said.revision,
+            said.why,
+            changes,
+            about=dict(said.about),
+            examples=examples if any(examples) else [],
+        )
 
     def _send(self, report: Report) -> None:
         with self._lock:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from authz.model.latency import BUCKETS_US, Durations
+from authz.model.latency import BUCKETS_US, Durations, Exemplar, later
 
 
 def test_the_bounds_ascend() -> None:
@@ -19,3 +19,9 @@ def test_a_duration_falls_under_the_first_bound_that_is_not_below_it(took_us: in
     durations.add(took_us)
     assert durations.counts[bucket] == sum(durations.counts) == 1
     assert durations.sum_us == took_us
+
+
+def test_of_two_examples_of_a_bucket_the_later_one_stands() -> None:
+    early, late = Exemplar("1" * 32, 20, 1_000), Exemplar("2" * 32, 21, 2_000)
+    ours, theirs = [early, late, early, None, None], [late, early, None, early, None]
+    assert later(ours, theirs) == later(theirs, ours) == [late, late, early, early, None]

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from authz.model.decision import Deny, RuleName
+from authz.model.decision import Answered, Deny, RuleName
 from authz.model.latency import Durations
 from authz.model.reason import Detail, Reason
 from authz.model.request import Unreadable
 from authz.model.shadow import CRASHED, Shade, Would
+from authz.model.trace import Steps
 from authz.record.catalogue import METRICS
 from authz.record.cgroup import MemoryFacts
 from authz.record.facts import (
@@ -22,7 +24,7 @@ from authz.record.facts import (
 from authz.record.metrics import Metrics
 from authz.record.queue import RecordCounts
 from authz.record.tally import Tally
-from tests.support.answers import PROVEN, allowed, answered, refused, request, spent, unreadable
+from tests.support.answers import PROVEN, TIME_US, allowed, answered, refused, request, spent, unreadable
 
 FACTS = Facts(
     snapshot=lambda: SnapshotFacts("0123456789ab", "4f2a9c1", 1_767_225_600.5, 1_798_761_600.0, 2, 3),
@@ -263,3 +265,50 @@ def test_what_is_in_shadow_has_series_of_its_own() -> None:
     assert series["authz_shadow_changes_total{kind=limit,name=tried,outcome=deny}"] == 1
     assert series["authz_shadow_crashes_total"] == 1
     assert series["authz_rule_decisions_total{mode=enforce,outcome=allow,policy=items,rule=read}"] == 1
+
+
+def traced(duration_us: int, trace_id: str = "1" * 32) -> Answered:
+    """Return an allowed check that was traced."""
+    trace = Steps(trace_id, "2" * 16, "3" * 16, 0, lambda: 0)
+    return allowed()._replace(trace=trace, duration_us=duration_us)
+
+
+def test_openmetrics_shows_the_trace_of_a_check_with_its_bucket() -> None:
+    tally = Tally()
+    for duration_us, trace_id in ((25, "1" * 32), (26, "2" * 32), (2_000_000, "3" * 32)):
+        tally.add(traced(duration_us, trace_id))
+    page = Metrics([tally], FACTS).render(openmetrics=True).decode()
+    parsed = openmetrics_families(page)  # type: ignore[no-untyped-call] # this part of it has no types
+    families = {family.name: family for family in parsed}
+    buckets = families["authz_check_duration_seconds"].samples
+    shown = {
+        sample.labels["le"]: (sample.exemplar.labels["trace_id"], sample.exemplar.value)
+        for sample in buckets
+        if sample.exemplar
+    }
+    assert shown == {
+        "2.5e-05": ("1" * 32, 25e-6),
+        "5e-05": ("2" * 32, 26e-6),
+        "+Inf": ("3" * 32, 2.0),
+    }
+    assert all(float(one.exemplar.timestamp) == TIME_US / 1e6 for one in buckets if one.exemplar)
+
+
+def test_openmetrics_has_every_series_of_the_plain_page_and_that_has_no_exemplars() -> None:
+    tally = Tally()
+    tally.add(traced(25))
+    tally.traces["traced"] += 1
+    metrics = Metrics([tally], FACTS)
+    plain, rich = metrics.render().decode(), metrics.render(openmetrics=True).decode()
+    assert "trace_id" not in plain
+    ours = [line for line in plain.splitlines() if line.startswith("authz_")]
+    theirs = [line.partition(" # ")[0] for line in rich.splitlines() if line.startswith("authz_")]
+    assert ours == theirs
+    assert scrape(metrics)["authz_traces_total{result=traced}"] == 1
+    assert rich.endswith("\n# EOF\n")
+
+
+def test_a_check_that_is_not_traced_is_nobodys_example() -> None:
+    tally = Tally()
+    tally.add(allowed())
+    assert b"trace_id" not in Metrics([tally], Facts()).render(openmetrics=True)

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from authz.model.decision import Allow, Deny, Grant, RuleName
-from authz.model.latency import BUCKETS_US
+from authz.model.latency import BUCKETS_US, Exemplar
 from authz.model.reason import Detail, Outcome, Reason
 from authz.model.shadow import CRASHED, Shade, Would
+from authz.model.trace import Steps
 from authz.record.tally import RuleSeries, Tally, total
 from tests.support.answers import GRANT, PROVEN, allowed, answered, refused, request, spent
 
@@ -143,3 +144,23 @@ def test_the_setting_bounds_the_series_of_rules_in_shadow_too(series: RuleSeries
         tally.add(allowed()._replace(shadow=(Shade(would, "next", "r", changes=True),)))
     assert len(tally.shadow_rules) == rules
     assert tally.changes["policy", "next", Outcome.DENY] == 4
+
+
+def test_a_traced_check_is_the_example_of_its_bucket_until_the_next_is() -> None:
+    tally = Tally()
+    tally.add(allowed())
+    assert tally.exemplars == [None] * len(tally.durations)
+    for trace_id, time_us in (("1" * 32, 1), ("2" * 32, 2)):
+        trace = Steps(trace_id, "3" * 16, "4" * 16, 0, lambda: 0)
+        tally.add(allowed()._replace(trace=trace, time_us=time_us))
+    bucket = tally.durations.index(3)
+    assert tally.exemplars[bucket] == Exemplar("2" * 32, 25, 2)
+    assert sum(one is not None for one in tally.exemplars) == 1
+    assert total([Tally(), tally, Tally()]).exemplars == tally.exemplars
+
+
+def test_what_became_of_sampled_checks_is_added_up() -> None:
+    tallies = [Tally(), Tally()]
+    for tally in tallies:
+        tally.traces["traced"] += 2
+    assert total(tallies).traces == {"traced": 4}

@@ -10,6 +10,9 @@ import pytest
 
 from authz.config.settings import load
 from authz.limits.inquiry import Answer, Inquiry, encode
+from authz.model.latency import Exemplar
+from authz.record.ledger import Change
+from authz.record.samples import BOUNDS
 from authz.wiring.crew import Crew
 from authz.wiring.link import Question, Report
 
@@ -90,6 +93,20 @@ def test_every_worker_is_asked_about_buckets_and_who_says_nothing_is_told(crew: 
     assert answers.workers == told
     assert answers.silent == [2, 3]
     assert workers[1].asked[0].buckets == encode(Inquiry(limit="per-key")).decode()
+
+
+def test_of_each_bucket_the_page_shows_the_last_example_of_all_workers(tmp_path: Path) -> None:
+    crew = Crew(load({"policies": [tmp_path], "workers": 2}, {}), lambda: None)
+    numbers: list[Change] = [("authz_check_duration_seconds", (bound,), 1.0) for bound in BOUNDS]
+    for at_us, (worker, trace) in enumerate(zip(crew.members, ("a", "b"), strict=True)):
+        examples = [None, Exemplar(trace * 32, 20 + at_us, 1_700_000_000_000_000 + at_us)]
+        report = Report(changes=numbers, examples=[*examples, *[None] * (len(BOUNDS) - 2)])
+        crew._heard(worker, report)
+        crew._heard(worker, Report(changes=numbers))
+    page = crew.page(openmetrics=True)
+    assert b'le="2.5e-05"} 4.0 # {trace_id="' + b"b" * 32 + b'"} 2.1e-05 1700000000.000001' in page
+    assert b"a" * 32 not in page
+    assert b"trace_id" not in crew.page()
 
 
 def test_a_record_that_one_worker_has_is_not_waited_for_from_the_others(crew: Crew) -> None:

@@ -22,6 +22,7 @@ from authz.config.settings import Settings, load
 from authz.limits.inquiry import Answer as BucketAnswer
 from authz.limits.inquiry import Inquiry, answer_of, encode
 from authz.model.errors import ConfigError
+from authz.model.latency import Exemplar
 from authz.proxy.process import free_port
 from authz.record.metrics import Samples
 from authz.transport.routes import Readiness
@@ -39,6 +40,7 @@ from tests.support.policies import PEPPER
 from tests.support.sets import KEY, events, small_set
 from tests.support.workers import wait_until
 
+EXAMPLE = Exemplar("1" * 32, 25, 1_767_225_600_123_456)
 PAYLOAD = check_request(host="a.example.com", headers=[("x-api-key", KEY.token)])
 
 
@@ -59,6 +61,9 @@ class Sidecar:
 
     def readiness(self) -> Readiness:
         return Readiness(ready=True, revision="r")
+
+    def examples(self) -> list[Exemplar | None]:
+        return [EXAMPLE, None]
 
     def numbers(self) -> Samples:
         return {"authz_checks_total": [(("allow", "allowed"), self.count)]}
@@ -125,6 +130,7 @@ def test_it_tells_how_it_stands_and_only_what_changed(told: Told) -> None:
     assert (first.beat, first.listening, first.ready, first.revision) == (True, True, True, "r")
     assert first.changes == [("authz_checks_total", ("allow", "allowed"), 1.0)]
     assert second.changes == []
+    assert (first.examples, second.examples) == ([EXAMPLE, None], [])
     told.sidecar.count = 2.0
     assert next(report.changes for report in told.reports if report.changes)[0][2] == 2.0
 
