@@ -15,6 +15,7 @@ WORDS_MAX = 200
 """Characters of the library's words, which may be a broker's, in one of our lines."""
 
 _LOG_EVERY_S = 10.0  # it says the same of each broker and each try; an outage is logged by whoever retries
+_ANSWER_MAX_BYTES = 8 * 1024 * 1024  # room is made when a length is read, which may be no broker's
 _WARNING = 4  # of syslog, as the library counts: smaller is worse
 _ALL_DOWN = "_ALL_BROKERS_DOWN"
 _HOPELESS = (_ALL_DOWN, "_AUTHENTICATION", "_FATAL")  # one batch need not wait for these to pass
@@ -41,6 +42,7 @@ def configuration(address: SinkAddress, access: Access, trouble: Trouble) -> dic
         "socket.connection.setup.timeout.ms": max(timeout_ms, 1000),
         "socket.keepalive.enable": True,
         "topic.metadata.propagation.max.ms": min(timeout_ms // 2, 2000),  # a topic may just have been made
+        "receive.message.max.bytes": _ANSWER_MAX_BYTES,
         "log.connection.close": False,  # brokers hang up on who is idle
         "log_level": _WARNING,
         "logger": trouble.said,

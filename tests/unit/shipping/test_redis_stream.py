@@ -359,19 +359,19 @@ def hangs_up(line: Line, _: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "word"),
+    ("answer", "timeout_s", "word"),
     [
-        (drips, "does not answer in time"),
-        (lambda line, _: line.hold(), "does not answer in time"),
-        (floods, "answers what no Redis would"),
-        (hangs_up, "closed the connection"),
+        (drips, 0.2, "does not answer in time"),
+        (lambda line, _: line.hold(), 0.2, "does not answer in time"),
+        (floods, 5.0, "answers what no Redis would"),
+        (hangs_up, 5.0, "closed the connection"),
     ],
 )
 def test_a_server_that_never_comes_to_an_end_holds_nobody(
-    hostile: HostileRedis, answer: Callable[[Line, list[bytes]], None], word: str
+    hostile: HostileRedis, answer: Callable[[Line, list[bytes]], None], timeout_s: float, word: str
 ) -> None:
     with hostile.playing(Play(answer)):
-        assert word in refusal(sink(hostile.port, Access(0.5)))
+        assert word in refusal(sink(hostile.port, Access(timeout_s)))
 
 
 def test_a_server_that_drips_in_the_middle_of_a_batch_holds_nobody(hostile: HostileRedis) -> None:
@@ -381,7 +381,7 @@ def test_a_server_that_drips_in_the_middle_of_a_batch_holds_nobody(hostile: Host
         line.send({b"MULTI": b"+OK\r\n"}.get(command[0], b"*0\r\n"))
 
     with hostile.playing(Play(answer)):
-        assert "does not answer in time" in refusal(sink(hostile.port, Access(0.5)))
+        assert "does not answer in time" in refusal(sink(hostile.port, Access(0.2)))
 
 
 def test_nobody_there_is_said_at_once() -> None:
