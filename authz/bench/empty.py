@@ -26,8 +26,8 @@ def main() -> None:
     front.start()
     answer = allow((), ())
     while not stopping.is_set():
-        for call_id, _, _ in front.take(BATCH_MAX, 100) or ():
-            front.respond(call_id, answer)
+        for call in front.take(BATCH_MAX, 100) or ():
+            front.respond(call.id, answer)
     front.close()
 
 

@@ -15,9 +15,11 @@ from enum import StrEnum
 from pathlib import Path
 from statistics import median
 
-from authz.bench import limits, load, reload, subjects, through_envoy, usage
+from authz.bench import limits, load, records, reload, subjects, through_envoy, usage
 from authz.bench.documents import HOSTS, PolicySet
 from authz.bench.limits import LimitReport
+from authz.bench.records import RecordReport
+from authz.bench.records_sides import RecordEffort
 from authz.bench.reload import Kept, Reloads, Toil
 from authz.bench.sides import LimitEffort
 from authz.bench.subjects import DROPPED, EMPTY, EMPTY_GRPCIO, Case, Server
@@ -40,6 +42,7 @@ class Part(StrEnum):
     RELOADS = "reloads"
     ENVOY = "envoy"
     LIMITS = "limits"
+    RECORDS = "records"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Effort:
     seconds: int = 3
     toil: Toil = field(default_factory=Toil)
     limits: LimitEffort = field(default_factory=LimitEffort)
+    records: RecordEffort = field(default_factory=RecordEffort)
 
 
 @dataclass(slots=True)
@@ -84,6 +88,7 @@ class Report:
     reloads: list[Reloads] = field(default_factory=list)
     kept: Kept | None = None
     limits: LimitReport | None = None
+    records: RecordReport | None = None
     missing: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, object]:
@@ -114,6 +119,8 @@ def run(
         _proxied(directory, effort, report, progress)
     if Part.LIMITS in parts:
         report.limits = limits.run(directory, effort.limits, progress)
+    if Part.RECORDS in parts:
+        report.records = records.run(directory, effort.records, progress)
     return report
 
 

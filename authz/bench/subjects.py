@@ -19,6 +19,8 @@ EMPTY = "empty server, same front"
 EMPTY_GRPCIO = "empty server on grpcio"
 DROPPED = "records dropped"
 
+_NOWHERE = Path("/dev/null")
+
 _WAITING = re.compile(r"^authz_records_waiting\{[^}]*\} (\S+)", re.MULTILINE)
 _DECISIONS = re.compile(r'^authz_limit_decisions_total\{[^}]*store="([a-z]+)"[^}]*\} (\S+)', re.MULTILINE)
 
@@ -113,14 +115,16 @@ def start_sidecar(
     stack: ExitStack,
     env: Mapping[str, str] | None = None,
     workers: int = 1,
+    output: Path = _NOWHERE,
 ) -> Server:
     """Start the whole sidecar, with records to a file, and wait until it is ready.
 
     Args:
         env: more settings.
+        output: where its standard output goes.
     """
     began = time.monotonic()
-    server = launch_sidecar(directory, policies, stack, env, workers)
+    server = launch_sidecar(directory, policies, stack, env, workers, output)
     server.wait_ready()
     return replace(server, ready_s=time.monotonic() - began)
 
@@ -131,6 +135,7 @@ def launch_sidecar(
     stack: ExitStack,
     env: Mapping[str, str] | None = None,
     workers: int = 1,
+    output: Path = _NOWHERE,
 ) -> Server:
     """Start the whole sidecar; it is not ready yet."""
     socket, records, port = directory / "authz.sock", directory / "records.jsonl", free_port()
@@ -146,7 +151,7 @@ def launch_sidecar(
         "off",
     ]
     own = {"API_KEY_SALT": documents.PEPPER, "AUTHZ_RECORD_SINK": f"file:{records}", "LOG_LEVEL": "warning"}
-    plan = Plan("the sidecar", command, directory / "sidecar.log", Path("/dev/null"), {**own, **(env or {})})
+    plan = Plan("the sidecar", command, directory / "sidecar.log", output, {**own, **(env or {})})
     return Server(stack.enter_context(Child(plan)), socket, port, records, workers=workers)
 
 

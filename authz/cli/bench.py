@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from authz.bench.records_sides import RecordEffort
 from authz.bench.reload import Reloads, Toil
 from authz.bench.run import Effort, Part, Report, Row, run
 from authz.bench.sides import LimitEffort
-from authz.cli import bench_limits
+from authz.cli import bench_limits, bench_records
 from authz.model.errors import NotStarted
 
 _QUICK_TOIL = Toil(changes=3, seconds=1, turns=1, few=3, many=10)
@@ -29,6 +30,7 @@ _QUICK_LIMITS = LimitEffort(
     fleet_seconds=1.0,
     after_s=3.0,
 )
+_QUICK_RECORDS = RecordEffort(rounds=2, seconds=0.3, per_s=500, paced_seconds=1.0, fed=50_000, away_s=0.5)
 _QUICK = Effort(
     rounds=2,
     calls=4000,
@@ -37,6 +39,7 @@ _QUICK = Effort(
     seconds=1,
     toil=_QUICK_TOIL,
     limits=_QUICK_LIMITS,
+    records=_QUICK_RECORDS,
 )
 
 
@@ -59,7 +62,8 @@ def command(
 
     Against an empty server on the same front, so that figures can be compared.
 
-    Needs `h2load` (Debian: nghttp2-client), `wrk` and `redis-server`; what is missing is said and left out.
+    Needs `h2load` (Debian: nghttp2-client), `wrk`, `redis-server` and, for records to Kafka, Java and its
+    jars; what is missing is said and left out.
     """
     progress = Console(stderr=True)
     directory = Path(tempfile.mkdtemp(prefix="authz-bench-"))
@@ -84,7 +88,9 @@ def command(
 
 
 def _effort(rounds: int, calls: int) -> Effort:
-    return Effort(rounds=rounds, calls=calls, limits=LimitEffort(rounds=rounds))
+    return Effort(
+        rounds=rounds, calls=calls, limits=LimitEffort(rounds=rounds), records=RecordEffort(rounds=rounds)
+    )
 
 
 def _print(report: Report) -> None:
@@ -109,6 +115,8 @@ def _print(report: Report) -> None:
         console.print(_table("requests", "at full speed", report.proxied, ratio=False))
     if report.limits is not None:
         bench_limits.show(report.limits, console)
+    if report.records is not None:
+        bench_records.show(report.records, console)
     if report.ready_s:
         console.print(f"ready after {report.ready_s:.2f} s with 1,000 policies and 1,000 keys")
 

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from authz.bench import buckets, fleet, load, redis_server, reload, run
+from authz.bench import buckets, fleet, kafka_server, load, redis_server, reload, run
+from authz.bench.openloop import Sample
+from authz.bench.records_outage import summed
+from authz.bench.records_receiver import Arrival
+from authz.bench.records_sides import RecordEffort
 from authz.bench.reload import Toil
 from authz.bench.run import Effort, Part
 from authz.bench.sides import LimitEffort
@@ -32,8 +36,20 @@ LIMITS = LimitEffort(
     paused_s=0.3,
     after_s=2.0,
 )
-TINY = Effort(rounds=1, calls=300, warm_calls=64, paced_per_s=100, seconds=1, toil=TOIL, limits=LIMITS)
-REST = [part.value for part in Part if part is not Part.LIMITS]
+RECORDS = RecordEffort(
+    rounds=1, seconds=0.1, open=8, per_s=100, paced_seconds=0.2, fed=5000, away_s=0.2, later_s=60.0
+)
+TINY = Effort(
+    rounds=1,
+    calls=300,
+    warm_calls=64,
+    paced_per_s=100,
+    seconds=1,
+    toil=TOIL,
+    limits=LIMITS,
+    records=RECORDS,
+)
+REST = [part.value for part in Part if part not in (Part.LIMITS, Part.RECORDS)]
 
 
 @pytest.fixture
@@ -135,6 +151,47 @@ def test_a_fleet_that_admits_too_much_is_no_figure(monkeypatch: pytest.MonkeyPat
         redis = redis_server.RedisServer(place, stack)
         with pytest.raises(NotStarted, match="2 sidecars admitted more than was promised"):
             fleet.fleet(place, callers, redis, LIMITS, lambda _: None)
+
+
+@pytest.mark.bench
+@pytest.mark.usefixtures("small")
+def test_records_are_measured_by_themselves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without Redis and Kafka, whose sinks have tests of their own: a quarter of a minute less."""
+    monkeypatch.setattr("authz.cli.bench._QUICK", TINY)
+    monkeypatch.setattr(redis_server, "server_program", lambda: None)
+    monkeypatch.setattr(kafka_server, "missing", lambda: "java is not here")
+    file = tmp_path / "bench.json"
+    words = ["bench", "--quick", "--only", "records", "--file", str(file)]
+    result = CliRunner().invoke(build(["bench"]), words)
+    assert result.exit_code == 0, result.output
+    assert "left out: Kafka: java is not here" in result.output
+    found = json.loads(file.read_text())["records"]
+    assert [row["name"] for row in found["rows"]] == [
+        "off", "standard output", "a file", "spool + file", "HTTP", "OTLP (gRPC)"
+    ]  # fmt: skip
+    for row in found["rows"]:
+        assert row["judge_us"] > 0
+        assert 0 < row["p50_ms"] <= row["p99_ms"]
+        shipped = row["name"] in ("spool + file", "HTTP", "OTLP (gRPC)")
+        assert (row["shipper_us"] > 0, row["shipper_mib"] > 0) == (shipped, shipped), row["name"]
+        kept = row["kept_mib_per_million"]
+        assert (kept > 100) == row["name"].endswith("file"), kept  # a record is longer than 100 bytes
+    plain, chained = found["fed"]
+    assert plain["records"] == chained["records"] == 5000
+    assert plain["per_s"] > 0
+    assert plain["shipper_us"] > 0
+    assert chained["file_mib_per_million"] > plain["file_mib_per_million"] > 800
+    assert found["replay"]["backlog"] > 0
+    assert found["replay"]["per_s"] > 0
+
+
+def test_a_backlog_is_delivered_once_what_waited_and_what_came_meanwhile_has_arrived() -> None:
+    came = [Arrival(10.0, 400), Arrival(10.5, 700), Arrival(11.0, 100), Arrival(12.0, 100)]
+    samples = [Sample(9.0 + number / 100, 0.002 if number < 200 else 0.9, 0) for number in range(400)]
+    found = summed(1000, samples, came, 8.0, 100, samples[:1], samples[:1])
+    assert (found.back_s, found.replay_s) == (2.0, 0.5)  # new ones lag by as much as a batch waits
+    assert found.per_s == 2200
+    assert found.replay_p99_ms == pytest.approx(2.0)  # what was due later does not count
 
 
 @pytest.mark.bench
