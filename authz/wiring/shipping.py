@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from authz.config.log import get_logger
 from authz.config.settings import Settings
 from authz.record.ledger import Ledger
 from authz.record.metrics import Sample, Samples
+from authz.record.segment import is_stream
 from authz.record.spool import make_private
 from authz.shipping import report as link
 from authz.shipping.errand import Access, Errand
@@ -47,6 +49,7 @@ class Shipping:
     def __init__(self, settings: Settings) -> None:
         self.spool = spool_directory(settings)
         self._errand = link.packed(errand_of(settings, self.spool))
+        self._in_memory = settings.record.record_spool is None
         self._drain_s = settings.record.record_drain_s
         self._ended = Event()
         self._lock = Lock()  # guards what follows
@@ -95,10 +98,8 @@ class Shipping:
             if self._child is not None:
                 _log.error("records were not shipped in time", left_in=str(self.spool))
                 self._child.kill()
-        with suppress(OSError):  # something is left, or was never there
-            (self.spool / "positions").rmdir()
-        with suppress(OSError):
-            self.spool.rmdir()
+        if self._in_memory:
+            _tidy(self.spool)
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -204,6 +205,13 @@ def errand_of(settings: Settings, spool: Path) -> Errand:
         drain_s=record.record_drain_s,
         log_level=settings.log.log_level,
     )
+
+
+def _tidy(spool: Path) -> None:
+    """Give memory back, unless somebody shall still ship what is there, or does."""
+    with suppress(OSError):
+        if not any(is_stream(entry.name) for entry in spool.iterdir()):
+            shutil.rmtree(spool)
 
 
 def _text(secret: SecretBytes | None) -> str:
