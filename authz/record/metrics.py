@@ -77,7 +77,7 @@ class Metrics:
 
     def samples(self) -> Samples:
         """Return every number as it is now."""
-        own = {**_counted(total(self._tallies)), **fetched(self._facts)}
+        own = joined(_counted(total(self._tallies)), fetched(self._facts))
         return joined(own, self._facts.shipped())
 
     def examples(self) -> Sequence[Exemplar | None]:
@@ -180,6 +180,7 @@ def _counted(counts: Tally) -> dict[str, list[Sample]]:
         "authz_traces_total": [((result,), count) for result, count in counts.traces.items()],
         "authz_shadow_changes_total": list(counts.changes.items()),
         "authz_shadow_crashes_total": [((), counts.shadow_crashes)],
+        "authz_records_total": [(("none", "sampled_out"), counts.sampled_out)] if counts.sampled_out else [],
     }
 
 

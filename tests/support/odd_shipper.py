@@ -1,4 +1,4 @@
-"""A process in the place of the one that ships records, for tests of its parent. PYTHON_ODD says what it does.
+"""A process in place of the one that ships records, for tests of its parent. PYTHON_ODD says what it does.
 
 tell FILE   report, write down what is told, end on `drain`
 die         report once and end

@@ -312,3 +312,12 @@ def test_a_check_that_is_not_traced_is_nobodys_example() -> None:
     tally = Tally()
     tally.add(allowed())
     assert b"trace_id" not in Metrics([tally], Facts()).render(openmetrics=True)
+
+
+def test_what_is_left_out_as_the_operator_wants_is_counted() -> None:
+    tally = Tally()
+    tally.sampled_out = 3
+    samples = Metrics(
+        [tally], Facts(shipped=lambda: {"authz_records_total": [(("file", "written"), 2.0)]})
+    ).samples()
+    assert set(samples["authz_records_total"]) == {(("none", "sampled_out"), 3), (("file", "written"), 2.0)}
