@@ -55,8 +55,9 @@ class _Line(Struct, frozen=True, gc=False):
 
 _UNREAD = _Line()
 _read = msgspec.json.Decoder(_Line).decode
-# Attributes of our own have our name before theirs, as OpenTelemetry wants it.
-_NAMES = ("decision_id", "outcome", "reason", "policy", "rule", "kind", "event", "why", "stream")
+# Attributes that many lines share. Those of our own have our name before theirs, as OpenTelemetry wants it.
+_ALIKE = ("outcome", "reason", "policy", "rule", "kind", "event", "why", "stream")
+_FORMS_MAX = 1024  # 1 KiB each; beyond, all are made anew
 
 
 class OtlpLogSink:
@@ -67,6 +68,7 @@ class OtlpLogSink:
     def __init__(self, address: SinkAddress, access: Access, name: str) -> None:
         self.name = name
         self._client = OtlpClient(address, access, "logs")
+        self._requests = Requests()
         self._reopen = False
 
     def deliver(self, batch: Batch) -> None:
@@ -78,7 +80,7 @@ class OtlpLogSink:
         if self._reopen:
             self._reopen = False
             self._client.close()
-        rejected = _rejected(self._client.export(request(batch)))
+        rejected = _rejected(self._client.export(self._requests.request(batch)))
         if rejected >= batch.records > 0:
             raise Refused("it answers that it took none of them")
         if rejected > 0:
@@ -93,23 +95,75 @@ class OtlpLogSink:
         self._client.close()
 
 
-def request(batch: Batch) -> bytes:
-    """Return the request that carries a batch: of one batch always the same bytes."""
-    message = ExportLogsServiceRequest()
-    part = message.resource_logs.add()
-    scope = part.scope_logs.add()
-    scope.scope.name = _SERVICE
-    observed_ns = batch.time_us * 1000
-    sidecar = ""
-    for text in batch.lines.removesuffix(b"\n").split(b"\n"):
-        line = _parsed(text)
-        scope.log_records.append(_log_record(text, line, observed_ns))
-        sidecar = sidecar or line.sidecar
-    part.resource.attributes.append(_text("service.name", _SERVICE))
-    if sidecar:
-        part.resource.attributes.append(_text("service.instance.id", sidecar))
-    data: bytes = message.SerializeToString()
-    return data
+class Requests:
+    """Writes requests. One thread uses it."""
+
+    def __init__(self) -> None:
+        self._forms: dict[tuple[str | bool, ...], _Form] = {}
+
+    def request(self, batch: Batch) -> bytes:
+        """Return the request that carries a batch: of one batch always the same bytes."""
+        message = ExportLogsServiceRequest()
+        part = message.resource_logs.add()
+        scope = part.scope_logs.add()
+        scope.scope.name = _SERVICE
+        observed_ns = batch.time_us * 1000
+        sidecar = ""
+        for text in batch.lines.removesuffix(b"\n").split(b"\n"):
+            line = _parsed(text)
+            scope.log_records.append(self._form(line).filled(text, line, observed_ns))
+            sidecar = sidecar or line.sidecar
+        part.resource.attributes.append(_text("service.name", _SERVICE))
+        if sidecar:
+            part.resource.attributes.append(_text("service.instance.id", sidecar))
+        data: bytes = message.SerializeToString()
+        return data
+
+    def _form(self, line: _Line) -> _Form:
+        alike = (
+            line.outcome, line.reason, line.policy, line.rule, line.kind, line.event, line.why, line.stream,
+            bool(line.decision_id), line.seq >= 0,
+        )  # fmt: skip
+        form = self._forms.get(alike)
+        if form is None:
+            if len(self._forms) >= _FORMS_MAX:
+                self._forms.clear()
+            form = self._forms[alike] = _Form(line)
+        return form
+
+
+class _Form:
+    """A LogRecord of lines that are alike, less what differs: filling it in takes a third of making one."""
+
+    def __init__(self, line: _Line) -> None:
+        number, word = _SEVERITIES.get(line.outcome or line.kind, _INFO)
+        self._record = LogRecord(
+            severity_number=number,
+            severity_text=word,
+            event_name=f"{_SERVICE}.{line.kind or 'decision'}",
+            attributes=[
+                _text(f"{_SERVICE}.{name}", value) for name in _ALIKE if (value := getattr(line, name))
+            ],
+        )
+        self._body = self._record.body
+        self._decision_id, self._seq = KeyValue(), KeyValue()
+        if line.decision_id:
+            self._decision_id = self._record.attributes.add(key=f"{_SERVICE}.decision_id")
+        if line.seq >= 0:
+            self._seq = self._record.attributes.add(key=f"{_SERVICE}.seq")
+
+    def filled(self, text: bytes, line: _Line, observed_ns: int) -> LogRecord:
+        """Return it, filled in: good until the next call."""
+        record = self._record
+        record.time_unix_nano = _ns(line.time) if line.time is not None else observed_ns
+        record.observed_time_unix_nano = observed_ns
+        self._body.string_value = text.decode("utf-8", "replace")
+        self._decision_id.value.string_value = line.decision_id
+        self._seq.value.int_value = line.seq
+        record.trace_id = _id(line.trace_id, 16)
+        record.span_id = _id(line.span_id, 8)
+        record.flags = _SAMPLED if record.span_id else 0
+        return record
 
 
 def _parsed(text: bytes) -> _Line:
@@ -117,34 +171,6 @@ def _parsed(text: bytes) -> _Line:
         return _read(text)
     except (msgspec.DecodeError, UnicodeDecodeError):  # a line that is not as we write them
         return _UNREAD
-
-
-def _log_record(text: bytes, line: _Line, observed_ns: int) -> LogRecord:
-    number, word = _SEVERITIES.get(line.outcome or line.kind, _INFO)
-    record = LogRecord(
-        time_unix_nano=_ns(line.time) if line.time is not None else observed_ns,
-        observed_time_unix_nano=observed_ns,
-        severity_number=number,
-        severity_text=word,
-        event_name=f"{_SERVICE}.{line.kind or 'decision'}",
-        attributes=_attributes(line),
-    )
-    record.body.string_value = text.decode("utf-8", "replace")
-    if line.trace_id:
-        record.trace_id = _id(line.trace_id, 16)
-    if line.span_id:
-        record.span_id = _id(line.span_id, 8)
-        record.flags = _SAMPLED
-    return record
-
-
-def _attributes(line: _Line) -> list[KeyValue]:
-    found = [_text(f"{_SERVICE}.{name}", value) for name in _NAMES if (value := getattr(line, name))]
-    if line.seq >= 0:
-        number = KeyValue(key=f"{_SERVICE}.seq")
-        number.value.int_value = line.seq
-        found.append(number)
-    return found
 
 
 def _text(name: str, value: str) -> KeyValue:

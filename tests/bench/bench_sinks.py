@@ -1,7 +1,8 @@
 """What it costs to hand records to each sink: `.venv/bin/python -m tests.bench.bench_sinks [RECORDS]`.
 
-Records of about 930 bytes go to a receiver in this process. Printed are records per second and microseconds of
-CPU per record: of the thread that delivers and, beside it, of the whole process, receiver included.
+Records of about 930 bytes go to a receiver in this process, or to a real Redis and a real Kafka beside it.
+Printed are records per second and microseconds of CPU per record: of the thread that delivers and, beside it,
+of the whole process, threads of libraries and a receiver included.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ from authz.shipping.delivery import Batch, Sink
 from authz.shipping.errand import Access
 from authz.shipping.file import FileSink
 from authz.shipping.http import HttpSink
+from authz.shipping.kafka import KafkaSink
 from authz.shipping.otlp_logs import OtlpLogSink
+from authz.shipping.redis_stream import RedisStreamSink
 from authz.shipping.stdout import StdoutSink
 from tests.support.batches import STREAM, TIME_US
 from tests.support.collector import collector
+from tests.support.kafka import kafka, kafka_is_missing
 from tests.support.otlp_receiver import otlp_receiver
+from tests.support.redis import redis_server
 
 RECORDS = 20_000
 _ACCESS = Access(timeout_s=60)
@@ -109,6 +114,15 @@ def main(count: int) -> None:
         for url in (receiver.grpc_url, receiver.http_url):
             sink = OtlpLogSink(parse_sink(url), _ACCESS, "otlp")
             report(url.partition("://")[0], measured(sink, count))
+    with redis_server() as server:
+        stream = parse_sink(f"{server.url}/records")
+        report("redis", measured(RedisStreamSink(stream, _ACCESS, "redis"), 5 * count))
+    if missing := kafka_is_missing():
+        sys.stdout.write(f"kafka is left out: {missing}\n")
+        return
+    with kafka() as broker:
+        topic = parse_sink(f"kafka://{broker.bootstrap}/{broker.create_topic()}")
+        report("kafka", measured(KafkaSink(topic, _ACCESS, "kafka"), 5 * count))
 
 
 if __name__ == "__main__":

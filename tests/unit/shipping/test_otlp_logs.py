@@ -13,7 +13,7 @@ from authz.model.sink import parse_sink
 from authz.record.notice import Why, event_line, gap_line
 from authz.shipping.delivery import Batch, Refused, Rejected, Unavailable
 from authz.shipping.errand import Access
-from authz.shipping.otlp_logs import OtlpLogSink, request
+from authz.shipping.otlp_logs import _FORMS_MAX, OtlpLogSink, Requests
 from tests.support.batches import STREAM, TIME_US, batch_of, record_line, records
 from tests.support.otlp_receiver import Answer, Receiver, otlp_receiver
 
@@ -26,7 +26,7 @@ TRACED = (
 
 
 def _message(*lines: bytes) -> Any:
-    return ExportLogsServiceRequest.FromString(request(batch_of(*lines)))
+    return ExportLogsServiceRequest.FromString(Requests().request(batch_of(*lines)))
 
 
 def _one(line: bytes) -> LogRecord:
@@ -129,7 +129,29 @@ def test_times_before_1970_and_without_a_zone_are_times() -> None:
 
 
 def test_of_one_batch_it_is_the_same_request_each_time() -> None:
-    assert request(records(1, 20)) == request(records(1, 20))
+    requests = Requests()
+    first = requests.request(records(1, 20))
+    requests.request(batch_of(TRACED, b"no JSON\n"))
+    assert requests.request(records(1, 20)) == first == Requests().request(records(1, 20))
+
+
+def test_what_one_line_says_never_stands_in_the_next() -> None:
+    bare = b'{"v":1,"outcome":"deny","reason":"rate_limited","policy":"items","rule":"read","stream":"%s"}\n'
+    _, second = _message(TRACED, bare % STREAM.encode()).resource_logs[0].scope_logs[0].log_records
+    assert (second.trace_id, second.span_id, second.flags) == (b"", b"", 0)
+    assert second.time_unix_nano == TIME_US * 1000
+    assert not {"authz.decision_id", "authz.seq"} & {*_attributes(second)}
+
+
+def test_more_kinds_of_lines_than_are_remembered_are_written_alike() -> None:
+    requests = Requests()
+    lines = [b'{"v":1,"rule":"rule-%d"}\n' % number for number in range(2 * _FORMS_MAX + 1)]
+    message = ExportLogsServiceRequest.FromString(requests.request(batch_of(*lines)))
+    found = message.resource_logs[0].scope_logs[0].log_records
+    assert [_attributes(record)["authz.rule"] for record in found] == [
+        f"rule-{number}" for number in range(len(lines))
+    ]
+    assert len(requests._forms) <= _FORMS_MAX
 
 
 # --- delivering
