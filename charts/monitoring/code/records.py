@@ -185,7 +185,7 @@ def _missing() -> list[Builder[Panel]]:
         series(
             "Gaps by cause",
             "Records that gaps declare, per second, for each sink: queue_full, spool_full, damaged, killed,"
-            " refused, lost. docs/records.md says what each means.",
+            " refused. docs/records.md says what each means.",
             Query(total(rate("authz_record_gaps_total"), "sink, why"), "{{sink}} {{why}}"),
             unit=PER_S,
             width=12,
