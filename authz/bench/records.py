@@ -59,7 +59,7 @@ def run(directory: Path, effort: RecordEffort, progress: Progress) -> RecordRepo
     callers = buckets.write(place)
     calls = callers.nested[1]
     with ExitStack() as stack:
-        found, report.missing = sides(place, callers.policies, stack, progress)
+        found, report.missing = sides(place, callers.policies, effort, stack, progress)
         report.rows = _costs(found, calls, effort, progress)
     report.fed = records_feed.feeds(place, effort.fed, progress)
     report.replay = records_outage.replay(place, callers.policies, calls, effort, progress)
@@ -75,10 +75,8 @@ def _costs(found: Sequence[Side], calls: Path, effort: RecordEffort, progress: P
             turn = side.ask(calls, *effort.full_speed)
             if number:
                 fast[side.name].append(turn)
-        for side in found:
-            turn = side.ask(calls, *effort.paced)
-            if number:
-                paced[side.name].append(turn)
+        for side in found if number else ():
+            paced[side.name].append(side.ask(calls, *effort.paced))
     rows = [_summed(side, fast[side.name], paced[side.name]) for side in found]
     off = rows[0]
     for row, side in zip(rows, found, strict=True):

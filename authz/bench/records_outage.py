@@ -16,7 +16,6 @@ from authz.bench.records_sides import Progress, RecordEffort, receive, sidecar
 from authz.bench.redis_server import free_port
 from authz.model.errors import NotStarted
 
-_STEP_S = 1.0  # of paced load at a time, until all is delivered
 _STEPS_MAX = 60
 _BEHIND_S = 1.0  # records that came within so much are no backlog: a batch waits for company
 
@@ -51,13 +50,13 @@ def replay(
         with ExitStack() as first:
             receive(place, "http", port, first)
             server = sidecar(place, policies, stack, f"http://127.0.0.1:{port}/records")
-            run = _Run([server.socket], calls, place / "trace.json", effort.per_s)
-            quiet = run.paced(_STEP_S)
+            run = _Run([server.socket], calls, place / "trace.json", effort)
+            quiet = run.paced()
         closed = openloop.ask(
             run.sockets, [calls], "--connections", "2", "--closed", str(effort.open),
             "--seconds", str(effort.away_s),
         )  # fmt: skip
-        away = run.paced(_STEP_S)
+        away = run.paced()
         backlog = closed.answered + len(away)
         receive(place, "http", port, stack, "--log", str(log))
         back_s = time.monotonic()
@@ -68,13 +67,13 @@ def replay(
 class _Run:
     """Load at a steady rate, a step at a time."""
 
-    def __init__(self, sockets: Sequence[Path], calls: Path, trace: Path, rate: int) -> None:
-        self.sockets, self._calls, self._trace, self._rate = sockets, calls, trace, rate
+    def __init__(self, sockets: Sequence[Path], calls: Path, trace: Path, effort: RecordEffort) -> None:
+        self.sockets, self._calls, self._trace, self._effort = sockets, calls, trace, effort
 
-    def paced(self, seconds: float) -> list[Sample]:
+    def paced(self) -> list[Sample]:
         openloop.ask(
-            self.sockets, [self._calls], "--connections", "2", "--rate", str(self._rate),
-            "--seconds", str(seconds), "--trace", str(self._trace),
+            self.sockets, [self._calls], "--connections", "2", *self._effort.paced,
+            "--trace", str(self._trace),
         )  # fmt: skip
         return openloop.traced(self._trace)
 
@@ -87,7 +86,7 @@ def _until_delivered(run: _Run, log: Path, backlog: int, later_s: float) -> list
             raise NotStarted("a sink that is back is not asked again")
         time.sleep(0.02)
     for _ in range(_STEPS_MAX):
-        samples += run.paced(_STEP_S)
+        samples += run.paced()
         if sum(one.records for one in records_receiver.arrivals(log)) >= backlog + len(samples) - 1:
             return samples
     raise NotStarted("what waited for a sink that was away is never delivered")

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -35,8 +35,9 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class RecordEffort:
-    """How long to measure records."""
+    """How long to measure records, and going where; the first is what the others are compared with."""
 
+    places: tuple[str, ...] = (OFF, STDOUT, FILE, SPOOLED, HTTP, OTLP, REDIS, KAFKA)
     rounds: int = 5
     seconds: float = 0.7  # of each case in each round, at full speed
     open: int = 64  # calls at a time
@@ -122,7 +123,7 @@ class Side:
 
 
 def sides(
-    directory: Path, policies: PolicySet, stack: ExitStack, progress: Progress
+    directory: Path, policies: PolicySet, effort: RecordEffort, stack: ExitStack, progress: Progress
 ) -> tuple[list[Side], list[str]]:
     """Start what is compared. Returns the sides, and what is left out and why."""
     starts: dict[str, Callable[[Path], tuple[str, str, Callable[[], int] | None]]] = {
@@ -132,26 +133,30 @@ def sides(
         SPOOLED: _file,
         HTTP: partial(_receiver, "http", stack),
         OTLP: partial(_receiver, "otlp", stack),
+        REDIS: partial(_redis, stack),
+        KAFKA: partial(_kafka, stack),
     }
-    missing = []
-    if redis_server.server_program() is not None:
-        starts[REDIS] = partial(_redis, stack)
-    else:
-        missing.append(f"{REDIS}: redis-server is not here: install Debian's redis-server")
-    if lacks := kafka_server.missing():
-        missing.append(f"{KAFKA}: {lacks}")
-    else:
-        starts[KAFKA] = partial(_kafka, stack)
+    missing = _missing(effort.places)
     found = []
-    for number, (name, start) in enumerate(starts.items()):
+    for number, name in enumerate(name for name in effort.places if name not in missing):
         progress(f"records: starting a sidecar with records to {name}")
         place = directory / f"side-{number}"
         place.mkdir()
-        address, sink, kept = start(place)
+        address, sink, kept = starts[name](place)
         spool = {"AUTHZ_RECORD_SPOOL": str(place / "spool")} if name == SPOOLED else {}
         output = _read(place, stack) if name == STDOUT else Path("/dev/null")
         found.append(Side(name, sink, sidecar(place, policies, stack, address, spool, output), kept))
-    return found, missing
+    return found, [f"{name}: {why}" for name, why in missing.items()]
+
+
+def _missing(places: Sequence[str]) -> dict[str, str]:
+    """Return which places cannot be measured here, and why."""
+    found = {}
+    if REDIS in places and redis_server.server_program() is None:
+        found[REDIS] = "redis-server is not here: install Debian's redis-server"
+    if KAFKA in places and (lacks := kafka_server.missing()):
+        found[KAFKA] = lacks
+    return found
 
 
 def sidecar(
