@@ -8,7 +8,9 @@ arrives.
 
 from __future__ import annotations
 
+import base64
 import gzip
+import random
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -20,13 +22,13 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
 from authz.model.sink import parse_sink
-from authz.shipping.delivery import Refused, Rejected, Unavailable
+from authz.shipping.delivery import Batch, Refused, Rejected, Unavailable
 from authz.shipping.errand import Access
 from authz.shipping.http import HttpSink
 from authz.shipping.otlp import HttpExporter
 from authz.shipping.otlp_grpc import GrpcExporter
 from authz.shipping.otlp_logs import OtlpLogSink
-from tests.support.batches import records
+from tests.support.batches import batch_of, records
 from tests.support.collector import (
     ACCEPT,
     Line,
@@ -47,7 +49,8 @@ SERVER_WORDS = "canary-words-of-the-server-51e0"
 TIMEOUT_S = 0.4
 PATIENCE_S = 20.0  # the machine may be busy: what never ends is what is looked for
 _AT_ONCE = 8
-_LARGE = 8000  # records of a batch that no buffer of a socket holds
+_LARGE = 40  # lines of a batch that no buffer of a socket holds, packed though it is
+_LARGE_LINE_BYTES = 200_000
 
 
 class Row(NamedTuple):
@@ -91,6 +94,10 @@ def _early(line: Line) -> None:
 def _early_and_stays(line: Line) -> None:
     line.send(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
     line.hold()
+
+
+def _deaf_and_gone(_line: Line) -> None:
+    raise OSError
 
 
 def _late_head(line: Line) -> None:
@@ -322,7 +329,11 @@ ENDLESS = (
         "answers 400",
     ),
 )
-ROWS = (*ANSWERS, *STATUSES, *WAITS, *SILENCE, *HANGING_UP, *GARBAGE, *ENDLESS)
+LARGE = (
+    Row("takes a large batch, in its own time", ACCEPT, DELIVERED, large=True),
+    Row("hangs up on a large batch, unread", _deaf_and_gone, UNAVAILABLE, HUNG_UP, large=True),
+)
+ROWS = (*ANSWERS, *STATUSES, *WAITS, *SILENCE, *HANGING_UP, *GARBAGE, *ENDLESS, *LARGE)
 
 
 # --- OTLP
@@ -400,11 +411,18 @@ class Seen(NamedTuple):
     took_s: float
 
 
-def _delivered(sink: HttpSink | OtlpLogSink, first_seq: int, count: int) -> Seen:
+def large_batch(first_seq: int) -> Batch:
+    """Return a batch that gzip makes no smaller."""
+    rng = random.Random(first_seq)
+    texts = (base64.b64encode(rng.randbytes(_LARGE_LINE_BYTES)) for _ in range(_LARGE))
+    return batch_of(*(b'{"v":1,"text":"%s"}\n' % text for text in texts), first_seq=first_seq)
+
+
+def _delivered(sink: HttpSink | OtlpLogSink, batch: Batch) -> Seen:
     began_s = time.monotonic()
     outcome, why, retry_s = DELIVERED, "", 0.0
     try:
-        sink.deliver(records(first_seq, first_seq + count - 1))
+        sink.deliver(batch)
     except Rejected as error:
         outcome, why = REJECTED, str(error.count)
     except Refused as error:
@@ -420,14 +438,14 @@ def _tried(row: Row, made: Callable[[str, Access], HttpSink | OtlpLogSink], well
     with collector() as it:
         sink = made(f"127.0.0.1:{it.port}", patience)
         if well:
-            assert _delivered(sink, 1, 1).outcome == DELIVERED
+            assert _delivered(sink, records(1, 1)).outcome == DELIVERED
         if LATE in row.why or "DEADLINE" in row.why:
             _hasten(sink)
         it.play(row.play)
-        seen = _delivered(sink, 2, _LARGE if row.large else RECORDS)
+        seen = _delivered(sink, large_batch(2) if row.large else records(2, 1 + RECORDS))
         it.play(ACCEPT)
         _hasten(sink, PATIENCE_S)
-        after = _delivered(sink, 100_000, 1) if well else seen
+        after = _delivered(sink, records(100, 100)) if well else seen
         sink.close()
         return seen, after
 
