@@ -192,7 +192,8 @@ METRICS: Mapping[str, Shape] = {
         "counter",
         ("sink", "result"),
         "Records `written`, `dropped` because the queue was full, `lost` because there was no time at the"
-        " end, or `refused` by a sink that takes others. Those written to the `spool` are on their way. Of the"
+        " end, or `refused` by a sink that takes others. Those written to the `spool` are on their way. Of"
+        " the"
         " sink `none`: allows `sampled_out`, as `record_sample_allows` says.",
     ),
     "authz_records_waiting": Shape(
@@ -204,7 +205,11 @@ METRICS: Mapping[str, Shape] = {
     "authz_records_waiting_seconds": Shape(
         "gauge", ("sink",), "For how long the oldest of them has been waiting.", "max"
     ),
-    "authz_record_errors_total": Shape("counter", ("sink",), "Failed tries of a sink."),
+    "authz_record_errors_total": Shape(
+        "counter",
+        ("sink",),
+        "Failed tries of a sink; of the `spool` itself, where its disk is broken or it is full.",
+    ),
     "authz_record_sink_up": Shape(
         "gauge", ("sink",), "Whether a sink takes records; 1 as well before it was offered any.", "min"
     ),
@@ -233,6 +238,8 @@ METRICS: Mapping[str, Shape] = {
         ("class",),
         "Records given up because the spool was full: `allow`, or `other`. Sinks that had them keep them.",
     ),
+    "authz_shipper_up": Shape("gauge", (), "Whether the process runs that ships records out of the spool."),
+    "authz_shipper_restarts_total": Shape("counter", (), "How often it was started anew after it ended."),
     "authz_certificate_expiry_timestamp_seconds": Shape(
         "gauge",
         ("certificate",),

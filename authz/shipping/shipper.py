@@ -8,7 +8,8 @@ from pathlib import Path
 
 from authz.config.log import get_logger
 from authz.model.errors import ConfigError
-from authz.record.metrics import Sample, Samples
+from authz.record.notice import Why
+from authz.record.samples import Sample, Samples
 from authz.shipping.carrier import NO_TIP, Carrier, MakeChain
 from authz.shipping.delivery import Sink
 from authz.shipping.errand import Errand
@@ -81,11 +82,15 @@ class Shipper:
             return False
         return self._drain_rounds is not None or all(carrier.idle for carrier in self.carriers)
 
+    @property
+    def whole(self) -> bool:
+        """Whether all threads run: one that ended met a bug of ours."""
+        return self._keeper.alive and all(carrier.alive for carrier in self.carriers)
+
     def moved(self) -> bool:
-        """Whether all threads are there, and the spool was looked at since this was last asked."""
+        """Whether the spool was looked at since this was last asked."""
         rounds, self._rounds = self._rounds, self._keeper.rounds
-        alive = self._keeper.alive and all(carrier.alive for carrier in self.carriers)
-        return alive and rounds != self._keeper.rounds
+        return rounds != self._rounds
 
     def reopen(self) -> None:
         """Have each sink begin afresh at its next batch."""
@@ -100,8 +105,7 @@ class Shipper:
         ended = [carrier.join(max(0.0, deadline_s - time.monotonic())) for carrier in self.carriers]
         for carrier, over in zip(self.carriers, ended, strict=True):
             if over:
-                carrier.save()
-                carrier.sink.close()
+                carrier.close()
         self._keeper.stop()
         self._keeper.round()  # what the last positions passed can go
         self.spool.close()
@@ -131,14 +135,16 @@ class Shipper:
     def _of_sink(self, carrier: Carrier, now_us: int) -> dict[str, list[Sample]]:
         tally, name = carrier.tally, carrier.tally.name
         results = (("written", tally.written), ("refused", tally.refused))
+        # At 0 from the start: a counter that appears with its first event has not increased for Prometheus.
+        gaps = {**{why.value: 0 for why in Why}, **dict(tally.gaps)}
         lag_s = max(0, now_us - tally.oldest_us) / 1e6 if tally.oldest_us else 0.0
         return {
-            "authz_records_total": [((name, result), count) for result, count in results if count],
-            "authz_record_errors_total": [((name,), tally.errors)] if tally.errors else [],
+            "authz_records_total": [((name, result), count) for result, count in results],
+            "authz_record_errors_total": [((name,), tally.errors)],
             "authz_record_sink_up": [((name,), float(tally.up))],
             "authz_record_lag_seconds": [((name,), lag_s)],
             "authz_record_lag_bytes": [((name,), carrier.waiting_bytes())],
-            "authz_record_gaps_total": [((name, why), count) for why, count in list(tally.gaps.items())],
+            "authz_record_gaps_total": [((name, why), count) for why, count in gaps.items()],
         }
 
 

@@ -112,7 +112,7 @@ def _sinks() -> list[Builder[Panel]]:
             "Failed tries",
             "Tries to write that failed, per second. Each is made again later, until it succeeds or the spool"
             " is full.",
-            Query(total(rate("authz_record_errors_total"), "sink"), "{{sink}}"),
+            Query(total(rate("authz_record_errors_total", 'sink!="spool"'), "sink"), "{{sink}}"),
             unit=PER_S,
             runbook="AuthzRecordSinkDown",
         ),
@@ -166,8 +166,9 @@ def _spool() -> list[Builder[Panel]]:
         ),
         series(
             "Errors of the spool",
-            "Writes to the spool that failed, per second: a full, read-only or broken disk.",
-            Query(total(rate("authz_spool_errors_total"), "instance"), "{{instance}}"),
+            "Writes to the spool that failed, per second: it is full, or its disk is full, read-only or"
+            " broken.",
+            Query(total(rate("authz_record_errors_total", 'sink="spool"'), "instance"), "{{instance}}"),
             unit=PER_S,
             runbook="AuthzSpoolErrors",
         ),
