@@ -35,8 +35,8 @@ _ENTRY_ID = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
 # What mends it, by the first word of the server's error. SECURITY: its other words are left out: a server may
 # repeat what it was sent.
 _MAY_NOT = "the user may not write there; give it `+xadd +multi +exec` and the key `~{stream}`"
-_HINTS = {
-    "oom": "its memory is full; raise `maxmemory` there or lower `record_redis_max_len`",
+HINTS = {
+    "oom": "its memory is full; raise `maxmemory`, or trim the stream and lower `record_redis_max_len`",
     "noperm": _MAY_NOT,
     "execabort": _MAY_NOT,  # EXEC itself is refused: of anything else the command that failed is told
     "noauth": "it asks for a password; set `record_redis_password`",
@@ -159,7 +159,7 @@ class RedisStreamSink:
         error = next((reply for reply in replies if isinstance(reply, ErrorReply)), None)
         if error is None:
             return Unavailable(f"{self._server}: {said('broken')}")
-        hint = _HINTS.get(error.word, "").format(stream=self._stream)
+        hint = HINTS.get(error.word, "").format(stream=self._stream)
         said_word = said(error.word)
         return Unavailable(f"{self._server}: {said_word}: {hint}" if hint else f"{self._server}: {said_word}")
 

@@ -184,7 +184,12 @@ class KafkaServer:
     def read_all(self, topic: str) -> list[Taken]:
         """Return every message that a topic holds now, partition by partition, in order."""
         consumer = Consumer(
-            {"bootstrap.servers": self.bootstrap, "group.id": "tests", "enable.auto.commit": False}
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": "tests",
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 20,  # what comes is there already
+            }
         )
         try:
             count = len(consumer.list_topics(topic, timeout=ANSWER_S).topics[topic].partitions)

@@ -395,3 +395,10 @@ def test_after_any_failure_the_connection_is_another(hostile: HostileRedis) -> N
         with hostile.playing(transaction(b"+OK\r\n", QUEUED, QUEUED, QUEUED, b"*-1\r\n")):
             refusal(one)
     assert hostile.connections == before + 2
+
+
+def test_the_page_explains_every_word_that_is_answered() -> None:
+    page = (Path(__file__).parents[3] / "docs/sinks.md").read_text(encoding="utf-8")
+    rows = page.partition("<!-- table: redis -->\n")[2].partition("\n\n")[0].splitlines()[2:]
+    explained = {word.lower() for row in rows for word in row.strip("| ").split(" | ")[0].split(", ")}
+    assert explained == set(redis_stream.HINTS)
