@@ -70,6 +70,21 @@ def test_a_check_is_answered(listener: Listener) -> None:
         assert read(ask(check_request(host="a.example.com", path="/closed"), timeout=5)).status.code == 7
 
 
+def test_the_trace_that_a_call_belongs_to_comes_with_it(listener: Listener) -> None:
+    said: dict[str, list[tuple[str, str | bytes]]] = {
+        "": [("traceparent-bin", b"\xff\x00"), ("traceparents", "no")],
+        "00-a-b-01": [("x-first", "1"), ("traceparent", "00-a-b-01"), ("tracestate", "t")],
+        "x" * 10_240: [("traceparent", "x" * 10_240)],
+    }
+    with started(listener) as front, listener.client() as ask:
+        for seen, metadata in said.items():
+            asked = ask.future(OPEN, timeout=5, metadata=metadata)  # type: ignore[attr-defined] # the library's
+            (call,) = taken(front)
+            assert call.traceparent == seen
+            front.respond(call.id, b"answer")
+            assert asked.result() == b"answer"
+
+
 def test_any_bytes_get_an_explicit_refusal(listener: Listener) -> None:
     with serving(listener), listener.client() as ask:
         for payload in (b"", b"\0", b"\xff" * 1000, OPEN[:-1], b"\x0a" * 100):

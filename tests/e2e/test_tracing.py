@@ -15,6 +15,8 @@ from tests.support.traced import tracing_envoy
 
 pytestmark = pytest.mark.e2e
 
+TRANSPORTS = ("native",)  # that every front hands on whose span asks is in tests/contract/test_fronts.py
+
 TRACE, CLIENTS = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{CLIENTS}-01", f"00-{TRACE}-{CLIENTS}-00"
 
