@@ -46,7 +46,7 @@ class Housekeeper:
         self._passed: deque[str] = deque()
         self._strangers: list[Path] = []
         self._known: dict[str, int] = {}  # by stream: how far any sink ever was, in files of before
-        self._settled = False
+        self._settled = self._complained = False
         self._look_s = self._busy_s = 0.0
         self._thread = Thread(target=self._run, name="housekeeper", daemon=True)
 
@@ -97,9 +97,18 @@ class Housekeeper:
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
-            self.round()
+            try:
+                self.round()
+            except OSError as error:  # what the disk refuses now it may do later
+                self._complain(error)
             idle = self._clock() - self._busy_s > _IDLE_S
             self._wake.wait(0.0 if not self._spool.whole else IDLE_ROUND_S if idle else ROUND_S)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            self._complained = True
+            _log.error("the spool cannot be looked after", cause=error.strerror)
+        self._wake.wait(_LOOK_S)
 
     def _release(self) -> None:
         """Delete what every sink has."""
@@ -154,6 +163,7 @@ class Housekeeper:
     def _settle(self) -> None:
         """Once every stream was looked at: forget what is no more, and sinks that are none."""
         self._settled = True
+        self._passed.extend(self._spool.streams)  # one of us was killed before it took away what was passed
         for carrier in self.carriers:
             carrier.positions.keep_only(frozenset(self._spool.streams))
         # A sink that comes back later begins with what is there then.

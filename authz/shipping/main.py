@@ -26,6 +26,7 @@ from authz.shipping.shipper import Shipper, open_spool
 BEAT_S = 0.5  # between reports
 DRAIN_LOOK_S = 0.02  # between looks whether all is shipped, at the end
 CANNOT_RUN = 3
+CRASHED = 1
 # An earlier shipper whose parent was killed may still drain: it is waited for so long, beyond its time.
 _PATIENCE_S = 2.0
 _RECEIVE_BYTES = 4096
@@ -52,7 +53,10 @@ class Talk:
             now_s = time.monotonic()
             if now_s >= next_s:
                 next_s = now_s + BEAT_S
-                self._tell()
+                if not self._shipper.whole:  # its traceback is in the log; whoever started us starts another
+                    os._exit(CRASHED)
+                if self._shipper.moved():  # silence is noticed, too
+                    self._tell()
             if self._hears(max(0.0, next_s - now_s)) and self._drain_by_s is None:
                 self._drain_by_s = time.monotonic() + drain_s
                 self._shipper.drain()
@@ -82,10 +86,10 @@ class Talk:
     def _tell(self) -> None:
         shipper = self._shipper
         said = Report(
-            shipper.moved(),
-            self._changes.since(shipper.samples(time.time_ns() // 1000)),
-            shipper.states(),
-            shipper.drained,
+            beat=True,
+            changes=self._changes.since(shipper.samples(time.time_ns() // 1000)),
+            sinks=shipper.states(),
+            drained=shipper.drained,
             resident_bytes=resident_bytes(),
         )
         with suppress(OSError):  # it is gone: that is noticed where words are awaited

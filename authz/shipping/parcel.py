@@ -110,9 +110,11 @@ class Parcel:
         self._limit = min(2 * self._limit, self._most_bytes)
         return lines
 
-    def halve(self) -> None:
-        """Offer half as much the next time."""
-        self._limit = max(1, (self._end - self._at) // 2)
+    def halve(self) -> bool:
+        """Offer half as much the next time; False where it is one line, and must not be given up."""
+        piece = self._lines[self._at : self._end]
+        self._limit = max(1, len(piece) // 2)
+        return piece.count(b"\n") > 1
 
     def give_up(self, why: Why) -> None:
         """Offer what says that the line is missing, in its place."""

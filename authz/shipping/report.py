@@ -42,7 +42,7 @@ class Report(Struct, frozen=True, omit_defaults=True):
     """How a shipper stands.
 
     Args:
-        beat: its threads made progress since the last report.
+        beat: the spool was looked at since the last report.
         changes: see `ledger.Changes`.
         drained: every sink has all that was written.
         cannot: why it ends: a sink that it cannot use; nothing follows.
