@@ -34,6 +34,7 @@ _HINTS = {
     "_AUTHENTICATION": "see `record_kafka_user` and `record_kafka_password`",
     "TOPIC_AUTHORIZATION_FAILED": "let our user write to the topic `{topic}`",
     "CLUSTER_AUTHORIZATION_FAILED": "let our user do `IdempotentWrite` on the cluster",
+    "INVALID_TIMESTAMP": "the clock here is ahead of theirs, or behind",
     "_SSL": "see `record_ca`, `record_cert` and `record_key`",
 }
 
@@ -137,7 +138,7 @@ class KafkaSink:
         if error is not None and error.name() in _TOO_LARGE:
             return Refused(f"{self._address}: a message is larger than the topic takes")
         if error is None or error.name() == "_MSG_TIMED_OUT":
-            error = self._trouble.cause or error
+            error = self._trouble.cause
         if error is None:
             return Unavailable(f"{self._address}: no answer in time")
         hint = _HINTS.get(error.name(), "").format(topic=self._address.target)
