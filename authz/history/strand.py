@@ -19,6 +19,7 @@ from authz.history.line import Place
 from authz.history.numbering import Hole, Numbering
 from authz.record.chain import PublicKey
 
+_NAME_MAX = 200
 _PENDING_MAX = 1000  # breaks whose missing line may still come
 
 
@@ -74,7 +75,7 @@ class Strand:
     def __init__(
         self, link: Link, keys: Mapping[str, PublicKey], window: Window, ledger: Ledger, notes: list[str]
     ) -> None:
-        self.sidecar, self.stream = link.sidecar, link.stream
+        self.sidecar, self.stream = link.sidecar[:_NAME_MAX], link.stream
         self._keys, self._window, self._ledger, self._notes = keys, window, ledger, notes
         self.numbers = Numbering(self._lacking)
         self.tip = ""  # digest of the last line
@@ -89,7 +90,8 @@ class Strand:
         self._pending: dict[str, int] = {}  # digest of a line that is not here yet -> finding
         self._lines = self._plain = self._checkpoints = self._unsigned = 0
         self._signed_seq = -1
-        self._chained = self._begun = self._ended = False
+        self._chained = self._begun = self._ended = self._disputed = False
+        self._anew = False  # what was known of the chain was lost, and what stood here came again
 
     def plain(self, link: Link, mark: str, place: Place) -> bool:
         """Take a line that names no other; return whether it is new."""
@@ -122,7 +124,7 @@ class Strand:
             self._late(link, mark, place)
             self._branch = _Branch(mark, 0, self._number, link.last)
             on_branch = True
-        elif link.at == "begin":
+        elif link.at == "begin" and link.kind == "checkpoint":
             self._begin(link, place)
         elif self.tip and (fork := self._window.get(link.prev)) is not None:
             self._fork(link, mark, place, fork)
@@ -134,7 +136,8 @@ class Strand:
         self._number += 1
         self._window.add(mark, self._number)
         self._accept(link, mark, place, on_branch=on_branch)
-        self._count(link, place, told=jumped)
+        if not self._count(link, place, told=jumped) and not on_branch and not self._anew:
+            self._find(Fault.INSERTED, place, link.seq, f"has the number {link.seq}, as another one has")
         if link.kind == "checkpoint":
             self._checkpoint(link, line, place, on_branch=on_branch)
         return True
@@ -148,14 +151,25 @@ class Strand:
         )  # fmt: skip
 
     def finish(self) -> None:
-        """Account for all numbers."""
+        """Account for all numbers, and for a stream that nothing vouches for."""
         self.numbers.settle()
-        if self._chained and self._plain and not self._begun:
-            return
-        if self._keys and not self._chained:
-            self._find(
-                Fault.UNCHAINED, self.began_at, self.numbers.first, "begins a stream that is not chained"
+        if self._chained and self._plain:
+            self._notes.append(f"stream {self.stream}: {self._plain} of its lines are not chained")
+        if self.numbers.excess:
+            self._notes.append(
+                f"stream {self.stream}: {self.numbers.excess} records are here that gaps declare missing"
             )
+        if not self._keys:
+            return
+        fault, text = Fault.SIGNATURE, ""
+        if not self._chained:
+            fault, text = Fault.UNCHAINED, "begins a stream that is not chained"
+        elif not self._checkpoints and not self._disputed:
+            text = "begins a stream of which no checkpoint is here: nothing vouches for it"
+        elif self._plain and not self._begun:
+            fault, text = Fault.UNCHAINED, "is not chained, as lines after it are"
+        if text:
+            self._find(fault, self.began_at, self.numbers.first, text)
 
     def _accept(self, link: Link, mark: str, place: Place, *, on_branch: bool) -> None:
         if link.kind != "checkpoint":
@@ -172,7 +186,8 @@ class Strand:
         if not self.began_at.source:
             self.began_at = place
         if link.kind == "gap":
-            self.numbers.declare(link.first_seq, link.last_seq, link.count, place)
+            if 0 <= link.first_seq <= link.last_seq:
+                self.numbers.declare(link.first_seq, link.last_seq, link.count, place)
             return True
         if link.kind == "checkpoint" or link.seq < 0:
             return True
@@ -180,12 +195,13 @@ class Strand:
 
     def _begin(self, link: Link, place: Place) -> None:
         if self.tip:
+            self._anew = True
             self._notes.append(
                 f"{place}: the chain of stream {self.stream} begins anew after number {self._last}:"
                 f" what was known of it was lost; {self._unsigned} lines before stay unsigned"
             )
         self.numbers.begin(link.seq)
-        self.after, self.after_tip, self.began_at = link.after, link.prev, place
+        self.after, self.after_tip, self.began_at = link.after[:_NAME_MAX], link.prev, place
 
     def _late(self, link: Link, mark: str, place: Place) -> None:
         """What a line named is here, and after it."""
@@ -231,6 +247,7 @@ class Strand:
                 else "does not bear its key's signature"
             )
             self._find(Fault.SIGNATURE, place, link.seq, f"{who}: {since}")
+            self._disputed = True
             return
         if on_branch and self._branch is not None and self._branch.finding:
             self._promote(self._branch)

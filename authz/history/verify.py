@@ -17,13 +17,17 @@ from authz.history.ledger import Ledger, Window
 from authz.history.line import Chunk, Flaw, Place
 from authz.history.strand import Link, Strand, read_link
 from authz.record.chain import PublicKey, digest
+from authz.record.notice import Why
 
 # Lines whose repetition is known: what was shipped again after a fault lies so near. At least 13 MB, twice as
 # much at most.
 WINDOW = 65_536
 FINDINGS_MAX = 1000
 _NOTES_MAX = 1000
+STREAMS_MAX = 50_000  # 2 KB each
+_ID_MAX = 64  # characters of a stream's id; ours have 16
 _TORN_MAX = 8  # beginnings of lines that may stand whole further on
+_WHYS = frozenset(Why)
 _RECORD, _EVENT, _GAP, _CHECKPOINT = "", "event", "gap", "checkpoint"
 _NUMBERED = frozenset((_RECORD, _EVENT, _GAP))
 
@@ -67,6 +71,8 @@ class Verifier:
         """Return what was found, once all is taken."""
         for strand in self._strands.values():
             strand.finish()
+        if len(self._strands) == STREAMS_MAX:
+            self._notes.append(f"there are more than {STREAMS_MAX:,} streams; verify fewer files at once")
         seen = {strand.stream: self._after_seen(strand) for strand in self._strands.values()}
         streams = [strand.report(after_seen=seen[strand.stream]) for strand in self._strands.values()]
         if not self._keys and any(stream.chained for stream in streams):
@@ -89,21 +95,26 @@ class Verifier:
         if self._torn:
             self._mend(line)
         chained = bool(link.prev) or link.kind == _CHECKPOINT
-        if not link.stream or (not chained and (link.last < 0 or link.kind not in _NUMBERED)):
+        numbered = link.last >= 0 and link.kind in _NUMBERED
+        strand = self._strand(link) if 0 < len(link.stream) <= _ID_MAX and (chained or numbered) else None
+        if strand is None:
             self._unnumbered(line, place, chained=chained)
             return
-        strand = self._strands.get(link.stream)
-        if strand is None:
-            strand = Strand(link, self._keys, self._window, self._ledger, self._notes)
-            self._strands[link.stream] = strand
         mark = digest(line).decode()
         new = strand.follow(link, line, mark, place) if chained else strand.plain(link, mark, place)
         self._counted(link, new=new)
 
+    def _strand(self, link: Link) -> Strand | None:
+        strand = self._strands.get(link.stream)
+        if strand is None and len(self._strands) < STREAMS_MAX:
+            strand = Strand(link, self._keys, self._window, self._ledger, self._notes)
+            self._strands[link.stream] = strand
+        return strand
+
     def _unnumbered(self, line: bytes, place: Place, *, chained: bool) -> None:
         """What belongs to no stream proves nothing; but no chain has such a line."""
         if chained:
-            self._unreadable(line, place, "is linked, and names no stream")
+            self._unreadable(line, place, "is linked, and names no stream that is followed")
         else:
             self._foreign += 1
 
@@ -113,7 +124,7 @@ class Verifier:
             return
         self._kinds[link.kind] += 1
         if link.kind == _GAP:
-            self._declared[link.why] += link.count
+            self._declared[link.why if link.why in _WHYS else "other"] += max(0, link.count)
 
     def _unreadable(self, line: bytes, place: Place, what: str) -> None:
         fault = Fault.UNREADABLE if line else Fault.CUT
