@@ -109,7 +109,7 @@ class Requests:
         scope.scope.name = _SERVICE
         observed_ns = batch.time_us * 1000
         sidecar = ""
-        for text in batch.lines.removesuffix(b"\n").split(b"\n"):
+        for text in batch.lines.split(b"\n")[:-1]:
             line = _parsed(text)
             scope.log_records.append(self._form(line).filled(text, line, observed_ns))
             sidecar = sidecar or line.sidecar

@@ -171,7 +171,7 @@ class _Source(io.RawIOBase):
 
 
 def connect(host: str, port: int, context: ssl.SSLContext | None, clock: Clock, deadline_s: float) -> Wire:
-    """Connect to the first address of a name that lets us in.
+    """Connect to the first address of a name that lets us in; each has its share of the time.
 
     The system's look-up of the name keeps its own time: nothing can hurry it.
 
@@ -179,12 +179,14 @@ def connect(host: str, port: int, context: ssl.SSLContext | None, clock: Clock, 
         OSError: none does.
     """
     failed: OSError = OSError(f"`{host}` has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        if clock() >= deadline_s:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for left, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
+        share_s = (deadline_s - clock()) / left
+        if share_s <= 0:
             break
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(max(0.001, deadline_s - clock()))
+            sock.settimeout(share_s)
             sock.connect(address)
             return _begun(sock, host, context, clock, deadline_s)
         except OSError as error:

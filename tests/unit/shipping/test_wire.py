@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from threading import Thread
 from time import monotonic
 
@@ -173,9 +174,40 @@ def test_an_answer_that_ends_where_it_should_has_no_surplus(pair: Pair) -> None:
 def test_of_several_addresses_the_first_that_lets_us_in_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", one)) for one in (1, port, 2)]
+        found = _found(("127.0.0.1", 1), ("127.0.0.1", port), ("127.0.0.1", 2))
         monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
         connect("a.test", port, None, monotonic, monotonic() + 10).close()
+
+
+def _found(*addresses: tuple[str, int]) -> list[object]:
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+
+def test_an_address_that_says_nothing_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first swallows whatever comes, as a network without a route does: IPv6 in many places."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, _swallowing() as silent:
+        addresses = _found(silent, listener.getsockname())
+        monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: addresses)
+        connect("a.test", 1, None, monotonic, monotonic() + 2).close()
+
+
+@contextmanager
+def _swallowing() -> Iterator[tuple[str, int]]:
+    """An address to which nobody connects and of which nobody is refused: its queue is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(16):
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0.05)
+            try:
+                waiting.connect(listener.getsockname())
+            except TimeoutError:
+                break
+        else:
+            pytest.fail("its queue is never full")
+        yield listener.getsockname()
 
 
 @pytest.mark.parametrize("found", [[], [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))]])
