@@ -53,10 +53,10 @@ def search(
     All filters must hold; of one that repeats, one value must. Records that are missing are told of, whatever
     is searched for: it may be among them.
     """
-    scan, printer, stopped = Scan(wanted, duplicates=duplicates), Printer(output), ""
+    scan, printer, stopped = Scan(wanted, most=most, duplicates=duplicates), Printer(output), ""
     with opened(sources or (), debug, config) as found, politely():
         try:
-            stopped = _search(found, scan, printer, most)
+            stopped = _search(found, scan, printer)
         except KeyboardInterrupt:
             printer.sum_up(scan.tally, "interrupted: the rest was not read")
             raise typer.Exit(_INTERRUPTED) from None
@@ -133,34 +133,18 @@ def _found_in(sources: Sequence[Source], wanted: str) -> Found | None:
     return next((one for one in found if one is not None), None)
 
 
-def _search(sources: Sequence[Source], scan: Scan, printer: Printer, most: int) -> str:
+def _search(sources: Sequence[Source], scan: Scan, printer: Printer) -> str:
     """Show everything that is found; return why it was stopped, or ""."""
     for source in sources:
         for item in source.read():
             if isinstance(item, Note):
                 printer.note(item.what)
                 continue
-            before = scan.tally.matched
-            found = scan.take(item)
-            if most and scan.tally.matched >= most:
-                printer.show(_first(found, most - before))
-                scan.tally.matched = most
-                return f"stopped after {most}: there may be more"
-            printer.show(found)
+            printer.show(scan.take(item))
+            if scan.is_full:
+                return f"stopped after {scan.tally.matched:,}: there may be more"
             printer.progress(source, scan.tally)
     return ""
-
-
-def _first(found: Sequence[Found], count: int) -> list[Found]:
-    """Return as many of what was found, and the gaps among them."""
-    chosen = []
-    for one in found:
-        if one.entry.kind != Kind.GAP:
-            if not count:
-                break
-            count -= 1
-        chosen.append(one)
-    return chosen
 
 
 for _command in (search, tail, show):

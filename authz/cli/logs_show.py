@@ -59,6 +59,8 @@ def lines(record: Record) -> Iterator[str]:
         yield from section("Shadow: documents that are tried and change nothing", map(_shade, shadow))
         if record.shadow_omitted:
             yield from wrapped(f"and {record.shadow_omitted} more", "  ")
+    if record.steps:
+        yield from section("Steps", (f"{at_us / 1000:8.3f} ms  {name}" for name, at_us in record.steps))
     yield from section("Record", _about(record))
 
 
@@ -152,6 +154,7 @@ def _about(record: Record) -> Iterator[str]:
         ("decision", record.decision_id),
         ("request id", record.request_id),
         ("trace", record.trace_id),
+        ("span", record.span_id),
         ("sidecar", record.sidecar),
         ("stream", where),
     ):

@@ -198,10 +198,10 @@ class Table:
 def gap_text(gap: Entry) -> str:
     """Say what a gap is."""
     most = "at most " if gap.why == "killed" else ""
-    what = "1 record is" if gap.count == 1 else f"{gap.count} records are"
     where = f" of {gap.sidecar}" if gap.sidecar else ""
+    what = f"1 record{where} is" if gap.count == 1 else f"{gap.count} records{where} are"
     numbers = f", {gap.first_seq} to {gap.last_seq}" if gap.last_seq > gap.first_seq else f", {gap.first_seq}"
-    return f"-- {most}{what} missing here{where}: {gap.why} (stream {gap.stream}{numbers}) --"
+    return f"-- {most}{what} missing here: {gap.why} (stream {gap.stream}{numbers}) --"
 
 
 def _event(entry: Entry) -> str:

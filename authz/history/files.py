@@ -145,7 +145,10 @@ class FileSource:
                 data = packed
                 while data:
                     if unpack.eof:  # another member, or padding
-                        unpack, data = zlib.decompressobj(_GZIP_WBITS), data.lstrip(b"\0")
+                        data = data.lstrip(b"\0")
+                        if not data:
+                            break
+                        unpack = zlib.decompressobj(_GZIP_WBITS)
                     if block := unpack.decompress(data, BLOCK_BYTES):
                         yield block
                     data = unpack.unused_data if unpack.eof else unpack.unconsumed_tail

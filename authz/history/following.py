@@ -41,8 +41,7 @@ class Following:
         yield from self._of_old()
         now = self._now
         if now is None:
-            if self._begin():
-                yield from self.poll()
+            yield from self._renewed()
             return
         yield from _appended(now)
         if _is_cut(now.fd):
@@ -52,9 +51,7 @@ class Following:
         elif self._is_moved(now.fd):
             self._old.append((now, _LOOKS_AFTER))
             self._now = None
-            if self._begin():
-                yield Note(f"`{self._name}` was put aside: the new one is followed")
-                yield from self.poll()
+            yield from self._renewed()
 
     def close(self) -> None:
         """Let go of every file."""
@@ -62,6 +59,12 @@ class Following:
             if one is not None:
                 os.close(one.fd)
         self._now, self._old = None, []
+
+    def _renewed(self) -> Iterator[Item]:
+        """Go on with the new file, once it is there."""
+        if self._begin():
+            yield Note(f"`{self._name}` was put aside: the new one is followed")
+            yield from self.poll()
 
     def _begin(self) -> bool:
         try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import MovedError, NoPermissionError
 from redis.retry import Retry
 
 from authz.history.line import Chunk, Flaw, Place, read_lines
@@ -19,20 +19,23 @@ from authz.model.sink import SinkAddress
 FIELD = b"record"
 _ENTRIES = 1000  # at once: a millisecond of Redis
 _BEFORE_ALL = b"0-0"
-_WORD = re.compile(r"[A-Z]{2,20}")
 _T = TypeVar("_T")
 
-# What mends it, by the first word of the server's error. SECURITY: its other words are left out: a server may
-# repeat what it was sent.
-_HINTS = {
-    "NOAUTH": "it asks for a password; set AUTHZ_RECORD_REDIS_PASSWORD",
-    "WRONGPASS": "it does not take AUTHZ_RECORD_REDIS_USER and AUTHZ_RECORD_REDIS_PASSWORD",
-    "NOPERM": "that user may not read there; give it `+xlen +xrange +xrevrange +xread` and the key",
-    "WRONGTYPE": "what is there is no stream; name another",
-    "MOVED": "it is a node of a Cluster, and another has the stream; name that one",
-    "LOADING": "it loads its data; this passes",
-    "ERR": "it refuses; is that database there, and is it Redis 5 or newer?",
-}
+# What mends it, by the library's kind of error. SECURITY: the server's own words are left out: it may repeat
+# what it was sent.
+_HINTS: tuple[tuple[type[redis.RedisError], str], ...] = (
+    (redis.AuthenticationError, "it does not take AUTHZ_RECORD_REDIS_USER and AUTHZ_RECORD_REDIS_PASSWORD"),
+    (
+        NoPermissionError,
+        "that user may not read; give it `+xlen +xrange +xrevrange +xread` and the key",
+    ),
+    (MovedError, "it is a node of a Cluster, and another has the stream; name that one"),
+    (redis.BusyLoadingError, "it loads its data; this passes"),
+    (redis.TimeoutError, "it does not answer in time"),
+    (redis.DataError, "it is asked what no Redis takes"),
+)
+_NO_STREAM = "what is there is no stream; name another"
+_REFUSED = "it refuses; is that database there, and is it Redis 5 or newer?"
 
 _Entry = tuple[bytes, Mapping[bytes, bytes]]
 
@@ -200,13 +203,11 @@ def _client(address: SinkAddress, secrets: Secrets) -> _Client:
 
 
 def _said(error: redis.RedisError) -> str:
-    if isinstance(error, redis.AuthenticationError):
-        return _HINTS["WRONGPASS" if "without any password" not in str(error) else "NOAUTH"]
-    if isinstance(error, redis.TimeoutError):
-        return "does not answer in time"
+    for kind, hint in _HINTS:
+        if isinstance(error, kind):
+            return hint
     if isinstance(error, redis.ConnectionError):
         cause = error.__cause__ or error.__context__
-        words = getattr(cause, "strerror", None) or getattr(cause, "verify_message", None)
+        words = getattr(cause, "verify_message", None) or getattr(cause, "strerror", None)
         return f"cannot be reached: {str(words or 'it closed the connection').lower()}"
-    word = _WORD.match(str(error))
-    return _HINTS.get(word[0] if word else "", f"it refuses ({word[0] if word else 'ERR'})")
+    return _NO_STREAM if str(error).startswith("WRONGTYPE") else _REFUSED

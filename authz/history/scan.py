@@ -47,12 +47,16 @@ class Scan:
     """One search.
 
     Args:
+        most: so many are found, gaps apart, and no more; 0: all.
         duplicates: also show what was shown before.
         remembered: how many of those shown are known again.
     """
 
-    def __init__(self, question: Question, *, duplicates: bool = False, remembered: int = REMEMBERED) -> None:
+    def __init__(
+        self, question: Question, *, most: int = 0, duplicates: bool = False, remembered: int = REMEMBERED
+    ) -> None:
         self._question = question
+        self._most = most
         self._duplicates = duplicates
         self._remembered = remembered
         self._shown: OrderedDict[_Id, None] = OrderedDict()
@@ -63,10 +67,19 @@ class Scan:
         if isinstance(item, Flaw):
             self._flawed(item)
             return []
-        found = [one for one in self._fitting(item) if self._is_new(one.entry)]
-        for one in found:
-            self._count(one.entry)
+        found = []
+        for one in self._fitting(item):
+            if self.is_full:
+                break
+            if self._is_new(one.entry):
+                self._count(one.entry)
+                found.append(one)
         return found
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many were found as are wanted."""
+        return bool(self._most) and self.tally.matched >= self._most
 
     def _fitting(self, chunk: Chunk) -> list[Found]:
         entries = read_lines(chunk.data)
