@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from authz.config.log import get_logger
 from authz.record.notice import Why
-from authz.shipping.delivery import Refused, Sink, Unavailable
+from authz.shipping.delivery import Refused, Rejected, Sink, Unavailable
 from authz.shipping.parcel import ChainAt, Parcel
 from authz.shipping.positions import Position, Positions
 from authz.shipping.reader import Reader, Taken
@@ -235,6 +235,8 @@ class Carrier:
             self.sink.deliver(parcel.piece())
         except Unavailable as error:
             return self._down(str(error), error.retry_s)
+        except Rejected as error:
+            return self._partly(parcel, error)
         except Refused as error:
             return self._refused(parcel, str(error))
         except Exception as error:  # noqa: BLE001 - a bug in one sink must not end the others
@@ -253,6 +255,16 @@ class Carrier:
         self.tally.refused += 1
         again, wait_s = self._given_up.failures > 0, self._given_up.failed()
         return wait_s if again else 0.0  # a sink that takes nothing but excuses shall lose records slowly
+
+    def _partly(self, parcel: Parcel, rejected: Rejected) -> float:
+        """Note that the sink has all but some of a piece, of which it shall not be offered any again."""
+        if not parcel.countable:  # one of those may be a gap, which stands for who knows how many
+            return self._refused(parcel, str(rejected))
+        lines, missing = parcel.accepted_but(rejected.count)
+        self.tally.delivered(lines, lines.count(b"\n") - missing)
+        self.tally.refused += missing
+        self._up()
+        return 0.0
 
     def _refused(self, parcel: Parcel, why: str) -> float:
         if parcel.single and not parcel.replaced:

@@ -89,14 +89,13 @@ class Parcel:
             return self._farewell()
         self._end = self._cut()
         lines = self._instead or self._lines[self._at : self._end]
-        last_seq = self._seq_from(self._end) - 1 if self._end < len(self._lines) else self._taken.last_seq
         linked = self._linked(lines)
         return Batch(
             self._stream.name,
             linked,
             linked.count(b"\n"),
             self._first_seq,
-            max(last_seq, self._first_seq - 1),
+            self._last_seq(),
             self._taken.time_us,
         )
 
@@ -109,6 +108,28 @@ class Parcel:
         self._at, self.state, self._instead = self._end, self._next_state, b""
         self._limit = min(2 * self._limit, self._most_bytes)
         return lines
+
+    @property
+    def countable(self) -> bool:
+        """Whether each line of the piece is one record, so that a number of them says all."""
+        piece = self._lines[self._at : self._end]
+        return bool(piece) and not self._instead and GAP not in piece
+
+    def accepted_but(self, count: int) -> tuple[bytes, int]:
+        """The sink has the piece but for so many lines, nobody knows which: what says so comes next.
+
+        Returns: the lines of the piece, and how many of its records are missing at most: what links lines
+            puts some of its own between them.
+        """
+        stream, first_seq, last_seq = self._stream, self._first_seq, self._last_seq()
+        lines = self.accepted()
+        count = min(count, lines.count(b"\n"))
+        gap = gap_line(
+            stream.sidecar, stream.name, first_seq, last_seq, count, Why.REFUSED, self._taken.time_us
+        )
+        self._lines = self._lines[: self._at] + gap + self._lines[self._at :]
+        self._first_seq = last_seq + 1
+        return lines, count
 
     def halve(self) -> bool:
         """Offer half as much the next time; False where it is one line, and must not be given up."""
@@ -141,6 +162,11 @@ class Parcel:
         if len(lines) - at <= self._limit:
             return len(lines)
         return lines.rfind(b"\n", at, at + self._limit) + 1 or lines.index(b"\n", at) + 1
+
+    def _last_seq(self) -> int:
+        """Return the last seq that the piece covers; the one before its first, where it covers none."""
+        last_seq = self._seq_from(self._end) - 1 if self._end < len(self._lines) else self._taken.last_seq
+        return max(last_seq, self._first_seq - 1)
 
     def _seq_from(self, at: int) -> int:
         """Return the seq of the first line from there on that has one; lines before it count as earlier."""
