@@ -1,7 +1,7 @@
 """`python -m tests.soak [--seconds N]`: ends with 1 where something must not be as it was.
 
 First sets that change all the time (swaps.py), then limits in a Redis that everything happens to (limits.py),
-then everything at once (run.py).
+records on their way while everything happens (records.py), then everything at once (run.py).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.soak.limits import Chaos, limit_soak
+from tests.soak.records import Turmoil, record_soak
 from tests.soak.run import Plan, soak
 from tests.soak.swaps import Swapping, swap_soak
 
@@ -31,17 +32,22 @@ def main() -> int:
     parser.add_argument(
         "--limits-apart", action="store_true", help="shares nothing: the bound must be broken"
     )
+    parser.add_argument("--record-seconds", type=float, default=Turmoil().seconds)
+    parser.add_argument("--record-seed", type=int, default=Turmoil().seed, help="which faults, and when")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--swaps-only", action="store_true")
     only.add_argument("--limits-only", action="store_true")
+    only.add_argument("--records-only", action="store_true")
     chosen = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="authz-soak-"))
-    faults = [] if chosen.limits_only else _swaps(chosen.swap_seconds, directory)
-    if not chosen.swaps_only:
-        faults += _limits(
-            Chaos(chosen.limit_seconds, seed=chosen.limit_seed, apart=chosen.limits_apart), directory
-        )
-    if not chosen.swaps_only and not chosen.limits_only:
+    every = not (chosen.swaps_only or chosen.limits_only or chosen.records_only)
+    faults = _swaps(chosen.swap_seconds, directory) if every or chosen.swaps_only else []
+    if every or chosen.limits_only:
+        chaos = Chaos(chosen.limit_seconds, seed=chosen.limit_seed, apart=chosen.limits_apart)
+        faults += _limits(chaos, directory)
+    if every or chosen.records_only:
+        faults += _records(Turmoil(chosen.record_seconds, seed=chosen.record_seed), directory)
+    if every:
         faults += _everything(Plan(chosen.seconds, chosen.callers, chosen.kill_every), directory)
     if not faults:
         shutil.rmtree(directory, ignore_errors=True)
@@ -56,6 +62,11 @@ def _swaps(seconds: float, directory: Path) -> list[str]:
 def _limits(plan: Chaos, directory: Path) -> list[str]:
     found = limit_soak(plan, directory)
     return _told(found.lines(), found.faults(plan))
+
+
+def _records(plan: Turmoil, directory: Path) -> list[str]:
+    found = record_soak(plan, directory)
+    return _told(found.lines(), found.faults())
 
 
 def _everything(plan: Plan, directory: Path) -> list[str]:

@@ -231,6 +231,11 @@ class Collector:
             self._accepted.append(posted)
             self._changed.notify_all()
 
+    def taken(self) -> list[Posted]:
+        """Return each question that was taken, in order."""
+        with self._changed:
+            return [*self._accepted]
+
     def lines(self) -> list[bytes]:
         """Return each line that was taken, in order, copies included."""
         with self._changed:
