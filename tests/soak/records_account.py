@@ -109,7 +109,7 @@ class Account:
         """Return how many records gaps count, by why."""
         found: Counter[str] = Counter()
         for gap in self._all_gaps():
-            found[gap.why] += max(0, gap.count)
+            found[gap.why if gap.count >= 0 else f"{gap.why}, nobody knows how many"] += max(0, gap.count)
         return dict(found)
 
     @property
