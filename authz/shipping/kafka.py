@@ -31,7 +31,9 @@ _TOO_LARGE = ("MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE")
 _NO_TOPIC = ("_UNKNOWN_TOPIC", "UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_PARTITION")
 _HINTS = {
     **dict.fromkeys(_NO_TOPIC, "create the topic `{topic}`"),
-    "_AUTHENTICATION": "see `record_kafka_user` and `record_kafka_password`",
+    **dict.fromkeys(
+        ("_AUTHENTICATION", "_INVALID_ARG"), "see `record_kafka_user` and `record_kafka_password`"
+    ),
     "TOPIC_AUTHORIZATION_FAILED": "let our user write to the topic `{topic}`",
     "CLUSTER_AUTHORIZATION_FAILED": "let our user do `IdempotentWrite` on the cluster",
     "INVALID_TIMESTAMP": "the clock here is ahead of theirs, or behind",
@@ -141,5 +143,8 @@ class KafkaSink:
             error = self._trouble.cause
         if error is None:
             return Unavailable(f"{self._address}: no answer in time")
-        hint = _HINTS.get(error.name(), "").format(topic=self._address.target)
-        return Unavailable(f"{self._address}: {words_of(error.str())}{hint and f'; {hint}'}")
+        words = words_of(error.str())
+        # A handshake that fails late is told as any other end of a connection.
+        name = "_SSL" if self._address.tls and "SSL routines" in words else error.name()
+        hint = _HINTS.get(name, "").format(topic=self._address.target)
+        return Unavailable(f"{self._address}: {words}{hint and f'; {hint}'}")

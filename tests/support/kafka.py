@@ -32,7 +32,7 @@ from tests.support.redis import LOOPBACK, free_ports
 
 VERSION = "4.0.0"
 USER, PASSWORD = "authz", "canary-kafka-password"
-ANSWER_S = 30.0  # a busy machine takes longer than two seconds
+ANSWER_S = 60.0  # two seconds, and fifteen where a machine does ten other things
 _FETCH_S = 300.0
 _POM = Path(__file__).with_name("kafka.pom.xml")
 _JAVA = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")

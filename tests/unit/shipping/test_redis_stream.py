@@ -57,7 +57,7 @@ def refusal(one: Sink, offered: Batch | None = None) -> str:
     began_s = time.monotonic()
     with pytest.raises(Unavailable) as refused:
         one.deliver(offered or batch())
-    assert time.monotonic() - began_s < 8.0
+    assert time.monotonic() - began_s < 15.0  # for a machine that does ten other things
     one.close()
     words = str(refused.value)
     assert words.isprintable()
