@@ -308,16 +308,16 @@ class RecordSettings(Room):
     )
     record_cert: values.File = _set(None, "our certificate for sinks, PEM, where they ask for one")
     record_key: values.File = _set(None, "its key, PEM, without a passphrase")
-    record_http_token: SecretBytes | None = _set(
+    record_http_token: values.Token = _set(
         None, "bearer token for HTTP and OTLP sinks; default: none", secret=True
     )
     record_redis_user: values.Line = _set("", "user at the Redis of records")
-    record_redis_password: SecretBytes | None = _set(None, "password there; default: none", secret=True)
+    record_redis_password: values.Password = _set(None, "password there; default: none", secret=True)
     record_redis_max_len: values.Whole = _set(
         1_000_000, "entries that a stream in Redis keeps, about; 0: all", ge=0, le=1 << 40
     )
     record_kafka_user: values.Line = _set("", "user at Kafka (SASL SCRAM-SHA-512)")
-    record_kafka_password: SecretBytes | None = _set(None, "password there; default: none", secret=True)
+    record_kafka_password: values.Password = _set(None, "password there; default: none", secret=True)
     rule_series: Annotated[Literal["all", "denies", "off"], values.Lower] = _set(
         "all", "which decisions are counted per rule: `all`, `denies` or `off`"
     )

@@ -27,6 +27,7 @@ _HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110, section 5.6.
 _HOST = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?|\[[0-9a-f:.]+\]")
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _TOKEN_PART = re.compile(r"[a-z][a-z0-9]{0,15}")  # no `_`, which separates the parts of a token
+_TOKEN = re.compile(rb"[\x21-\x7e]{1,8192}")
 _KEYSPACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # A workload's id, or all below one path. Source: SPIFFE-ID, section 2; `.` and `..` are no segments.
 _CLIENT = re.compile(
@@ -141,6 +142,24 @@ def _pepper(value: object) -> object:
     return value
 
 
+def _token(value: object) -> object:
+    """Check a bearer token. SECURITY: whatever ends a line would begin another header."""
+    if isinstance(value, bytes) and not _TOKEN.fullmatch(value):
+        raise ValueError("is no bearer token: it has visible ASCII characters alone, and no space")
+    return value
+
+
+def _password(value: object) -> object:
+    """Check a password, which clients of sinks take as text."""
+    try:
+        text = value.decode() if isinstance(value, bytes) else "-"
+    except UnicodeDecodeError:
+        text = ""
+    if not text or not text.isprintable():
+        raise ValueError("is no password: it is one line of printable UTF-8, and not empty")
+    return value
+
+
 def _redis_url(value: object) -> object:
     if not isinstance(value, bytes):
         return value
@@ -206,6 +225,8 @@ Pseudonyms = Annotated[
     ),
 ]
 Pepper = Annotated[SecretBytes | None, BeforeValidator(_pepper)]
+Token = Annotated[SecretBytes | None, BeforeValidator(_token)]
+Password = Annotated[SecretBytes | None, BeforeValidator(_password)]
 RedisUrl = Annotated[
     # SECURITY: printed as text, which leaves the password out; field by field it would be in the open.
     InstanceOf[RedisAddress] | None,

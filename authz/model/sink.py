@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 from authz.model.errors import ConfigError
 
@@ -62,7 +61,7 @@ _TLS = frozenset({"https", "otlp+tls", "otlp+https", "rediss", "kafka+tls"})
 
 @dataclass(frozen=True, slots=True)
 class SinkAddress:
-    """One place that takes records. Made by `parse_sink`. It never holds a credential.
+    """One place that takes records. Made by `parse_sink`. Printed without its query, where tokens may stand.
 
     Args:
         text: as it was written.
@@ -88,7 +87,7 @@ class SinkAddress:
         return self.kind in (SinkKind.STDOUT, SinkKind.FILE)
 
     def __str__(self) -> str:
-        return self.text
+        return self.text if self.local else _without_query(self.text)
 
 
 def parse_sinks(text: str) -> tuple[SinkAddress, ...]:
@@ -102,7 +101,7 @@ def parse_sinks(text: str) -> tuple[SinkAddress, ...]:
         return ()
     sinks = tuple(parse_sink(one) for one in texts)
     if len({sink.text for sink in sinks}) < len(sinks):
-        raise ConfigError(f"`{text}` names one sink twice; take one of them out")
+        raise ConfigError(f"`{_shown(text)}` names one sink twice; take one of them out")
     return sinks
 
 
@@ -118,13 +117,14 @@ def parse_sink(text: str) -> SinkAddress:
         return SinkAddress(SinkKind.FILE, text, text.removeprefix("file:"))
     scheme, separator, _ = text.partition("://")
     kind = _KINDS.get(scheme) if separator else None
-    if kind is None or not _PRINTABLE.fullmatch(text):
-        raise ConfigError(f"`{_shown(text)}` is no sink; {_FORMS}")
-    if "@" in urlsplit(text.replace(",", ".")).netloc:
-        # SECURITY: the setting is printed as it stands, and so is this error.
+    authority = re.split("[/?#]", text.partition("://")[2], maxsplit=1)[0]
+    if "@" in (authority if kind is not None else text):
+        # SECURITY: the setting is printed as it stands, and so are errors about it.
         raise ConfigError(
             "a sink with a user or password in it is refused; name them by settings of their own (records.md)"
         )
+    if kind is None or not _PRINTABLE.fullmatch(text):
+        raise ConfigError(f"`{_shown(text)}` is no sink; {_FORMS}")
     return _remote(kind, text)
 
 
@@ -156,5 +156,10 @@ def _server(text: str, scheme: str, whole: str) -> tuple[str, int]:
     return found["host"].strip("[]"), port
 
 
+def _without_query(text: str) -> str:
+    address, mark, _ = text.partition("?")
+    return f"{address}?..." if mark else address
+
+
 def _shown(text: str) -> str:
-    return text.encode("unicode_escape").decode("ascii")[:120]
+    return _without_query(text).encode("unicode_escape").decode("ascii")[:120]

@@ -31,7 +31,7 @@ _FORM = re.compile(
     r"([0-9A-Za-z]{12}_)[0-9A-Za-z]{24,}"
     r"|(?<![0-9A-Za-z])(?=[0-9A-Z]*[a-z])(?=[0-9a-z]*[A-Z])[0-9A-Za-z]{43,}"
 )
-_MASKED = re.compile(rb"[0-9A-Za-z]{12}_\*\*\*")
+_MASKED = re.compile(rb"[0-9A-Za-z]{12}(_|%(25)*(5[fF])?)\*\*\*")
 FORM_MIN = 36  # characters; nothing of that length has one of these forms: a UUID, most of all
 _ESCAPE_DEPTH = 3  # how often a text is decoded to find one
 
@@ -83,7 +83,7 @@ def without_tokens(line: bytes, prefix: bytes) -> bytes:
 
 def without_key_ids(line: bytes) -> bytes:
     """Return a line in which of a token that was masked not even the key's id is left."""
-    return _MASKED.sub(b"***", line) if b"_***" in line else line
+    return _MASKED.sub(b"***", line) if b"***" in line else line
 
 
 @lru_cache(8)

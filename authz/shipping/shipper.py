@@ -191,7 +191,7 @@ def open_spool(errand: Errand, patience_s: float) -> Spool:
 
 def _files(errand: Errand, spool: Spool) -> list[tuple[Path, str]]:
     """Return where each sink's positions are kept, and its address."""
-    files = [(spool.positions / file_name(sink), sink.text) for sink in errand.sinks]
+    files = [(spool.positions / file_name(sink), str(sink)) for sink in errand.sinks]
     if errand.traces is not None:
         files.append((spool.positions / file_name(errand.traces, TRACES), errand.traces.text))
     return files

@@ -241,8 +241,8 @@ class Serving:
             assert reply is not None
             told.append(str(reply))
         for path in (*self.decision_ids, *canaries.values(), "%00", "../x"):
-            told.append(_debug(self.directory / "d.sock", f"/logs/{path}"))
-        told.append(_debug(self.directory / "d.sock", "/limits"))
+            told.append(debug_get(self.directory / "d.sock", f"/logs/{path}"))
+        told.append(debug_get(self.directory / "d.sock", "/limits"))
         assert '"per-key"' in told[-1]
         assert any('"decision_id"' in text for text in told)
         self.outputs["operations"] = "\n".join(told).encode()
@@ -276,7 +276,7 @@ def _odd_calls(listen: str, method: str) -> bytes:
             return str(error.details()).encode()
 
 
-def _debug(path: Path, target: str) -> str:
+def debug_get(path: Path, target: str) -> str:
     connection = HTTPConnection("localhost", timeout=5)
     connection.sock = socket(AF_UNIX, SOCK_STREAM)
     connection.sock.connect(str(path))

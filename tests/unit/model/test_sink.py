@@ -23,7 +23,7 @@ from authz.model.sink import SinkKind, parse_sink, parse_sinks
 )
 def test_a_sink_is_read(text: str, kind: SinkKind, servers: tuple[tuple[str, int], ...], target: str) -> None:
     sink = parse_sink(text)
-    assert (sink.kind, sink.servers, sink.target, str(sink)) == (kind, servers, target, text)
+    assert (sink.kind, sink.servers, sink.target, sink.text) == (kind, servers, target, text)
 
 
 def test_a_list_has_commas_and_so_have_brokers() -> None:
@@ -57,7 +57,13 @@ def test_what_is_none_is_refused_in_one_line(text: str, words: str) -> None:
 
 
 def test_a_password_is_refused_and_not_repeated() -> None:
-    for text in ("https://user:canary@collector/", "kafka://u:canary@a:1,b:2/t", "redis://:canary@r/0/s"):
+    for text in (
+        "https://user:canary@collector/",
+        "kafka://u:canary@a:1,b:2/t",
+        "redis://:canary@r/0/s",
+        "amqp://u:canary@a/q",
+        "http://u:canary@[::1",
+    ):
         with pytest.raises(ConfigError, match="is refused") as refused:
             parse_sink(text)
         assert "canary" not in str(refused.value)
@@ -68,3 +74,17 @@ def test_what_is_encrypted_and_what_is_local_is_known() -> None:
     assert not parse_sink("kafka://a/t").tls
     assert parse_sink("file:/a").local
     assert not parse_sink("http://a/").local
+
+
+def test_a_query_is_kept_and_not_shown() -> None:
+    sink = parse_sink("https://collector/records@v1?token=canary")
+    assert sink.target == "/records@v1?token=canary"
+    assert str(sink) == "https://collector/records@v1?..."
+    for text in (
+        "https://a b/?token=canary",
+        "ftp://a/?token=canary",
+        "http://a/?x=canary,http://a/?x=canary",
+    ):
+        with pytest.raises(ConfigError) as refused:
+            parse_sinks(text)
+        assert "canary" not in str(refused.value)

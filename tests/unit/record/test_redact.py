@@ -138,6 +138,8 @@ def test_what_is_cut_is_counted() -> None:
 
 def test_of_a_masked_token_the_key_id_can_be_taken_out_too() -> None:
     assert without_key_ids(b"/a/ak_live_k7Qm2VxP0aZs_***/b") == b"/a/ak_live_***/b"
+    assert without_key_ids(b"/ak%5Flive%5Fk7Qm2VxP0aZs%5F***") == b"/ak%5Flive%5F***"
+    assert without_key_ids(b"/ak%255Flive%255Fk7Qm2VxP0aZs%25***") == b"/ak%255Flive%255F***"
     assert without_key_ids(b"/a/k7Qm2VxP0aZs/b") == b"/a/k7Qm2VxP0aZs/b"
 
 
