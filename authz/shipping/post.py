@@ -157,7 +157,7 @@ class Poster:
                 raise IncompleteRead(b"")
         finally:
             answer.close()
-        keeps = not (answer.will_close or answer.length or wire.surplus or wire.cut_short)
+        keeps = not (answer.will_close or answer.length or wire.cut_short)
         if not keeps or answer.status < 200 or len(body) > BODY_MAX_BYTES:
             self.close()
         return Reply(answer.status, answer.headers, body[:BODY_MAX_BYTES])

@@ -6,6 +6,7 @@ all of an exchange (name, connection, handshake, question, answer) has one deadl
 
 from __future__ import annotations
 
+import errno
 import io
 import select
 import socket
@@ -42,7 +43,6 @@ class Wire:
         self._deadline_s = 0.0
         self._early = b""  # what came before all was sent
         self.heard = 0  # bytes of the answer to the last question
-        self.surplus = False  # more came than belongs to that answer
         self.cut_short = False  # it was answered before all of it was sent
         self.hung_up = False
 
@@ -50,7 +50,7 @@ class Wire:
         """Begin an exchange."""
         self._deadline_s = deadline_s
         self._early, self.heard = b"", 0
-        self.surplus = self.cut_short = self.hung_up = False
+        self.cut_short = self.hung_up = False
 
     def secure(self) -> None:
         """Do the handshake; raises OSError."""
@@ -103,7 +103,7 @@ class Wire:
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """Return the answer to be read; what http.client asks of a socket."""
-        return _Answer(self)
+        return io.BufferedReader(_Source(self))
 
     def read_into(self, buffer: memoryview) -> int:
         """Read some of the answer; 0 where the server hung up. Raises OSError."""
@@ -141,33 +141,17 @@ class Wire:
         self._sock.close()
 
 
-class _Answer(io.BufferedReader):
-    """What one answer is read from. http.client closes it where the answer ends."""
-
-    def __init__(self, wire: Wire) -> None:
-        self._source = _Source(wire)
-        self._wire = wire
-        super().__init__(self._source)
-
-    def close(self) -> None:
-        """Notice what was read beyond the end."""
-        if not self.closed:
-            self._source.over = True
-            with suppress(OSError, ValueError):
-                self._wire.surplus = bool(self.peek(1))
-        super().close()
-
-
 class _Source(io.RawIOBase):
+    """What one answer is read from."""
+
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self.over = False
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]  # any buffer comes as one
-        return None if self.over else self._wire.read_into(memoryview(buffer))
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any buffer comes as one
+        return self._wire.read_into(memoryview(buffer))
 
 
 def connect(host: str, port: int, context: ssl.SSLContext | None, clock: Clock, deadline_s: float) -> Wire:
@@ -178,12 +162,12 @@ def connect(host: str, port: int, context: ssl.SSLContext | None, clock: Clock, 
     Raises:
         OSError: none does.
     """
-    failed: OSError = OSError(f"`{host}` has no address")
+    failed: OSError = OSError(errno.EADDRNOTAVAIL, "its name has no address")
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for left, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
         share_s = (deadline_s - clock()) / left
         if share_s <= 0:
-            break
+            raise TimeoutError
         sock = socket.socket(family, kind, protocol)
         try:
             sock.settimeout(share_s)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -14,11 +16,12 @@ from authz.shipping.http import HttpSink
 from tests.support.batches import STREAM, batch_of, record_line, records
 from tests.support.collector import (
     Collector,
+    Line,
     accepting_up_to,
     answering,
     collector,
     hanging_up,
-    saying,
+    stalling,
 )
 
 TOKEN = "token-of-this-sidecar"
@@ -152,8 +155,8 @@ def test_nothing_connects_before_there_is_something_to_send(it: Collector) -> No
 def test_a_connection_that_its_server_closes_is_made_anew_within_the_batch(
     it: Collector, sink: HttpSink, extra: str
 ) -> None:
-    def once(line: object) -> None:
-        answering(200, extra)(line)  # type: ignore[arg-type]
+    def once(line: Line) -> None:
+        answering(200, extra)(line)
         raise OSError
 
     it.play(once)
@@ -172,8 +175,8 @@ def test_a_server_that_closes_a_kept_connection_on_the_next_batch_gets_it_on_a_n
     sink.deliver(records(1, 1))
     first = it.posted[-1].connection
 
-    def only_anew(line: object) -> None:
-        (hanging_up if line.number == first else answering(204))(line)  # type: ignore[attr-defined,arg-type]
+    def only_anew(line: Line) -> None:
+        (hanging_up if line.number == first else answering(204))(line)
 
     it.play(only_anew)
     sink.deliver(records(2, 2))
@@ -197,11 +200,36 @@ def test_reopen_makes_a_new_connection(it: Collector, sink: HttpSink) -> None:
 
 
 def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(it: Collector, sink: HttpSink) -> None:
-    it.play(saying(b"HTTP/1.1 204 No\r\n\r\n" * 2))
+    lines: list[Line] = []
+
+    def keeping(line: Line) -> None:
+        lines.append(line)
+        answering(204)(line)
+
+    it.play(keeping)
     sink.deliver(records(1, 1))
+    lines[0].send(b"HTTP/1.1 204 No\r\n\r\n")
+    wire = sink._poster._wire
+    assert wire is not None
+    assert select.select([wire._sock], [], [], 10)[0]  # it is here
     it.play(answering(503))
     with pytest.raises(Unavailable, match="answers 503"):
         sink.deliver(records(2, 2))
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(it: Collector, sink: HttpSink) -> None:
+    sink.deliver(records(1, 1))
+    it.play(stalling)
+    sink._poster._access = replace(sink._poster._access, timeout_s=0.1)
+    with pytest.raises(Unavailable, match="no whole answer in time"):
+        sink.deliver(records(2, 2))
+    assert sink._poster._wire is None
+    sink._poster._access = replace(sink._poster._access, timeout_s=20)
+    it.play(answering(503))
+    with pytest.raises(Unavailable, match="answers 503"):
+        sink.deliver(records(2, 2))
+    first, *_, last = (posted.connection for posted in it.posted)
+    assert last > first
 
 
 def test_a_port_where_nobody_listens_is_an_outage() -> None:

@@ -290,6 +290,21 @@ def test_a_server_that_another_ca_vouches_for_learns_nothing(
     assert receiver.requests() == []
 
 
+def test_a_ca_that_is_replaced_is_trusted_without_a_restart(
+    secured: tuple[Receiver, Authority, Path],
+) -> None:
+    receiver, ca, home = secured
+    cert, key = ca.vouch("spiffe://prod/x").written(home, "client")
+    path = Authority("an old CA").written(home, "replaced")
+    access = Access(timeout_s=PATIENCE_S, ca=path, cert=cert, key=key)
+    client = OtlpClient(parse_sink(f"otlp+tls://127.0.0.1:{receiver.grpc_port}"), access)
+    with pytest.raises(Unavailable, match="not to be trusted"):
+        client.export(_logs())
+    path.write_bytes(ca.cert)
+    client.export(_logs())
+    client.close()
+
+
 def test_who_shows_no_certificate_where_one_is_asked_for_is_turned_away(
     secured: tuple[Receiver, Authority, Path],
 ) -> None:
