@@ -30,7 +30,7 @@ class Printer:
     """
 
     def __init__(self, output: Output, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._table = Table(columns()) if output is Output.TABLE else None
+        self._table = Table(columns(sys.stdout)) if output is Output.TABLE else None
         self._bare = sys.stdout.isatty()  # somebody's terminal takes the lines as they are
         self._watched = sys.stderr.isatty()
         self._clock_s = clock_s
@@ -61,7 +61,8 @@ class Printer:
         if now_s - self._told_s < _EVERY_S:
             return
         self._told_s, self._drawn = now_s, True
-        sys.stderr.write(f"\r{_progress(source, tally, now_s - self._began_s)}\x1b[K")
+        text = _progress(source, tally, now_s - self._began_s)[: columns(sys.stderr) - 1]
+        sys.stderr.write(f"\r{text}\x1b[K")
         sys.stderr.flush()
 
     def is_alone(self) -> bool:

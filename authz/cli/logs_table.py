@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import typer
 
@@ -208,10 +207,10 @@ def _event(entry: Entry) -> str:
     return f"-- {entry.event} at {entry.sidecar} --"
 
 
-def columns() -> int:
-    """Return how wide the terminal is; a pipe or a file is as wide as it needs to be."""
+def columns(out: TextIO) -> int:
+    """Return how wide a terminal is; a pipe or a file is as wide as it needs to be."""
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or UNBOUNDED
+        return os.get_terminal_size(out.fileno()).columns or UNBOUNDED
     except (OSError, ValueError):
         return UNBOUNDED
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 
 from authz.history.line import Entry, Kind, kind_of
@@ -16,6 +16,7 @@ from authz.model.text import visible
 _AGO = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhdw])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _STATUS = re.compile(r"[1-5](xx|[0-9]{2})")
+_OF_ALL = frozenset({"since", "until", "sidecar", "kinds", "of_decisions"})  # what lines of all kinds have
 _STREAM_MS_DIGITS = 11  # of a stream's id: when it began, see `segment.new_stream`
 
 
@@ -49,45 +50,27 @@ class Question:
     sidecar: str = ""
     kinds: frozenset[Kind] = frozenset()
 
-    @property
-    def of_decisions(self) -> bool:
-        """Whether it asks for what only a decision has."""
-        return any(
-            (
-                self.outcome,
-                self.reasons,
-                self.details,
-                self.statuses,
-                self.policy,
-                self.rule,
-                self.key,
-                self.customer,
-                self.address,
-                self.method,
-                self.host,
-                self.path,
-                self.request_id,
-                self.trace_id,
-            )
-        )
+    of_decisions: bool = field(init=False, default=False)  # it asks for what only a decision has
+
+    def __post_init__(self) -> None:
+        asked = any(getattr(self, one.name) for one in fields(self) if one.name not in _OF_ALL)
+        object.__setattr__(self, "of_decisions", asked)  # so a frozen value learns what follows from the rest
 
     def fits(self, entry: Entry) -> bool:
         """Whether a line is to be shown.
 
         A gap is, whatever is asked of decisions: what is missing may be what is searched for.
         """
-        kind = kind_of(entry)
-        if self.kinds and kind not in self.kinds:
-            return False
-        if self.sidecar and entry.sidecar != self.sidecar:
+        kind = Kind.DECISION if not entry.kind else kind_of(entry)
+        if (self.kinds and kind not in self.kinds) or (self.sidecar and entry.sidecar != self.sidecar):
             return False
         if kind is Kind.GAP:
             return self._may_hide(entry)
         if (self.since and entry.time < self.since) or (self.until and entry.time >= self.until):
             return False
-        if kind is Kind.DECISION:
-            return not self.of_decisions or self._fits_decision(entry)
-        return kind is Kind.EVENT and not self.of_decisions
+        if not self.of_decisions:
+            return kind is not Kind.OTHER
+        return kind is Kind.DECISION and self._fits_decision(entry)
 
     def _may_hide(self, gap: Entry) -> bool:
         """Whether missing records may be of the time that is asked about: not if they were noticed before it,
