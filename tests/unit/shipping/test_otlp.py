@@ -230,7 +230,7 @@ def test_a_sink_that_was_away_takes_what_comes_next(url: str, receiver: Receiver
 def test_a_server_that_says_nothing_is_an_outage_by_the_deadline(url: str, receiver: Receiver) -> None:
     receiver.answer(Answer(delay_s=1.5))
     client = _client(url, timeout_s=0.3)
-    with pytest.raises(Unavailable, match=r"no (whole )?answer in time$"):
+    with pytest.raises(Unavailable, match=r"answer in time$"):
         client.export(_logs())
     client.close()
 
