@@ -117,8 +117,8 @@ def _sinks() -> list[Builder[Panel]]:
             runbook="AuthzRecordSinkDown",
         ),
         series(
-            "Spans",
-            "Spans of traced checks, by what became of them.",
+            "Traced checks",
+            "Checks whose callers keep their trace: traced, or over_limit, beyond trace_max_per_s.",
             Query(total(rate("authz_traces_total"), "result"), "{{result}}"),
             unit=PER_S,
         ),
