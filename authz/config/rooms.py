@@ -268,7 +268,7 @@ class RecordSettings(Room):
     )
     record_events: bool = _set(
         default=False,
-        meaning="also record what is no check: starts, stops, policy sets accepted and rejected, limits reset",
+        meaning="also record what is no check: starts, stops, policy sets accepted or rejected, limits reset",
     )
     record_recent: values.Whole = _set(4096, "records kept for `/logs/{decision_id}`", ge=0, le=100_000)
     record_headers: values.HeaderNames = _set(
