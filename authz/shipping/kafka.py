@@ -100,12 +100,12 @@ class KafkaSink:
                 producer.close()
 
     def _connected(self) -> Producer:
+        reopen, self._reopen = self._reopen, False
         self._trouble.forget()
         if self._producer is not None:
             self._producer.poll(0)  # what happened since the last batch
-            if self._reopen or self._trouble.hopeless:
+            if reopen or self._trouble.hopeless:
                 self.close()  # a new one learns at once whether brokers are back
-        self._reopen = False
         if self._producer is None:
             if self._address.tls:
                 client_context(self._access)  # says which setting names a file that is of no use

@@ -115,9 +115,9 @@ class RedisStreamSink:
             link.close()
 
     def _connected(self) -> Link:
-        if self._link is not None and (self._reopen or not self._link.is_quiet()):
+        reopen, self._reopen = self._reopen, False
+        if self._link is not None and (reopen or not self._link.is_quiet()):
             self.close()  # servers hang up on who is idle: no reason to fail
-        self._reopen = False
         if self._link is None:
             if self._dial.tls is not None:
                 client_context(self._access)  # says which setting names a file that is of no use
