@@ -6,11 +6,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from inspect import Parameter
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from authz.cli.logs_asked import usage
+from authz.cli.logs_asked import outside, settings, usage
 from authz.history.line import Kind
 from authz.history.question import Question, chosen, moment_of, statuses
 from authz.model.errors import ConfigError
@@ -18,6 +19,7 @@ from authz.model.reason import Detail, Outcome, Reason
 from authz.model.text import visible
 
 _AS_GIVEN = ("policy", "rule", "key", "customer", "address", "request_id", "sidecar")
+_HIDDEN = ("key", "customer", "address")  # what may stand in records as a pseudonym
 _KINDS = (Kind.DECISION, Kind.GAP, Kind.EVENT)
 
 
@@ -55,7 +57,7 @@ def filtered(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command that takes filters besides its own options, and is called with a `Question` first."""
 
     def run(**given: Any) -> None:
-        wanted = question({name: given.pop(name) for name in _FILTERS})
+        wanted = question({name: given.pop(name) for name in _FILTERS}, config=given.get("config"))
         command(wanted, **given)
 
     _, sources, *own = inspect.signature(command, eval_str=True).parameters.values()
@@ -74,7 +76,7 @@ def _default(kind: Any) -> str | None:
     return "" if kind.__origin__ is str else None
 
 
-def question(given: Mapping[str, Any], now: datetime | None = None) -> Question:
+def question(given: Mapping[str, Any], now: datetime | None = None, config: Path | None = None) -> Question:
     """Return what is asked; ends the command where that cannot be meant."""
     now = now or datetime.now(UTC)
     with usage():
@@ -93,8 +95,16 @@ def question(given: Mapping[str, Any], now: datetime | None = None) -> Question:
             host=given["host"].lower(),
             path=_path(given["path"]),
             trace_id=given["trace_id"].lower(),
+            pseudonym_key=_pseudonym_key(config) if any(given[name] for name in _HIDDEN) else b"",
             **{name: given[name] for name in _AS_GIVEN},
         )
+
+
+def _pseudonym_key(config: Path | None) -> bytes:
+    """Return the key with which names stand in records as pseudonyms; nothing where none is set."""
+    with outside():
+        key = settings(None, config).record.record_pseudonym_key
+    return key.get_secret_value() if key is not None else b""
 
 
 def _path(path: str) -> str:

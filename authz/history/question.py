@@ -12,11 +12,12 @@ from authz.history.line import Entry, Kind, kind_of
 from authz.model.errors import ConfigError
 from authz.model.moment import EPOCH
 from authz.model.text import visible
+from authz.record.pseudonym import Field, pseudonym
 
 _AGO = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhdw])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _STATUS = re.compile(r"[1-5](xx|[0-9]{2})")
-_OF_ALL = frozenset({"since", "until", "sidecar", "kinds", "of_decisions"})  # what lines of all kinds have
+_OF_ALL = frozenset({"since", "until", "sidecar", "kinds"})  # what lines of all kinds have
 _STREAM_MS_DIGITS = 11  # of a stream's id: when it began, see `segment.new_stream`
 
 
@@ -29,6 +30,7 @@ class Question:
         path: exact; ending in `*` a beginning; ending in `/**` that path and all below it.
         statuses: `429`, or a class: `4xx`.
         kinds: empty: decisions, events and gaps.
+        pseudonym_key: then a name is also found where it stands as its pseudonym.
     """
 
     since: str = ""
@@ -49,12 +51,24 @@ class Question:
     trace_id: str = ""
     sidecar: str = ""
     kinds: frozenset[Kind] = frozenset()
+    pseudonym_key: bytes = field(default=b"", repr=False)
 
     of_decisions: bool = field(init=False, default=False)  # it asks for what only a decision has
+    # What stands in records for whom is asked about: the name, its pseudonym, or either.
+    keys: frozenset[str] = field(init=False, default=frozenset())
+    customers: frozenset[str] = field(init=False, default=frozenset())
+    addresses: frozenset[str] = field(init=False, default=frozenset())
 
     def __post_init__(self) -> None:
-        asked = any(getattr(self, one.name) for one in fields(self) if one.name not in _OF_ALL)
+        asked = any(
+            getattr(self, one.name)
+            for one in fields(self)
+            if one.init and one.name not in _OF_ALL and one.name != "pseudonym_key"
+        )
         object.__setattr__(self, "of_decisions", asked)  # so a frozen value learns what follows from the rest
+        object.__setattr__(self, "keys", self._names(Field.KEY_ID, self.key))
+        object.__setattr__(self, "customers", self._names(Field.CUSTOMER, self.customer))
+        object.__setattr__(self, "addresses", self._names(Field.CLIENT_ADDRESS, self.address))
 
     def fits(self, entry: Entry) -> bool:
         """Whether a line is to be shown.
@@ -71,6 +85,11 @@ class Question:
         if not self.of_decisions:
             return kind is not Kind.OTHER
         return kind is Kind.DECISION and self._fits_decision(entry)
+
+    def _names(self, field: Field, text: str) -> frozenset[str]:
+        if not text:
+            return frozenset()
+        return frozenset((text, pseudonym(self.pseudonym_key, field, text) if self.pseudonym_key else text))
 
     def _may_hide(self, gap: Entry) -> bool:
         """Whether missing records may be of the time that is asked about: not if they were noticed before it,
@@ -101,8 +120,8 @@ class Question:
         who = entry.identity
         return (
             who is not None
-            and (not self.key or who.key_id == self.key)
-            and (not self.customer or who.customer == self.customer)
+            and (not self.keys or who.key_id in self.keys)
+            and (not self.customers or who.customer in self.customers)
         )
 
     def _fits_request(self, entry: Entry) -> bool:
@@ -113,7 +132,7 @@ class Question:
             asked is not None
             and (not self.method or asked.method == self.method)
             and (not self.host or asked.host == self.host)
-            and (not self.address or asked.client_address == self.address)
+            and (not self.addresses or asked.client_address in self.addresses)
             and (not self.path or fits_path(asked.path, self.path))
         )
 

@@ -315,6 +315,23 @@ def test_names_stand_as_pseudonyms_at_every_sink_and_in_every_span(everything: E
     assert len(everything.otlp.spans()) > 50
 
 
+def test_whoever_has_the_key_finds_a_customer(everything: Everything) -> None:
+    words = (
+        "logs",
+        "search",
+        str(everything.where / "records.jsonl"),
+        "--customer",
+        "acme",
+        "--output",
+        "json",
+    )
+    key = everything.secrets.pseudonym_key
+    found = run(*words, AUTHZ_RECORD_PSEUDONYM_KEY=key).stdout
+    assert found.count('"allowed"') >= 1
+    assert "acme" not in found
+    assert '"outcome"' not in run(*words).stdout
+
+
 def test_whatever_a_client_writes_is_one_line_of_plain_text_at_every_sink(everything: Everything) -> None:
     for sink, lines in everything.lines.items():
         cut = 0

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from authz.history.line import Entry, Kind, read_line
+from authz.history.line import Asked, Entry, Kind, Who, read_line
 from authz.history.question import Question, chosen, fits_path, moment_of, statuses
 from authz.model.errors import ConfigError
 from authz.model.reason import Reason
 from authz.record.notice import Why
+from authz.record.pseudonym import pseudonym
 from tests.support.lines import decision, denied, event, gap
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -163,3 +164,24 @@ def test_a_question_is_a_value() -> None:
     assert replace(Question(), outcome="deny").of_decisions
     assert not Question(since="x", sidecar="y").of_decisions
     assert Question(reasons=frozenset({"allowed"})).fits(read(decision(1)))
+
+
+def test_a_name_is_found_where_it_stands_as_a_pseudonym() -> None:
+    key = b"0123456789abcdef0123456789abcdef"
+    asked: dict[str, Any] = {"key": "k7", "customer": "acme", "address": "10.0.0.1"}
+    names = {"key": "key_id", "customer": "customer", "address": "client_address"}
+    shown: dict[str, Any] = {name: pseudonym(key, field, asked[name]) for name, field in names.items()}
+    line = Entry(
+        v=1,
+        identity=Who(key_id=shown["key"], customer=shown["customer"]),
+        request=Asked(client_address=shown["address"]),
+    )
+    for name, text in asked.items():
+        assert Question(pseudonym_key=key, **{name: text}).fits(line), name
+        assert Question(**{name: shown[name]}).fits(line), name
+        assert not Question(**{name: text}).fits(line), name
+        assert not Question(pseudonym_key=key, **{name: text + "x"}).fits(line), name
+    nobody = Entry(v=1, identity=Who(), request=Asked())
+    assert not Question(pseudonym_key=key, customer="acme").fits(nobody)
+    assert not Question(pseudonym_key=key).of_decisions
+    assert "0123" not in repr(Question(pseudonym_key=key))
