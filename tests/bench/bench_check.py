@@ -35,6 +35,7 @@ from authz.record.keeper import Keeper
 from authz.record.numbers import Numbers
 from authz.record.queue import RecordQueue
 from authz.record.tally import Tally
+from authz.record.tracing import Tracing
 from authz.request.parse import parse
 from authz.request.read import read
 from authz.response.refusal import Refuser
@@ -68,6 +69,11 @@ kind: Limit
 metadata: {name: tried}
 spec: {mode: shadow, per: [identity.customer], rate: 900000000/s}
 """
+TRACED = {
+    "  with a place for spans, Envoy does not trace": "",
+    "  with a place for spans, none is sampled": f"00-{'1' * 32}-{'2' * 16}-00",
+    "  every check is traced": f"00-{'1' * 32}-{'2' * 16}-01",
+}
 ROUNDS, WHOLE_ROUNDS = 40, 80
 NUMBER, WHOLE_NUMBER = 1500, 20
 PROFILED_BATCHES = 200
@@ -121,9 +127,15 @@ def _bench(*, in_shadow: bool = False) -> Bench:
     )
 
 
-def _serving(bench: Bench) -> Callable[[], object]:
-    """Return what serves one batch, from the front to the queue of records."""
-    keeper = Keeper(RecordQueue(None, 1000), Tally(), Numbers())
+def _serving(bench: Bench, traceparent: str | None = None) -> Callable[[], object]:
+    """Return what serves one batch, from the front to the queue of records.
+
+    Args:
+        traceparent: what Envoy says of its own span, where spans go somewhere; None: they go nowhere.
+    """
+    tally = Tally()
+    keeper = Keeper(RecordQueue(None, 1000), tally, Numbers())
+    tracing = Tracing(bench.clock.ticks_us, 1_000_000_000, tally.traces) if traceparent is not None else None
     shield = Shield(
         _Nobody(),
         lambda: bench.snapshot,
@@ -134,8 +146,11 @@ def _serving(bench: Bench) -> Callable[[], object]:
         bench.clock,
         Mint().make,
         _raise,
+        tracing,
     )
-    arrivals = [Arrival(number, payload, 0.19) for number, payload in enumerate(bench.payloads)]
+    arrivals = [
+        Arrival(number, payload, 0.19, traceparent or "") for number, payload in enumerate(bench.payloads)
+    ]
     return lambda: shield.serve(arrivals)
 
 
@@ -218,6 +233,8 @@ def main() -> None:
     _report("  with one policy and one limit in shadow", _best_us(shadow, WHOLE_NUMBER, WHOLE_ROUNDS, BATCH))
     telling = _serving(replace(bench, refuser=Refuser("bench", on_allow=True)))
     _report("  with limit headers for the client", _best_us(telling, WHOLE_NUMBER, WHOLE_ROUNDS, BATCH))
+    for what, traceparent in TRACED.items():
+        _report(what, _best_us(_serving(bench, traceparent), WHOLE_NUMBER, WHOLE_ROUNDS, BATCH))
     _report("judged and spent, not answered", _best_us(_answering(bench), WHOLE_NUMBER, WHOLE_ROUNDS, BATCH))
     for room, work in _rooms(bench).items():
         _report(room, _best_us(work, NUMBER, ROUNDS))
