@@ -15,9 +15,8 @@ from charts.monitoring.code.panel import PER_S, SECONDS, SHARE, counted, log, nu
 from charts.monitoring.code.query import Query, most, of, rate, share, top, total
 
 _CREDENTIALS = 'reason=~"credential_missing|credential_invalid|credential_ambiguous"'
-_RECORDS = (
-    '{app="authz"} | json identity_customer="identity.customer", key="identity.key_id", outcome="outcome"'
-)
+_FIELDS = 'identity_customer="identity.customer", key="identity.key_id", outcome="outcome"'
+_RECORDS = '{service_name="authz"} | json ' + _FIELDS
 _NAMED = ', reason="reason", detail="detail", path="request.path"'
 
 
