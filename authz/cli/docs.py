@@ -90,7 +90,9 @@ def _default(key: Key) -> str:
 def _default_text(key: Key) -> str:
     if isinstance(key.default, bool):
         return str(key.default).lower()
-    return "" if key.default in (None, "", ()) else str(key.default)
+    if isinstance(key.default, tuple):
+        return ",".join(map(str, key.default))
+    return "" if key.default in (None, "") else str(key.default)
 
 
 def _env_example() -> str:
