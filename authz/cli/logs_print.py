@@ -118,33 +118,34 @@ def _progress(source: Source, tally: Tally | None, elapsed_s: float) -> str:
     return f"{text}, {tally.lines / max(elapsed_s, 0.001):,.0f} records/s, {tally.matched:,} found"
 
 
-def _many(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
+def _many(size: int) -> str:
+    for unit, one in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= one:
+            return f"{size / one:.1f} {unit}"
+    return f"{size} bytes"
 
 
 def _summary(tally: Tally, stopped: str) -> Iterator[str]:
-    yield f"{_count(tally.lines, 'line')} read, {tally.matched:,} found"
+    yield f"{count(tally.lines, 'line')} read, {tally.matched:,} found"
     if stopped:
         yield stopped
     if tally.repeated:
         yield f"{tally.repeated:,} delivered twice and shown once"
     if tally.gaps:
-        yield f"{_count(tally.missing, 'record')} missing, as {_count(tally.gaps, 'gap')} told"
+        yield f"{count(tally.missing, 'record')} missing, as {count(tally.gaps, 'gap')} told"
     yield from _flaws(tally)
 
 
 def _flaws(tally: Tally) -> Iterator[str]:
     if tally.first_flaw is not None:
         what, place = tally.first_flaw.what, visible(str(tally.first_flaw.place))
-        many = f"{_count(tally.unreadable, 'line')} unreadable, the first: " if tally.unreadable else ""
+        many = f"{count(tally.unreadable, 'line')} unreadable, the first: " if tally.unreadable else ""
         yield f"{many}{place}: {what}"
 
 
-def _count(count: int, noun: str) -> str:
-    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"
+def count(number: int, noun: str) -> str:
+    """Return a number of things in words."""
+    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 @contextmanager

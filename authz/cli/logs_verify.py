@@ -10,10 +10,11 @@ import msgspec
 import typer
 
 from authz.cli.colour import coloured
-from authz.cli.logs_asked import NO, OfOutput, Output, opened, outside
-from authz.cli.logs_print import Printer, politely
+from authz.cli.logs_asked import NO, USAGE, OfOutput, Output, opened, outside, stop
+from authz.cli.logs_print import Printer, count, politely
 from authz.cli.options import SettingsFile
 from authz.history.finding import Finding, Report, StreamReport
+from authz.history.in_spool import SpoolSource
 from authz.history.source import Note
 from authz.history.verify import Verifier
 from authz.model.text import visible
@@ -52,6 +53,10 @@ def verify(
     printer = Printer(output)
     with opened(sources, None, config) as found, politely():
         for source in found:
+            if isinstance(source, SpoolSource):
+                stop(
+                    f"`{source.name}`: chains begin where records are shipped: verify what a sink has", USAGE
+                )
             for item in source.read():
                 if isinstance(item, Note):
                     printer.note(item.what)
@@ -111,16 +116,15 @@ def _verdict(report: Report, *, signed: bool) -> Iterator[str]:
         f"; {declared:,} records are missing and declared: {visible(missing)}" if declared else ""
     )
     if report.faults:
-        yield coloured(
-            f"BROKEN: {report.faults:,} faults, {report.undeclared:,} records missing without a word",
-            typer.colors.RED,
-        )
+        without = f"{count(report.undeclared, 'record')} missing without a word"
+        yield coloured(f"BROKEN: {count(report.faults, 'fault')}, {without}", typer.colors.RED)
     elif not report.chained:
         yield "nothing is wrong with the numbers; but not every stream is chained, so bytes prove nothing"
     elif not signed:
         yield "the chains are whole; without --key nobody knows whose they are"
     else:
-        yield coloured(
-            "whole: every line is as it was shipped, up to the last checkpoint", typer.colors.GREEN
-        )
+        unsigned = sum(stream.unsigned for stream in report.streams)
+        rest = f"; for the {unsigned:,} after them no signature vouches yet" if unsigned else ""
+        text = f"whole: up to the last checkpoints every line is as it was shipped{rest}"
+        yield coloured(text, typer.colors.GREEN)
     yield _UNPROVEN

@@ -14,6 +14,7 @@ from authz.model.text import visible
 _READS_MAX = 64  # blocks at one look: 16 MiB, so that others have their turn
 # How often a file that was moved away is still looked at: its writer may go on with it until it is told.
 _LOOKS_AFTER = 40
+_ASIDE_MAX = 100  # numbered files that are looked through
 
 
 class _Open(NamedTuple):
@@ -41,17 +42,17 @@ class Following:
         yield from self._of_old()
         now = self._now
         if now is None:
-            yield from self._renewed()
+            yield from self._renewed(self._old[-1][0].fd if self._old else None)
             return
         yield from _appended(now)
         if _is_cut(now.fd):
             os.lseek(now.fd, 0, os.SEEK_SET)
             self._now = now._replace(cutter=Cutter(self._name))
             yield Note(f"`{self._name}` was cut: it is read from its beginning")
-        elif self._is_moved(now.fd):
+        elif not _is_same(self._path, now.fd):
             self._old.append((now, _LOOKS_AFTER))
             self._now = None
-            yield from self._renewed()
+            yield from self._renewed(now.fd)
 
     def close(self) -> None:
         """Let go of every file."""
@@ -60,26 +61,35 @@ class Following:
                 os.close(one.fd)
         self._now, self._old = None, []
 
-    def _renewed(self) -> Iterator[Item]:
-        """Go on with the new file, once it is there."""
-        if self._begin():
-            yield Note(f"`{self._name}` was put aside: the new one is followed")
-            yield from self.poll()
+    def _renewed(self, before: int | None) -> Iterator[Item]:
+        """Go on with the new file, once it is there, and with those that came and went between two looks."""
+        if not self._begin():
+            return
+        yield Note(f"`{self._name}` was put aside: the new one is followed")
+        for path in self._between(before):
+            if (passed := _opened(path, self._name)) is not None:
+                self._old.append((passed, _LOOKS_AFTER))
+                yield from _appended(passed)
+        if self._now is not None:
+            yield from _appended(self._now)
+
+    def _between(self, before: int | None) -> list[Path]:
+        """Return the files that were put aside after the one that we know, the oldest first."""
+        if before is None:
+            return []
+        passed: list[Path] = []
+        for number in range(1, _ASIDE_MAX):
+            path = self._path.with_name(f"{self._path.name}.{number}")
+            if not path.exists():
+                return []  # ours is nowhere: nobody knows what came after it
+            if _is_same(path, before):
+                return passed[::-1]
+            passed.append(path)
+        return []
 
     def _begin(self) -> bool:
-        try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False  # it is not there yet
-        self._now = _Open(fd, Cutter(self._name))
-        return True
-
-    def _is_moved(self, fd: int) -> bool:
-        try:
-            there, ours = self._path.stat(), os.fstat(fd)
-        except OSError:
-            return True
-        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
+        self._now = _opened(self._path, self._name)
+        return self._now is not None
 
     def _of_old(self) -> Iterator[Item]:
         left = []
@@ -99,6 +109,21 @@ def _appended(one: _Open) -> Iterator[Item]:
         if not block:
             return
         yield from one.cutter.take(block)
+
+
+def _opened(path: Path, name: str) -> _Open | None:
+    try:
+        return _Open(os.open(path, os.O_RDONLY | os.O_CLOEXEC), Cutter(name))
+    except OSError:
+        return None  # it is not there yet, or no more
+
+
+def _is_same(path: Path, fd: int) -> bool:
+    try:
+        there, ours = path.stat(), os.fstat(fd)
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
 def _is_cut(fd: int) -> bool:

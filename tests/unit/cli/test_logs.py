@@ -15,6 +15,7 @@ from authz.cli import logs as command
 from authz.cli.logs_print import Printer
 from authz.history.in_spool import SpoolSource
 from authz.history.line import Found
+from authz.record.pseudonym import Field, pseudonym
 from authz.record.recent import page, recent_of, wanted_of
 from authz.record.segment import encode_block, segment_name
 from authz.transport.ops import OpsServer
@@ -98,6 +99,16 @@ def test_nothing_that_matches_is_one_and_gaps_alone_are_nothing() -> None:
     assert run("search", "none.jsonl", "--kind", "gap").exit_code == 1
 
 
+def test_a_name_finds_its_pseudonym_where_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = b"k" * 32
+    hidden = decision(7, customer=pseudonym(key, Field.CUSTOMER, "acme"))
+    written(Path("hidden.jsonl"), decision(1), hidden)
+    words = ("search", "hidden.jsonl", "--customer", "acme", "--output", "json")
+    assert found(run(*words)) == [decision(1)]
+    monkeypatch.setenv("AUTHZ_RECORD_PSEUDONYM_KEY", key.decode())
+    assert found(run(*words)) == [decision(1), hidden]
+
+
 def test_a_limit_stops_the_search_and_says_so() -> None:
     result = run("search", "records.jsonl", "--limit", "3", "--output", "json")
     assert found(result) == ALL[:3]
@@ -130,6 +141,8 @@ def test_a_spool_is_a_source(tmp_path: Path) -> None:
     assert SpoolSource("spool").total > 0
     result = run("tail", "spool", "--follow")
     assert (result.exit_code, "is a spool" in result.stderr) == (2, True)
+    result = run("verify", "spool")
+    assert (result.exit_code, "verify what a sink has" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

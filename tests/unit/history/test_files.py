@@ -205,6 +205,32 @@ def test_a_file_that_was_moved_and_made_anew_between_two_looks_loses_nothing(tmp
     followed.source.close()
 
 
+def test_files_that_come_and_go_between_two_looks_are_read(tmp_path: Path) -> None:
+    path = written(tmp_path / "f", MANY[0])
+    followed = Followed(path)
+    followed.poll()
+    append(path, MANY[1])
+    for number in (2, 3, 4):  # three rotations at once
+        for aside in range(number - 2, 0, -1):
+            (tmp_path / f"f.{aside}").rename(tmp_path / f"f.{aside + 1}")
+        path.rename(tmp_path / "f.1")
+        written(path, MANY[number])
+    assert followed.poll()[0] == b"".join(MANY[1:5])
+    assert followed.poll() == (b"", [])
+    followed.source.close()
+
+
+def test_where_nobody_knows_what_came_between_the_new_one_is_followed(tmp_path: Path) -> None:
+    path = written(tmp_path / "f", MANY[0])
+    followed = Followed(path)
+    followed.poll()
+    path.unlink()
+    written(tmp_path / "f.1", MANY[1])
+    written(path, MANY[2])
+    assert followed.poll()[0] == MANY[2]
+    followed.source.close()
+
+
 def test_old_files_are_let_go_of_in_the_end(tmp_path: Path) -> None:
     path = written(tmp_path / "f", MANY[0])
     followed = Followed(path)
