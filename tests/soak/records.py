@@ -18,6 +18,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +72,7 @@ class Turmoil:
     pause_s: float = 0.002  # of each caller, between two calls; now and then none
     calm_s: tuple[float, float] = (0.2, 1.5)  # between two faults
     trouble_s: tuple[float, float] = (0.3, 6.0)  # how long one lasts
-    spool_bytes: int = 2 * 1024 * 1024
+    spool_bytes: int = 4 * 1024 * 1024
     queue: int = 2000
     kafka: bool = True
     chained: bool = True
@@ -103,11 +104,13 @@ class Seen:
         """Return what must not be; nothing where the soak has passed."""
         found = [*self.broken]
         for sidecar, accounts in self.accounts.items():
-            own = [answer for answer in self.answers if answer.request_id.startswith(sidecar)]
-            found += [f"{sidecar}: {fault}" for fault in faults(accounts, own)]
+            found += [f"{sidecar}: {fault}" for fault in faults(accounts, self._of(sidecar))]
         if len({one.what for one in self.happened}) < 2 or len(self.answers) < 100:
             found.append("hardly anything was done")
         return found
+
+    def _of(self, sidecar: str) -> list[Answer]:
+        return [answer for answer in self.answers if answer.request_id.startswith(sidecar)]
 
     def lines(self) -> Iterable[str]:
         """Say it to people."""
@@ -120,10 +123,13 @@ class Seen:
         for line in self.left_out:
             yield f"left out: {line}"
         for sidecar, accounts in self.accounts.items():
+            own = self._of(sidecar)
             for one in accounts:
+                missing = sum(one.seat(answer) is None for answer in own)
                 yield (
                     f"{sidecar} {one.name:6}: {len(one.decisions):7} records, {one.events:4} events,"
-                    f" {len(one.streams):3} streams, {one.repeats:6} came again; gaps: {one.whys()}"
+                    f" {len(one.streams):3} streams, {one.repeats:6} came again;"
+                    f" {missing} answers are missing, gaps: {one.whys()}"
                 )
 
 
@@ -291,50 +297,57 @@ class Callers:
 
 
 class Disturbance:
-    """Does something to a sink, a process or the spool, and undoes it."""
+    """Does something to a sink, a process or the spool, and undoes it, one after the other on a thread.
+
+    Args:
+        number: of several that go on at once.
+    """
 
     def __init__(
-        self,
-        sidecars: Sequence[Sidecar],
-        sinks: Sequence[Place],
-        disk: Path | None,
-        plan: Turmoil,
-        seen: Seen,
-        callers: Callers,
+        self, sidecars: Sequence[Sidecar], plan: Turmoil, seen: Seen, callers: Callers, number: int
     ) -> None:
-        self._sidecars, self._sinks, self._disk = sidecars, sinks, disk
-        self._plan, self._seen, self._callers = plan, seen, callers
-        self._dice = random.Random(plan.seed)
-        self._kinds: list[tuple[str, Callable[[], None]]] = [
+        self._sidecars, self._plan, self._seen, self._callers = sidecars, plan, seen, callers
+        self._dice = random.Random(plan.seed * 10 + number)
+        self._kinds: list[tuple[str, Callable[[], None]]] = []
+        self._sinks: Sequence[Place] = ()
+        self._disk: Path | None = None
+
+    def of_sinks(self, sinks: Sequence[Place]) -> Disturbance:
+        """Disturb sinks."""
+        self._sinks = sinks
+        self._kinds = [(f"{sink.name} in trouble", self._troubling(sink)) for sink in sinks]
+        self._kinds *= 2
+        self._kinds.append(("all sinks in trouble", self.trouble_all))
+        return self
+
+    def of_processes(self, sinks: Sequence[Place], disk: Path | None) -> Disturbance:
+        """Disturb processes, and what they keep."""
+        self._sinks, self._disk = sinks, disk
+        self._kinds = [
             ("shipper killed", self.kill_shipper),
             ("shipper killed twice", self.kill_shipper_again),
             ("shipper stalled", self.stall_shipper),
             ("worker killed", self.kill_worker),
             ("sidecar killed", self.kill_sidecar),
+            ("sidecar killed with all of it", self.kill_all_of_it),
             ("segment flipped", self.flip),
             ("segment truncated", self.truncate),
             ("file moved, SIGHUP", self.rotate),
-            *((f"{sink.name} in trouble", self._troubling(sink)) for sink in sinks),
-            *((f"{sink.name} in trouble again", self._troubling(sink)) for sink in sinks),
-            ("all sinks in trouble", self.trouble_all),
+            *([("spool's disk full", self.fill)] if disk is not None else []),
         ]
-        if disk is not None:
-            self._kinds.append(("spool's disk full", self.fill))
+        return self
 
     def go_on(self, seconds: float) -> None:
-        """Disturb for so long, in an order that is shuffled again and again; two at a time now and then."""
+        """Disturb for so long, in an order that is shuffled again and again."""
         end_s = time.monotonic() + seconds
         order: list[tuple[str, Callable[[], None]]] = []
         while time.monotonic() < end_s:
             time.sleep(self._dice.uniform(*self._plan.calm_s))
             order = order or self._dice.sample(self._kinds, len(self._kinds))
-            self._do(order.pop())
-
-    def _do(self, kind: tuple[str, Callable[[], None]]) -> None:
-        begin_s = time.monotonic()
-        what, do = kind
-        do()
-        self._seen.happened.append(Happened(what, begin_s, time.monotonic()))
+            what, do = order.pop()
+            begin_s = time.monotonic()
+            do()
+            self._seen.happened.append(Happened(what, begin_s, time.monotonic()))
 
     def kill_shipper(self) -> None:
         self._kill(self._any("authz.shipping.main"))
@@ -364,6 +377,13 @@ class Disturbance:
         with self._missing(sidecar):
             sidecar.kill()
             time.sleep(self._dice.uniform(0.0, 1.0))
+            sidecar.start()
+
+    def kill_all_of_it(self) -> None:
+        sidecar = self._dice.choice(self._sidecars)
+        with self._missing(sidecar):
+            os.killpg(sidecar.child.pid, signal.SIGKILL)
+            sidecar.child.wait(10.0)
             sidecar.start()
 
     def flip(self) -> None:
@@ -471,6 +491,8 @@ def record_soak(plan: Turmoil, directory: Path) -> Seen:
     if plan.kafka and (lacks := kafka_is_missing()):
         seen.left_out.append(f"Kafka: {lacks}")
     with ExitStack() as stack:
+        # Outlives what it starts: a child of ours is told to end when the thread that started it does.
+        pool = stack.enter_context(ThreadPoolExecutor(2))
         disk = _disk(home / "disk", stack)
         if disk is None:
             seen.left_out.append("a full disk: nobody but root mounts one")
@@ -481,8 +503,13 @@ def record_soak(plan: Turmoil, directory: Path) -> Seen:
             sidecars.append(stack.enter_context(Sidecar(home, disk or home, name, workers, addresses, env)))
         try:
             with Callers(sidecars, plan, seen) as callers:
-                Disturbance(sidecars, sinks, disk, plan, seen, callers).go_on(plan.seconds)
-                time.sleep(0.5)
+                two = [Disturbance(sidecars, plan, seen, callers, number) for number in range(2)]
+                ends = [
+                    pool.submit(two[0].of_sinks(sinks).go_on, plan.seconds),
+                    pool.submit(two[1].of_processes(sinks, disk).go_on, plan.seconds),
+                ]
+                for end in ends:
+                    end.result()
             _settle(sidecars, sinks, seen)
             for sidecar in sidecars:
                 seen.accounts[sidecar.name] = [*_collected(sidecar, sinks, key, seen)]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 from tests.support.collector import (
@@ -61,6 +62,7 @@ class Files:
         self._directory, self._dice = directory, dice
         self._moved: dict[str, int] = {}
         self._blocked: list[Path] = []
+        self._lock = Lock()
 
     def address(self, sidecar: str) -> str:
         self._moved.setdefault(sidecar, 0)
@@ -72,9 +74,10 @@ class Files:
     def rotate(self, sidecar: str) -> None:
         """Move it aside; SIGHUP follows, and makes another."""
         path = self._path(sidecar)
-        if path.is_file():
-            self._moved[sidecar] += 1
-            path.rename(self._aside(sidecar, self._moved[sidecar]))
+        with self._lock:
+            if path.is_file():
+                self._moved[sidecar] += 1
+                path.rename(self._aside(sidecar, self._moved[sidecar]))
 
     def heal(self) -> None:
         while self._blocked:
