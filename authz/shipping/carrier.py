@@ -24,7 +24,7 @@ from authz.shipping.spool import Spool
 from authz.shipping.stream import Stream
 from authz.shipping.tally import SinkTally
 
-SAVE_S = 0.5  # between positions that are kept
+SAVE_S, SAVE_BYTES = 0.5, 1024 * 1024  # delivered between positions that are kept: only then room is made
 # Records that may have arrived without that being kept: after a kill they come twice, and until they have
 # come they are not given up. 7 MB; at 100,000 records/s it makes 12 writes of a small file a second.
 UNSAVED_MAX = 8192
@@ -47,7 +47,6 @@ class _Load(NamedTuple):
     taken: Taken
     parcel: Parcel
     after: str
-    passes: bool  # it ends a segment, or the stream
 
 
 class Carrier:
@@ -84,7 +83,8 @@ class Carrier:
         self._route = Route(spool, positions)
         self._load: _Load | None = None
         self._offered: dict[str, int] = {}  # by stream: up to where it may have arrived
-        self._unsaved, self._unsaved_max = 0, unsaved_max
+        self._unsaved = self._unsaved_bytes = 0
+        self._unsaved_max = unsaved_max
         self._touched: set[str] = set()
         self._saved_s = clock()
         self._draining = False
@@ -154,7 +154,7 @@ class Carrier:
         self._load = None
         self._arrived(load)
         large = len(load.taken.lines) * _SMALL >= self.sink.batch_bytes
-        return wait_s if wait_s or large or self._draining else COMPANY_S
+        return wait_s if wait_s or large or self._draining or not load.stream.alive else COMPANY_S
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -171,15 +171,13 @@ class Carrier:
     def _taken(self) -> _Load | None:
         """Take what comes next."""
         for stream, reader in self._route.next():
-            segment = reader.place[0]
             taken = self._take(stream, reader)
             if taken is not None:
                 position = self._begun(stream, taken)
                 chain_at = self._make_chain(stream, position.after) if self._make_chain else None
                 parcel = Parcel(stream, taken, self.sink.batch_bytes, chain_at, position.chain)
                 self.tally.oldest_us, self.tally.carrying = taken.oldest_us, len(taken.lines)
-                passes = taken.ends or reader.place[0] != segment
-                return _Load(stream, taken, parcel, position.after, passes)
+                return _Load(stream, taken, parcel, position.after)
         return None
 
     def _take(self, stream: Stream, reader: Reader) -> Taken | None:
@@ -216,13 +214,14 @@ class Carrier:
             if parcel.tip:
                 self.positions.tips[stream.sidecar] = parcel.tip
             self._route.leave(stream)
-        if load.passes or self._clock() - self._saved_s >= SAVE_S:
+        self._unsaved_bytes += len(taken.lines)
+        if self._unsaved_bytes >= SAVE_BYTES or self._clock() - self._saved_s >= SAVE_S:
             self._save()
 
     def _save(self) -> None:
         """Keep the positions, and say that more may be deleted."""
         touched, self._touched = self._touched, set()
-        self._saved_s, self._unsaved = self._clock(), 0
+        self._saved_s, self._unsaved, self._unsaved_bytes = self._clock(), 0, 0
         self.positions.save()
         for stream in touched:
             self._passed(stream)

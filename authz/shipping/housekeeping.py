@@ -9,6 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from threading import Event, Thread
 
+import msgspec
+
 from authz.config.log import get_logger
 from authz.shipping.carrier import Carrier
 from authz.shipping.positions import Position, Positions
@@ -126,15 +128,25 @@ class Housekeeper:
         if len(positions) < len(saved):
             return
         if all(position.end for position in positions):
-            if stream.remove():
-                self._spool.forget(stream.name)
-                for carrier in self.carriers:
-                    carrier.positions.forget([stream.name])
+            self._bury(stream)
             return
         done = min(position.done for position in positions)
         for seq, later in pairwise(sorted(stream.sizes)):
             if later <= done + 1:
                 stream.drop(seq)
+
+    def _bury(self, stream: Stream) -> None:
+        """Take a stream away that is over for every sink."""
+        revived = stream.revived
+        if not revived and not stream.remove():
+            return
+        self._spool.forget(stream.name)  # one that is revived is found like a new one
+        for carrier in self.carriers:
+            position = carrier.positions.get(stream.name)
+            if revived and position is not None:
+                carrier.positions.set(stream.name, msgspec.structs.replace(position, end=False))
+            else:
+                carrier.positions.forget([stream.name])
 
     def _welcome(self, stream: Stream) -> None:
         """Let sinks that never heard of a stream begin where it begins now, if others had what is gone."""

@@ -135,6 +135,11 @@ class Stream:
         self.sizes = {seq: size for seq, size in self.sizes.items() if seq != first_seq}
         self.thinned.pop(first_seq, None)
 
+    @property
+    def revived(self) -> bool:
+        """Whether a writer whose directory somebody took away has begun it anew."""
+        return is_locked(self.path / "lock")
+
     def remove(self) -> bool:
         """Take the directory away: at once for whoever looks, whole or not at all. Whether it is gone."""
         gone = self.path.with_name(self.name + GONE)

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from authz.record.notice import Why, gap_line
 from authz.record.segment import HEAD, HEAD_SLOTS, encode_block, new_stream, segment_name
@@ -150,6 +151,6 @@ def seqs(lines: bytes) -> list[int]:
     return [int(found[1]) for line in lines.split(b"\n") if (found := _SEQ.search(line))]
 
 
-def gaps(lines: bytes) -> list[dict[str, object]]:
+def gaps(lines: bytes) -> list[dict[str, Any]]:
     """Return the gap lines among lines."""
     return [json.loads(line) for line in lines.split(b"\n") if b'"kind":"gap"' in line]
