@@ -48,7 +48,7 @@ bench: .venv/.installed ## cost per check against an empty server; ARGS=--quick 
 fuzz: .venv/.installed ## every fuzz target for SECONDS (60) each; ARGS=path runs one
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
-soak: .venv/.installed ## sets that change for a minute, limits in a Redis in trouble for another, then ten minutes of everything at once, or SECONDS; ends with 1 where anything was wrong
+soak: .venv/.installed ## sets that change for a minute, limits in a Redis in trouble for another, records on their way for a third, then ten minutes of everything at once, or SECONDS; ends with 1 where anything was wrong
 	@$(BIN)/python -m tests.soak $(if $(filter file,$(origin SECONDS)),,--seconds $(SECONDS)) $(ARGS)
 
 schema: .venv/.installed ## write what is generated from code: policies/schema, docs, .env.example, dashboards

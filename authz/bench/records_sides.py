@@ -39,10 +39,10 @@ class RecordEffort:
 
     places: tuple[str, ...] = (OFF, STDOUT, FILE, SPOOLED, HTTP, OTLP, REDIS, KAFKA)
     rounds: int = 5
-    seconds: float = 0.7  # of each case in each round, at full speed
+    seconds: float = 0.5  # of each case in each round, at full speed
     open: int = 64  # calls at a time
-    per_s: int = 1000
-    paced_seconds: float = 1.5
+    per_s: int = 2000
+    paced_seconds: float = 1.2
     fed: int = 500_000  # records that are fed to a spool
     away_s: float = 3.0  # of full load while a sink is away
     later_s: float = 30.0  # that it may take to come back

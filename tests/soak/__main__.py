@@ -34,6 +34,7 @@ def main() -> int:
     )
     parser.add_argument("--record-seconds", type=float, default=Turmoil().seconds)
     parser.add_argument("--record-seed", type=int, default=Turmoil().seed, help="which faults, and when")
+    parser.add_argument("--record-on-full", default=Turmoil().on_full, help="what `record_on_full` says")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--swaps-only", action="store_true")
     only.add_argument("--limits-only", action="store_true")
@@ -46,7 +47,8 @@ def main() -> int:
         chaos = Chaos(chosen.limit_seconds, seed=chosen.limit_seed, apart=chosen.limits_apart)
         faults += _limits(chaos, directory)
     if every or chosen.records_only:
-        faults += _records(Turmoil(chosen.record_seconds, seed=chosen.record_seed), directory)
+        turmoil = Turmoil(chosen.record_seconds, seed=chosen.record_seed, on_full=chosen.record_on_full)
+        faults += _records(turmoil, directory)
     if every:
         faults += _everything(Plan(chosen.seconds, chosen.callers, chosen.kill_every), directory)
     if not faults:
@@ -66,7 +68,7 @@ def _limits(plan: Chaos, directory: Path) -> list[str]:
 
 def _records(plan: Turmoil, directory: Path) -> list[str]:
     found = record_soak(plan, directory)
-    return _told(found.lines(), found.faults())
+    return _told(found.lines(), found.faults(plan))
 
 
 def _everything(plan: Plan, directory: Path) -> list[str]:

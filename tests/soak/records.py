@@ -50,6 +50,7 @@ _ID = "0" * 32
 _SHUT_SHARE = 0.15  # of calls that are refused
 _AWAY_S = 30.0  # a sidecar that was killed may take so long to come back
 _DRAINED_S = 100.0  # a sink is asked again after 30 s at the latest, and by then all is well
+_ALIVE = ", with its process alive"
 _SAMPLE = re.compile(r"^(authz_[a-z_]+)(?:\{[^}]*\})? (\S+)", re.MULTILINE)
 _POLICY = f"""
 kind: Policy
@@ -76,7 +77,8 @@ class Turmoil:
     queue: int = 2000
     kafka: bool = True
     chained: bool = True
-    deadline_s: float = 2.0
+    on_full: str = "drop_allows"
+    deadline_s: float = 5.0  # of a check: nothing that befalls records may delay one
 
 
 class Happened(NamedTuple):
@@ -100,11 +102,15 @@ class Seen:
     left_out: list[str] = field(default_factory=list)
     took_s: float = 0.0
 
-    def faults(self) -> list[str]:
+    def faults(self, plan: Turmoil) -> list[str]:
         """Return what must not be; nothing where the soak has passed."""
         found = [*self.broken]
+        found += [f"unanswered: {code}: {count}" for code, count in self.unanswered.items() if _ALIVE in code]
         for sidecar, accounts in self.accounts.items():
             found += [f"{sidecar}: {fault}" for fault in faults(accounts, self._of(sidecar))]
+            given_up = {why for one in accounts for why in one.whys() if why in ("spool_full", "queue_full")}
+            if plan.on_full == "deny" and given_up:
+                found.append(f"{sidecar}: {given_up}, where checks were to be refused instead")
         if len({one.what for one in self.happened}) < 2 or len(self.answers) < 100:
             found.append("hardly anything was done")
         return found
@@ -293,7 +299,7 @@ class Callers:
         code = error.code().name
         with self._lock:
             expected = away or name in self.away
-            self._seen.unanswered[code if expected else f"{code}, with its process alive"] += 1
+            self._seen.unanswered[code if expected else f"{code}{_ALIVE}"] += 1
 
 
 class Disturbance:
@@ -557,6 +563,7 @@ def _environ(plan: Turmoil, home: Path) -> tuple[ChainKey | None, dict[str, str]
     env = {
         "AUTHZ_RECORD_SPOOL_BYTES": str(plan.spool_bytes),
         "AUTHZ_RECORD_QUEUE": str(plan.queue),
+        "AUTHZ_RECORD_ON_FULL": plan.on_full,
         "AUTHZ_RECORD_EVENTS": "true",
         "AUTHZ_RECORD_REDIS_MAX_LEN": "0",
         "AUTHZ_RECORD_TIMEOUT_S": "2",
