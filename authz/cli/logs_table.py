@@ -9,6 +9,7 @@ from typing import NamedTuple, TextIO
 import typer
 
 from authz.cli.colour import coloured
+from authz.cli.columns import pairs
 from authz.history.line import Asked, Entry, Found, Kind, Who, kind_of
 from authz.model.text import visible
 
@@ -204,7 +205,8 @@ def gap_text(gap: Entry) -> str:
 
 
 def _event(entry: Entry) -> str:
-    return f"-- {entry.event} at {entry.sidecar} --"
+    about = f": {pairs(entry.about)}" if entry.about else ""
+    return f"-- {entry.event} at {entry.sidecar}{about} --"
 
 
 def columns(out: TextIO) -> int:

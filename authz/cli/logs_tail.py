@@ -81,7 +81,8 @@ class Follower:
         except ConfigError as error:
             if source.name not in self._away:
                 self._away.add(source.name)
-                self._printer.note(f"{error}; it is asked again until it answers")
+                # What would mend a first question is no advice here.
+                self._printer.note(f"{str(error).partition(';')[0]}; it is asked again until it answers")
             self._wait(_AWAY_S)
             return
         if source.name in self._away:

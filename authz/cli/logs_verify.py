@@ -94,18 +94,15 @@ def _finding(finding: Finding) -> str:
 
 
 def _stream(stream: StreamReport) -> str:
-    chained = (
-        f"chained, {stream.checkpoints} good checkpoints up to number {stream.signed_seq}"
-        if stream.chained
-        else "not chained"
-    )
+    whose = f"{visible(stream.sidecar)} {visible(stream.stream)}"
+    here = f"{stream.first_seq} to {stream.last_seq}" if stream.last_seq >= 0 else "no line is here"
+    if not stream.chained:
+        return f"{whose}: {here}, not chained"
+    good = f"{count(stream.checkpoints, 'good checkpoint')} up to number {stream.signed_seq}"
+    unsigned = f", {stream.unsigned:,} after the last checkpoint" if stream.unsigned else ""
     begun = "" if stream.begun else ", its beginning is not here"
     ended = "" if stream.ended else ", its end is not here"
-    unsigned = f", {stream.unsigned:,} lines after the last checkpoint" if stream.unsigned else ""
-    return (
-        f"{visible(stream.sidecar)} {visible(stream.stream)}: {stream.lines:,} lines, {stream.first_seq} to"
-        f" {stream.last_seq}, {chained}{unsigned}{begun}{ended}"
-    )
+    return f"{whose}: {here}, chained, {good}{unsigned}{begun}{ended}"
 
 
 def _verdict(report: Report, *, signed: bool) -> Iterator[str]:

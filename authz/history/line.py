@@ -72,6 +72,7 @@ class Entry(Struct, gc=False):
     last_seq: int = -1
     why: str = ""
     event: str = ""
+    about: dict[str, str] = {}
 
 
 class Place(NamedTuple):

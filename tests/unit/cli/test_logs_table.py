@@ -100,6 +100,12 @@ def test_many_checks_that_were_refused_as_one_are_told() -> None:
     assert "(and 39 more, refused unread)" in next(iter(plain(list(Table(200).lines(found(line)))[1:])))
 
 
+def test_an_event_says_what_is_known_of_it() -> None:
+    line = event(3).replace(b'"revision"', b'"about":{"policies":"3","by":"acme"},"revision"')
+    row = next(Table(200).lines(found(line)))
+    assert row.endswith("-- policies_loaded at orders-7f: policies=3, by=acme --")
+
+
 def test_a_gap_says_what_is_known() -> None:
     (one,) = found(gap(7, 7, 1, Why.KILLED))
     assert gap_text(one.entry) == (

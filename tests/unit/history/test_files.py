@@ -258,3 +258,32 @@ def test_a_file_that_is_cut_is_read_from_its_beginning(tmp_path: Path) -> None:
         [f"`{path}` was cut: it is read from its beginning"],
     )
     followed.source.close()
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_no_crash(tmp_path: Path) -> None:
+    path = written(tmp_path / "f", *MANY)
+    source = FileSource(str(path))
+    back = source.read_back()
+    path.write_bytes(MANY[0])
+    assert back is not None
+    assert whole(list(back)) in (MANY[0], b"")
+    source.close()
+
+
+def test_standard_input_is_followed_by_search() -> None:
+    ours, theirs = os.pipe()
+    kept = os.dup(0)
+    os.dup2(ours, 0)
+    try:
+        os.write(theirs, MANY[0])
+        os.close(theirs)
+        source = FileSource("-")
+        assert whole(list(source.read())) == MANY[0]
+        assert "search -" in source.cannot_follow()
+        assert source.name == "standard input"
+        source.close()
+        os.fstat(0)  # which is not ours to close
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(ours)
