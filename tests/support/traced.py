@@ -1,41 +1,18 @@
-"""An Envoy that traces: what an operator adds to the bootstrap that `authz envoy config` writes.
-
-The same lines stand in `docs/tracing.md`.
-"""
+"""An Envoy that traces: what `docs/tracing.md` tells operators to add to their bootstrap, word for word."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-_TRACER = """
-provider:
-  name: envoy.tracers.opentelemetry
-  typed_config:
-    "@type": type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig
-    service_name: edge
-    grpc_service: {timeout: 1s, envoy_grpc: {cluster_name: collector}}
-random_sampling: {value: PERCENT}
-"""
-_CLUSTER = """
-name: collector
-type: STRICT_DNS
-connect_timeout: 1s
-typed_extension_protocol_options:
-  envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-    "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-    explicit_http_config: {http2_protocol_options: {}}
-load_assignment:
-  cluster_name: collector
-  endpoints:
-    - lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: PORT}}}}]
-"""
+_PAGE = Path(__file__).parents[2] / "docs" / "tracing.md"
+_TOLD = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Not for operators: each span leaves at once.
-_RUNTIME = """
-layers: [{name: tests, static_layer: {tracing.opentelemetry.min_flush_spans: 1}}]
-"""
+_AT_ONCE = {"name": "tests", "static_layer": {"tracing.opentelemetry.min_flush_spans": 1}}
 
 
 def tracing_envoy(port: int, percent: float) -> Callable[[str], str]:
@@ -45,14 +22,20 @@ def tracing_envoy(port: int, percent: float) -> Callable[[str], str]:
         port: of the collector, for OTLP over gRPC.
         percent: of requests whose client says nothing of a trace, or asks for one.
     """
+    here = _PAGE.read_text(encoding="utf-8").replace("collector.example.com, port_value: 4317", _at(port))
+    tracing, clusters = map(yaml.safe_load, _TOLD.findall(here))
+    tracing["tracing"]["random_sampling"]["value"] = percent
 
     def edit(config: str) -> str:
         bootstrap: dict[str, Any] = yaml.safe_load(config)
         static = bootstrap["static_resources"]
-        manager = static["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-        manager["tracing"] = yaml.safe_load(_TRACER.replace("PERCENT", str(percent)))
-        static["clusters"].append(yaml.safe_load(_CLUSTER.replace("PORT", str(port))))
-        bootstrap["layered_runtime"] = yaml.safe_load(_RUNTIME)
+        static["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"] |= tracing
+        static["clusters"] += clusters
+        bootstrap["layered_runtime"] = {"layers": [_AT_ONCE]}
         return yaml.safe_dump(bootstrap)
 
     return edit
+
+
+def _at(port: int) -> str:
+    return f"127.0.0.1, port_value: {port}"
