@@ -50,8 +50,8 @@ class ServeSettings(Room):
     )
     debug: values.EndpointOrOff = _set(
         None,
-        "where `/logs/{decision_id}` and `/limits` are; default: `debug.sock` in the runtime directory; or"
-        " `off`",
+        "where `/logs` and `/limits` are, which `authz logs` and `authz limits` ask; default: `debug.sock` in"
+        " the runtime directory; or `off`",
         flag=True,
     )
     transport: Annotated[Literal["native", "grpcio"], values.Lower] = _set(
@@ -270,7 +270,7 @@ class RecordSettings(Room):
         default=False,
         meaning="also record what is no check: starts, stops, policy sets accepted or rejected, limits reset",
     )
-    record_recent: values.Whole = _set(4096, "records kept for `/logs/{decision_id}`", ge=0, le=100_000)
+    record_recent: values.Whole = _set(4096, "records kept for `/logs` and `authz logs`", ge=0, le=100_000)
     record_headers: values.HeaderNames = _set(
         (), "request headers copied into records; credentials' places are refused; default: none"
     )
