@@ -33,7 +33,7 @@ def echo_body(body: bytes) -> Response:
     return Response(200, "text/plain", body[:100])
 
 
-ROUTES: dict[str, Route] = {"/health": health(), "/logs/": echo, "/crash": crash}
+ROUTES: dict[str, Route] = {"/health": health(), "/logs/": echo, "/query": echo, "/crash": crash}
 POSTS: dict[str, Post] = {"/limits/find": echo_body}
 PAGES: dict[str, Page] = {"/metrics": echo}
 
@@ -94,6 +94,11 @@ def test_a_route_answers_and_says_nothing_of_the_server(server: OpsServer) -> No
         "x-content-type-options",
     ]
     assert int(headers["content-length"]) == len(body)
+
+
+def test_a_route_is_told_the_query(server: OpsServer) -> None:
+    assert get(server, "/query?count=7&after=x%20y?z")[2] == b"count=7&after=x%20y?z"
+    assert get(server, "/query")[2] == b""
 
 
 def test_a_path_that_ends_in_a_slash_answers_for_what_is_below(server: OpsServer) -> None:
