@@ -259,8 +259,13 @@ _PARTS = (
 )
 
 
-# What the encoder is handed as ready JSON has no type of its own there.
-_READY_JSON = {"allowed_by": "list of text", "identity": "object", "shadow": "list of objects"}
+# What the encoder is handed as ready JSON has no type of its own there, and a step is a pair in JSON.
+_READY_JSON = {
+    "allowed_by": "list of text",
+    "identity": "object",
+    "shadow": "list of objects",
+    "steps": "list of pairs",
+}
 _TYPES = {
     msgspec.inspect.StrType: "text",
     msgspec.inspect.IntType: "number",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from authz.model.reason import Detail
 from authz.model.trace import UNTRACED, TraceParent
@@ -128,6 +132,17 @@ OTHER = "00-" + "1" * 32 + "-" + "2" * 16 + "-00"
 def test_a_traceparent_is_believed_where_it_is_valid(value: str, expected: TraceParent) -> None:
     assert trace_parent({"traceparent": value.encode()}) == expected
     assert trace_parent({}, value) == expected
+
+
+@given(st.one_of(st.text(max_size=80), st.from_regex(r"[0-9a-f-]{50,70}", fullmatch=True)))
+def test_whatever_is_sent_as_a_traceparent_gives_whole_ids_or_none(text: str) -> None:
+    found = trace_parent({"traceparent": text.encode("utf-8", "surrogatepass")}, text)
+    if found is not UNTRACED:
+        assert re.fullmatch("[0-9a-f]{32}", found.trace_id)
+        assert re.fullmatch("[0-9a-f]{16}", found.span_id)
+        assert int(found.trace_id, 16) > 0
+        assert int(found.span_id, 16) > 0
+        assert text.split("-")[1:3] == [found.trace_id, found.span_id]
 
 
 def test_without_a_traceparent_there_is_no_trace() -> None:
