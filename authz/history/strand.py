@@ -10,51 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import msgspec
-from msgspec import Struct
-
 from authz.history.finding import Fault, Finding, StreamReport
 from authz.history.ledger import Ledger, Window
 from authz.history.line import Place
+from authz.history.link import Link
 from authz.history.numbering import Hole, Numbering
 from authz.record.chain import PublicKey
 
 _NAME_MAX = 200
 _PENDING_MAX = 1000  # breaks whose missing line may still come
-
-
-class Link(Struct, gc=False):
-    """What of a line matters to its chain and its numbers."""
-
-    v: int = 0
-    kind: str = ""
-    sidecar: str = ""
-    stream: str = ""
-    seq: int = -1
-    first_seq: int = -1
-    last_seq: int = -1
-    count: int = -1
-    why: str = ""
-    lines: int = -1
-    at: str = ""
-    after: str = ""
-    prev: str = ""
-    key: str = ""
-
-    @property
-    def last(self) -> int:
-        """The last number that it speaks of."""
-        return self.last_seq if self.kind == "gap" else self.seq
-
-    @property
-    def first(self) -> int:
-        """The first one; of a checkpoint, the next one."""
-        if self.kind == "gap":
-            return self.first_seq
-        return self.seq + 1 if self.kind == "checkpoint" else self.seq
-
-
-read_link = msgspec.json.Decoder(Link).decode
 
 
 @dataclass(slots=True)

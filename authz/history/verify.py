@@ -7,15 +7,16 @@ against the gaps. Memory is bounded however much is read. What this cannot prove
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from authz.history.finding import Fault, Finding, Report
+from authz.history.finding import Fault, Finding, Report, StreamReport
 from authz.history.ledger import Ledger, Window
 from authz.history.line import Chunk, Flaw, Place
-from authz.history.strand import Link, Strand, read_link
+from authz.history.link import Link, read_link
+from authz.history.strand import Strand
 from authz.record.chain import PublicKey, digest
 from authz.record.notice import Why
 
@@ -75,6 +76,7 @@ class Verifier:
             self._notes.append(f"there are more than {STREAMS_MAX:,} streams; verify fewer files at once")
         seen = {strand.stream: self._after_seen(strand) for strand in self._strands.values()}
         streams = [strand.report(after_seen=seen[strand.stream]) for strand in self._strands.values()]
+        self._notes += _unpreceded(streams)
         if not self._keys and any(stream.chained for stream in streams):
             self._notes.append("no key was given: no signature was looked at")
         return Report(
@@ -161,6 +163,16 @@ class Verifier:
             )
         )
         return False
+
+
+def _unpreceded(streams: Sequence[StreamReport]) -> list[str]:
+    begun = [stream for stream in streams if stream.begun]
+    alone = sum(not stream.after for stream in begun)
+    if not alone:
+        return []
+    return [
+        f"{alone} of {len(begun)} chained streams name none before them: if others are gone, it does not show"
+    ]
 
 
 def verify(

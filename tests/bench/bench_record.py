@@ -11,11 +11,16 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 
+from authz.history.line import Chunk, Place
+from authz.history.verify import Verifier
+from authz.record.chain import Chain
 from authz.record.entry import FixedFields, encode
+from authz.record.pseudonym import Field, Pseudonyms
 from authz.record.queue import Direct, RecordQueue
 from authz.record.sinks import FileSink
 from authz.record.tally import Tally
 from tests.support.answers import allowed, refused
+from tests.support.chains import KEY, SIDECAR, STREAM
 
 ROUNDS = 25
 NUMBER = 10_000
@@ -51,6 +56,22 @@ def _thread_us(queue: RecordQueue, lines: list[bytes]) -> float:
     return spent_ns / 1000 / number / len(lines)
 
 
+def chain_us(lines: list[bytes]) -> tuple[float, float]:
+    """Return the cost of linking a line, and that of verifying one."""
+    data = b"".join(lines)
+    linked = Chain(KEY, SIDECAR, STREAM).link(data)
+
+    def verify() -> None:
+        verifier = Verifier([KEY.public])
+        verifier.take(Chunk(linked, Place("records", 1)))
+        assert verifier.report().sound
+
+    return (
+        cost_us(lambda: Chain(KEY, SIDECAR, STREAM).link(data), len(lines)),
+        cost_us(verify, len(lines)),
+    )
+
+
 def report(what: str, us: float) -> None:
     """Print one line."""
     sys.stdout.write(f"{what:50}{us:6.2f} us\n")
@@ -61,6 +82,12 @@ def main() -> None:
     allow, deny = allowed(), refused()
     report("record of an allow (identity, rule, two limits)", cost_us(lambda: encode(allow, FIXED, 7)))
     report("record of a refusal", cost_us(lambda: encode(deny, FIXED, 7)))
+    hidden = FIXED._replace(pseudonyms=Pseudonyms(bytes(32), Field))
+    report("the same, with all pseudonyms", cost_us(lambda: encode(deny, hidden, 7)))
+    fixed = FIXED._replace(stream=STREAM)
+    link_us, verify_us = chain_us([encode(allow, fixed, seq) for seq in range(1, 2001)])
+    report("a line linked (in the process that ships)", link_us)
+    report("a line verified (authz logs verify)", verify_us)
     tally = Tally()
     report("tally of an allow (one rule, two limits)", cost_us(lambda: tally.add(allow)))
     report("tally of a refusal", cost_us(lambda: tally.add(deny)))

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -170,6 +171,7 @@ class Everything:
         """Take what can be seen only while it runs, once every sink has everything."""
         records = self._settled(made)
         self.outputs["metrics"] = str(http_get(made.ops, "/metrics")).encode()
+        self.outputs["metrics, with exemplars"] = _open_metrics(made.ops)
         self.outputs["ready"] = str(http_get(made.ops, "/ready")).encode()
         self.outputs["spool"] = b"".join(path.read_bytes() for path in self._spooled())
         assert self.outputs["spool"].count(b'"outcome"') >= records
@@ -236,6 +238,14 @@ def _directory() -> Iterator[Path]:
 def _open(sent: Mapping[str, str]) -> bytes:
     """Return what was sent, but for where the credential belongs."""
     return repr({name: value for name, value in sent.items() if name != "authorization"}).encode()
+
+
+def _open_metrics(port: int) -> bytes:
+    asked = Request(f"http://127.0.0.1:{port}/metrics", headers={"accept": "application/openmetrics-text"})
+    with urlopen(asked, timeout=5) as reply:
+        page = bytes(reply.read())
+    assert b"# {" in page  # an exemplar: the trace is the client's to name
+    return page
 
 
 def _processes(pid: int) -> Iterator[tuple[bytes, bytes]]:
@@ -344,7 +354,15 @@ def test_whatever_a_client_writes_is_one_line_of_plain_text_at_every_sink(everyt
 
 
 def test_no_log_and_no_list_moves_a_terminal(everything: Everything) -> None:
-    for where in ("log", "metrics", "ready", "/logs", "authz logs search", "authz logs verify"):
+    for where in (
+        "log",
+        "metrics",
+        "metrics, with exemplars",
+        "ready",
+        "/logs",
+        "authz logs search",
+        "authz logs verify",
+    ):
         text = everything.outputs[where].decode()
         odd = [
             line
