@@ -25,6 +25,7 @@ from authz.model.errors import ConfigError
 from authz.model.latency import Exemplar
 from authz.proxy.process import free_port
 from authz.record.metrics import Samples
+from authz.record.recent import Recent, Wanted, recent_from, recent_of
 from authz.transport.routes import Readiness
 from authz.wiring import link
 from authz.wiring.child import CONFESS
@@ -36,6 +37,7 @@ from tests.support.checks import check_request
 from tests.support.command import AUTHZ, run
 from tests.support.grpc import client, read
 from tests.support.http import get
+from tests.support.lines import decision
 from tests.support.policies import PEPPER
 from tests.support.sets import KEY, events, small_set
 from tests.support.workers import wait_until
@@ -71,6 +73,9 @@ class Sidecar:
     def find(self, decision_id: str) -> bytes | None:
         return b'{"id":"known"}\n' if decision_id == "known" else None
 
+    def recent_here(self, wanted: Wanted) -> Recent:
+        return recent_of([decision(number) for number in range(4)], wanted, full=False)
+
     def shelved(self, inquiry: Inquiry) -> BucketAnswer:
         assert self.looks.wait(20)
         return BucketAnswer(inquiry.limit, 1, [])
@@ -88,8 +93,8 @@ class Told:
         self.sidecar = Sidecar()
         self.reports: Generator[Report] = link.reports(self.end)
 
-    def ask(self, number: int, find: str = "", buckets: str = "") -> Report:
-        self.end.sendall(link.encode(Question(number, find, buckets)) + b"\n")
+    def ask(self, number: int, find: str = "", buckets: str = "", recent: str = "") -> Report:
+        self.end.sendall(link.encode(Question(number, find, buckets, recent)) + b"\n")
         return next(report for report in self.reports if report.answers == number)
 
 
@@ -140,6 +145,14 @@ def test_it_tells_how_buckets_stand_and_no_numbers_then(told: Told) -> None:
     told.reporter.start()
     answer = told.ask(3, buckets=encode(Inquiry(limit="x" * 40_000)).decode())
     assert answer_of(answer.line) == BucketAnswer("x" * 40_000, 1, [])
+    assert answer.changes == []
+
+
+def test_it_tells_recent_records_and_no_numbers_then(told: Told) -> None:
+    told.reporter.served = told.sidecar
+    told.reporter.start()
+    answer = told.ask(6, recent=encode(Wanted(2)).decode())
+    assert recent_from(answer.line).lines == [decision(number).decode().rstrip() for number in (2, 3)]
     assert answer.changes == []
 
 
