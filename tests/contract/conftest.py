@@ -25,9 +25,9 @@ def day() -> Iterator[Day]:
     program("prometheus")
     with tempfile.TemporaryDirectory(prefix="authz-") as home, bad_day(Path(home)) as made:
         made.open()
-        made.quiet = made.prometheus.firing()
+        made.wait_until_cleared(set(ALERTS))
         made.strike()
         made.wait_until_fired(set(ALERTS))
         made.mend()
-        made.wait_until_clear()
+        made.wait_until_cleared(set(ALERTS))
         yield made
