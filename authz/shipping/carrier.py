@@ -55,6 +55,7 @@ class Carrier:
     Args:
         passed: called with a stream of which more may be deleted now.
         make_chain: None: lines go as they are.
+        most_bytes: of a batch, unless one block is larger; what is offered cannot be given up meanwhile.
         unsaved_max: how many records may be delivered beyond the kept positions.
     """
 
@@ -67,6 +68,7 @@ class Carrier:
         make_chain: MakeChain | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Chance = random.uniform,
+        most_bytes: int = 1 << 30,
         unsaved_max: int = UNSAVED_MAX,
     ) -> None:
         self.sink = sink
@@ -85,6 +87,7 @@ class Carrier:
         self._offered: dict[str, int] = {}  # by stream: up to where it may have arrived
         self._unsaved = self._unsaved_bytes = 0
         self._unsaved_max = unsaved_max
+        self._most_bytes = min(sink.batch_bytes, most_bytes)
         self._touched: set[str] = set()
         self._saved_s = clock()
         self._draining = False
@@ -153,7 +156,7 @@ class Carrier:
             return wait_s
         self._load = None
         self._arrived(load)
-        large = len(load.taken.lines) * _SMALL >= self.sink.batch_bytes
+        large = len(load.taken.lines) * _SMALL >= self._most_bytes
         return wait_s if wait_s or large or self._draining or not load.stream.alive else COMPANY_S
 
     def _run(self) -> None:
@@ -175,7 +178,7 @@ class Carrier:
             if taken is not None:
                 position = self._begun(stream, taken)
                 chain_at = self._make_chain(stream, position.after) if self._make_chain else None
-                parcel = Parcel(stream, taken, self.sink.batch_bytes, chain_at, position.chain)
+                parcel = Parcel(stream, taken, self._most_bytes, chain_at, position.chain)
                 self.tally.oldest_us, self.tally.carrying = taken.oldest_us, len(taken.lines)
                 return _Load(stream, taken, parcel, position.after)
         return None
@@ -184,7 +187,7 @@ class Carrier:
         """Take from one stream. INVARIANT: from before it is read until that is kept, nobody replaces it."""
         self._offered[stream.name] = _EVERYTHING
         before = reader.taken_seq
-        taken = reader.take(self.sink.batch_bytes)
+        taken = reader.take(self._most_bytes)
         self._offered[stream.name] = taken.last_seq if taken else before
         return taken
 

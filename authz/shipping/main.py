@@ -56,11 +56,10 @@ class Talk:
                 if not self._shipper.whole:  # its traceback is in the log; whoever started us starts another
                     os._exit(CRASHED)
                 if self._shipper.moved():  # silence is noticed, too
-                    self._tell()
+                    self.tell()
             if self._hears(max(0.0, next_s - now_s)) and self._drain_by_s is None:
                 self._drain_by_s = time.monotonic() + drain_s
                 self._shipper.drain()
-        self._tell()
         return self._shipper.drained
 
     def _over(self) -> bool:
@@ -83,7 +82,8 @@ class Talk:
             self._shipper.reopen()
         return not data or DRAIN in words
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Report."""
         shipper = self._shipper
         said = Report(
             beat=True,
@@ -123,16 +123,14 @@ def main() -> None:
         signal.signal(signal.SIGHUP, lambda *_: shipper.reopen())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # blocked since before this process began
         shipper.start()
-        drained = Talk(end, shipper).run(errand.drain_s)
-        _end(shipper, drained=drained)
-
-
-def _end(shipper: Shipper, *, drained: bool) -> None:
-    if not drained:
-        left = {state.name: state.waiting for state in shipper.states() if state.waiting}
-        _log.warning("records are left in the spool", bytes=left)
-    if not shipper.close():
-        os._exit(0)  # a sink that hangs must not keep us
+        talk = Talk(end, shipper)
+        if not talk.run(errand.drain_s):
+            left = {state.name: state.waiting for state in shipper.states() if state.waiting}
+            _log.warning("records are left in the spool", bytes=left)
+        closed = shipper.close()
+        talk.tell()
+        if not closed:
+            os._exit(0)  # a sink that hangs must not keep us
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from authz.shipping.stream import Stream
 from authz.shipping.thinning import Thinner
 
 _JOIN_S = 1.0
+_BATCH_MIN_BYTES = 64 * 1024
+_BATCHES = 16  # of a full spool, at least: what is being offered stays in it
 
 _log = get_logger("shipping")
 
@@ -49,6 +51,7 @@ class Shipper:
                 spool,
                 self._keeper.passed,
                 chain if sink.name != TRACES else None,
+                most_bytes=max(_BATCH_MIN_BYTES, errand.spool_bytes // _BATCHES),
             )
             for sink, (path, text) in zip(sinks, files, strict=True)
         ]
