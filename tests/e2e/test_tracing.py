@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from authz.proxy.process import http_get
+from tests.support.checks import check_request
+from tests.support.grpc import client, read
 from tests.support.otlp_receiver import Receiver, otlp_receiver
 from tests.support.proxy import Live, another_envoy, eventually, live
 from tests.support.traced import tracing_envoy
@@ -18,6 +23,7 @@ pytestmark = pytest.mark.e2e
 TRANSPORTS = ("native",)  # that every front hands on whose span asks is in tests/contract/test_fronts.py
 
 TRACE, CLIENTS = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+MOST_PER_S = 100
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{CLIENTS}-01", f"00-{TRACE}-{CLIENTS}-00"
 
 
@@ -46,6 +52,12 @@ class Traced(NamedTuple):
         """Return every span that has arrived, by its id."""
         return {span.span_id.hex(): span for span in self.receiver.spans()}
 
+    def counted(self) -> dict[str, int]:
+        """Return what became of sampled checks so far."""
+        _, page = http_get(self.app.stage.ops_port, "/metrics") or (0, b"")
+        found = re.findall(r'^authz_traces_total\{result="(\w+)"\} (\S+)$', page.decode(), re.MULTILINE)
+        return {"traced": 0, "over_limit": 0} | {result: int(float(number)) for result, number in found}
+
     def _lines(self) -> list[str]:
         return self.app.stage.records.read_text().splitlines()
 
@@ -54,7 +66,11 @@ class Traced(NamedTuple):
 def traced(transport: str) -> Iterator[Traced]:
     with otlp_receiver() as receiver:
         edit = tracing_envoy(receiver.grpc_port, 100)
-        env = {"AUTHZ_TRACE_SINK": receiver.grpc_url, "AUTHZ_TRACE_SERVICE": "door"}
+        env = {
+            "AUTHZ_TRACE_SINK": receiver.grpc_url,
+            "AUTHZ_TRACE_SERVICE": "door",
+            "AUTHZ_TRACE_MAX_PER_S": str(MOST_PER_S),
+        }
         with (
             live(env=env, edit=edit) as app,
             another_envoy(app, "unasked", edit=tracing_envoy(receiver.grpc_port, 0)) as unasked,
@@ -150,3 +166,21 @@ def test_garbage_begins_no_trace_of_ours(traced: Traced, bad: str) -> None:
 def test_several_traceparents_are_none(traced: Traced) -> None:
     record = traced.ask(("traceparent", SAMPLED), ("traceparent", SAMPLED), port=traced.silent)
     assert not {"trace_id", "span_id"} & record.keys()
+
+
+def test_of_a_flood_of_sampled_requests_no_more_than_the_bound_are_traced(traced: Traced) -> None:
+    """Whoever may send requests may set the flag: it buys no more spans, and no other answer."""
+    stage = traced.app.stage
+    before = traced.counted()
+    payload = check_request(
+        host="app.test", path="/public/a", headers=[("traceparent", SAMPLED)], time_us=1_780_000_000_000_000
+    )
+    began_s = time.monotonic()
+    with client(f"unix:{stage.scene.directory}/authz.sock") as ask:
+        answers = [ask.future(payload, timeout=30) for _ in range(400)]  # type: ignore[attr-defined] # the library's
+        assert all(read(answer.result()).status.code == 0 for answer in answers)
+    took_s = time.monotonic() - began_s
+    after = traced.counted()
+    spans, over = (after[result] - before[result] for result in ("traced", "over_limit"))
+    assert spans + over == 400
+    assert spans <= MOST_PER_S * (took_s + 1)  # all 400 within three seconds, if nothing bounded them

@@ -18,8 +18,9 @@ import authz.wiring.sidecar
 from authz.config.settings import load as settings_of
 from authz.model.errors import ConfigError
 from authz.proxy.process import free_port
+from authz.record.tally import Tally
 from authz.snapshot.build import Builder, Built
-from authz.wiring.shares import Share
+from authz.wiring.shares import ALONE, Share
 from authz.wiring.sidecar import Sidecar
 from authz.wiring.supported import require_supported
 from tests.support.checks import check_request
@@ -320,3 +321,16 @@ def test_a_set_that_hangs_while_serving_stops_nobody_and_a_stop_gives_it_up(
         assert entered.wait(20)
         assert made.ask() == [200]
         assert made.get("/ready")[0] == 200
+
+
+@pytest.mark.parametrize(("share", "each"), [(ALONE, 45), (Share(0, 3), 15)])
+def test_the_bound_of_spans_is_of_all_listeners_and_workers_together(
+    tmp_path: Path, policies: Path, share: Share, each: int
+) -> None:
+    listen = [f"unix:{tmp_path}/{name}.sock" for name in "ab"]
+    flags = {"policies": [policies], "listen": listen, "ops": "off", "debug": "off", "state": "off"}
+    spans = {"AUTHZ_TRACE_SINK": "otlp://127.0.0.1:1", "AUTHZ_TRACE_MAX_PER_S": "90"}
+    tracing = Sidecar(settings_of(flags, spans), share)._tracing(Tally())
+    assert tracing is not None
+    assert tracing._most_per_s == each
+    assert Sidecar(settings_of(flags, {}), share)._tracing(Tally()) is None
