@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from grpc import StatusCode
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from authz.proxy.process import http_get
 from tests.support.checks import check_request
 from tests.support.grpc import client, read
-from tests.support.otlp_receiver import Receiver, otlp_receiver
+from tests.support.otlp_receiver import Answer, Receiver, otlp_receiver
 from tests.support.proxy import Live, another_envoy, eventually, live
 from tests.support.traced import tracing_envoy
 
@@ -166,6 +167,19 @@ def test_garbage_begins_no_trace_of_ours(traced: Traced, bad: str) -> None:
 def test_several_traceparents_are_none(traced: Traced) -> None:
     record = traced.ask(("traceparent", SAMPLED), ("traceparent", SAMPLED), port=traced.silent)
     assert not {"trace_id", "span_id"} & record.keys()
+
+
+def test_a_collector_that_is_away_delays_no_answer_and_gets_the_span_later(traced: Traced) -> None:
+    traced.receiver.answer(Answer(code=StatusCode.UNAVAILABLE))
+    record = traced.ask()
+    traced.ours(record)  # offered, and turned away
+    assert record["outcome"] == "allow"
+    traced.receiver.answer(Answer())
+
+    def offered() -> int:
+        return sum(span.span_id.hex() == record["span_id"] for span in traced.receiver.spans())
+
+    assert eventually(lambda: offered() > 1)
 
 
 def test_of_a_flood_of_sampled_requests_no_more_than_the_bound_are_traced(traced: Traced) -> None:
