@@ -164,6 +164,17 @@ class Strand:
                 f"{place}: the chain of stream {self.stream} begins anew after number {self._last}:"
                 f" what was known of it was lost; {self._unsigned} lines before stay unsigned"
             )
+            # SECURITY: or somebody put lines before it, linked to each other and to nothing else: whoever has
+            # no key can do that, and no checkpoint will ever come to sign them.
+            if self._unsigned and self._keys:
+                text = (
+                    f"ends lines that no checkpoint signs, {self._unsigned}: the chain begins anew after it"
+                )
+                self._find(Fault.INSERTED, self._tip_at, self._last, text)
+                self._unsigned = 0
+        elif self._plain and self._keys and self.numbers.last > link.seq:
+            text = "stands before the beginning of its chain, which it should follow"
+            self._find(Fault.INSERTED, self.began_at, self.numbers.last, text)
         self.numbers.begin(link.seq)
         self.after, self.after_tip, self.began_at = link.after[:_NAME_MAX], link.prev, place
 

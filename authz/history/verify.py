@@ -77,6 +77,8 @@ class Verifier:
         seen = {strand.stream: self._after_seen(strand) for strand in self._strands.values()}
         streams = [strand.report(after_seen=seen[strand.stream]) for strand in self._strands.values()]
         self._notes += _unpreceded(streams)
+        if self._foreign and not self._keys:
+            self._notes.append(f"{self._foreign} lines name no stream or no number: nothing is known of them")
         if not self._keys and any(stream.chained for stream in streams):
             self._notes.append("no key was given: no signature was looked at")
         return Report(
@@ -117,8 +119,11 @@ class Verifier:
         """What belongs to no stream proves nothing; but no chain has such a line."""
         if chained:
             self._unreadable(line, place, "is linked, and names no stream that is followed")
-        else:
-            self._foreign += 1
+            return
+        self._foreign += 1
+        if self._keys:  # SECURITY: whoever searches finds it, and takes it for a record
+            text = "names no stream or no number, so that no chain can hold it"
+            self._ledger.add(Finding(Fault.UNCHAINED, str(place), "", "", -1, text))
 
     def _counted(self, link: Link, *, new: bool) -> None:
         if not new:

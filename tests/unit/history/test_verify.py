@@ -246,13 +246,14 @@ def test_what_was_shipped_twice_and_not_alike_is_genuine_where_both_are_signed()
     assert any("shipped twice, not alike" in note for note in report.notes)
 
 
-def test_a_chain_that_begins_anew_is_noted() -> None:
+def test_a_chain_that_begins_anew_is_noted_and_what_no_checkpoint_signed_before_it_is_a_fault() -> None:
     first, second = Chain(KEY, SIDECAR, STREAM), Chain(KEY, SIDECAR, STREAM)
     lines = first.link(b"".join(decisions(1, 4))) + second.link(b"".join(decisions(5, 6))) + second.end()
     report = look(lines.splitlines())
-    assert report.sound
+    assert told(report) == [("inserted", 5)]
     assert "begins anew after number 4" in report.notes[0]
     assert "4 lines before stay unsigned" in report.notes[0]
+    assert look(lines.splitlines(), keys=()).sound
 
 
 def test_where_the_beginning_was_rotated_away_the_rest_is_sound() -> None:
