@@ -24,6 +24,7 @@ from authz.shipping.stream import open_regular
 DIRECTORY = "positions"
 _FILE_MAX_BYTES = 64 * 1024 * 1024  # a million streams; more is no file of ours
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_DIRECTORY_MODE = 0o700
 
 _log = get_logger("shipping")
 
@@ -105,9 +106,7 @@ class Positions:
         streams = dict(self._streams)
         data = _encode(_File(1, self._sink, streams, self.tips))
         try:
-            fresh = self._path.with_name(self._path.name + ".tmp")
-            fresh.write_bytes(data)
-            fresh.rename(self._path)
+            self._put(data)
         except OSError as error:
             self._complain(error)
             if error.errno not in _NO_ROOM:
@@ -118,6 +117,17 @@ class Positions:
             self._failed = False
         self.saved = streams
         return not self._failed
+
+    def _put(self, data: bytes) -> None:
+        fresh = self._path.with_name(self._path.name + ".tmp")
+        try:
+            fresh.write_bytes(data)
+        except FileNotFoundError:
+            # Somebody took the directory away, maybe with the whole spool: without positions nothing would
+            # ever be deleted, and the spool would fill up.
+            fresh.parent.mkdir(mode=_DIRECTORY_MODE)
+            fresh.write_bytes(data)
+        fresh.rename(self._path)
 
     def _complain(self, error: OSError) -> None:
         if not self._failed:

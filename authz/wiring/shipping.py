@@ -102,7 +102,7 @@ class Shipping:
             _tidy(self.spool)
 
     def _run(self) -> None:
-        while not self._ended.is_set():
+        while True:
             began_s = time.monotonic()
             try:
                 self._live()
@@ -113,7 +113,7 @@ class Shipping:
             wait_s = self._lives.died(time.monotonic() - began_s)
             self._restarts += 1
             _log.warning("the process that ships records ended and is started anew", restart_in_s=wait_s)
-            self._ended.wait(wait_s)
+            self._ended.wait(wait_s)  # cut short by `close`: one more shall ship what is left
 
     def _live(self) -> None:
         """Start one, and hear what it says until it ends."""
