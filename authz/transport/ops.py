@@ -38,6 +38,8 @@ CROWDED_REPLY_S = 1.0
 _BACKLOG = 64
 _SOCKET_MODE = 0o600
 
+# SECURITY: a web page can lead a name of its own to us, and then read what it is answered; not an address.
+_NO_NAME = re.compile(r"|(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?", re.ASCII)
 _LENGTH = re.compile(r"[0-9]{1,9}")
 _FAILED = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -54,6 +56,7 @@ class OpsServer:
         routes: path -> what answers it; one that ends in `/` answers for all below it and is told the rest.
         posts: path -> what answers a POST there, and is told its body.
         pages: path -> what answers a GET there, and is told which forms its caller accepts.
+        private: nothing that a web page can reach is answered.
 
     Raises:
         ConfigError: the address cannot be read.
@@ -65,11 +68,14 @@ class OpsServer:
         routes: Mapping[str, Route],
         posts: Mapping[str, Post] | None = None,
         pages: Mapping[str, Page] | None = None,
+        *,
+        private: bool = False,
     ) -> None:
         self._address = parse_address(address) if isinstance(address, str) else address
         self._routes = dict(routes)
         self._posts = dict(posts or {})
         self._pages = dict(pages or {})
+        self._private = private
         self._claim: Claim | None = None
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -88,7 +94,7 @@ class OpsServer:
             ConfigError: the port or socket cannot be had.
         """
         listener = self._listen()
-        self._server = _Server(listener, self._routes, self._posts, self._pages)
+        self._server = _Server(listener, self._routes, self._posts, self._pages, private=self._private)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="ops", daemon=True
         )
@@ -159,11 +165,14 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         routes: Mapping[str, Route],
         posts: Mapping[str, Post],
         pages: Mapping[str, Page],
+        *,
+        private: bool,
     ) -> None:
         super().__init__(("", 0), _Handler, bind_and_activate=False)
         self.socket.close()  # made by the base class, for an address that we do not want
         self.socket = listener
         self.routes, self.posts, self.pages = routes, posts, pages
+        self.private = private
         self._slots = threading.BoundedSemaphore(CONNECTIONS_MAX)
         self._lock = threading.Lock()
         self._patience: dict[_Connection, float] = {}  # connection -> when it may be hung up on for others
@@ -245,6 +254,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.sendall(self.reply.getvalue())
 
     def _route(self) -> Response:
+        if self.server.private and not _NO_NAME.fullmatch(self.headers.get("host", "")):
+            return problem(HTTPStatus.MISDIRECTED_REQUEST, "ask by address, or as localhost")
         path, _, query = self.path.partition("?")
         post = self.server.posts.get(path)
         self.allowed = "POST" if post is not None else "GET, HEAD"

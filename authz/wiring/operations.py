@@ -65,7 +65,7 @@ def operations(serve: ServeSettings, answers: Answers) -> list[OpsServer]:
             "/logs/": records(answers.find),
             "/limits": fullest(answers),
         }
-        servers.append(OpsServer(str(serve.debug), seen, posts(answers, serve.debug)))
+        servers.append(OpsServer(str(serve.debug), seen, posts(answers, serve.debug), private=True))
     return servers
 
 

@@ -344,3 +344,30 @@ def test_a_silent_connection_alone_keeps_its_time(server: OpsServer) -> None:
         time.sleep(3 * ops.CROWDED_HEAD_S)
         connection.sendall(b"GET /health HTTP/1.1\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9193", 200),
+        ("localhost", 200),
+        ("LOCALHOST", 421),
+        ("[::1]:9193", 200),
+        ("evil.example", 421),
+        ("evil.example:9193", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("localhost@evil.example", 421),
+    ],
+)
+def test_what_is_private_is_asked_by_address_alone(host: str, status: int) -> None:
+    """A web page may have a name lead to us, and would be told what we answer."""
+    server = OpsServer("127.0.0.1:0", ROUTES, POSTS, private=True)
+    server.start()
+    try:
+        read = f"GET /logs/x HTTP/1.1\r\nHost: {host}\r\n\r\n"
+        posted = f"POST /limits/find HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        for request in (read, f"{posted}Content-Length: 2\r\n\r\n{{}}"):
+            assert exchange(server, request.encode())[0] == status
+    finally:
+        server.close()
