@@ -225,10 +225,12 @@ class Carrier:
         """Keep the positions, and say that more may be deleted."""
         touched, self._touched = self._touched, set()
         self._saved_s, self._unsaved, self._unsaved_bytes = self._clock(), 0, 0
-        self.positions.save()
+        if not self.positions.save():
+            self._touched |= touched  # once more, whether or not anything else arrives
         for stream in touched:
             self._passed(stream)
-            if self.positions.get(stream) is None or self.positions.saved[stream].end:
+            saved = self.positions.saved.get(stream)
+            if self.positions.get(stream) is None or (saved is not None and saved.end):
                 self._offered.pop(stream, None)
 
     def _offer(self, parcel: Parcel) -> float:
@@ -283,6 +285,8 @@ class Carrier:
             _log.warning("a sink takes records again", sink=self.sink.name)
 
     def _down(self, why: str, retry_s: float = 0.0) -> float:
+        if self._touched:  # or a kill before it is back would have all of that come again, in part as gaps
+            self._save()
         self.tally.errors += 1
         self.tally.why = why[:_WHY_MAX]
         if self.tally.up:  # one line for each outage, not for each try

@@ -246,6 +246,37 @@ def test_what_may_have_arrived_unkept_is_told(scene: Scene) -> None:
     assert scene.carrier.uncertain("f" * 16) == (0, 0)
 
 
+def test_positions_are_kept_when_a_sink_goes_away(scene: Scene) -> None:
+    writer = StreamWriter(scene.root)
+    writer.write(2)
+    scene.ship()
+    assert not (kept := scene.carrier.positions.saved.get(writer.name)) or kept.done == 0
+    writer.write(2)
+    scene.look()
+    scene.sink.steps = [Unavailable("away")]
+    assert scene.carrier.step()
+    assert scene.carrier.positions.saved[writer.name].done == 2
+
+
+def test_positions_that_could_not_be_kept_are_kept_later_though_nothing_else_arrives(scene: Scene) -> None:
+    writer = StreamWriter(scene.root)
+    writer.write(2)
+    (blocked := scene.root / "positions" / "script.tmp").mkdir()  # a disk without room, as root sees it
+    scene.ship()
+    scene.now_s += 1.0
+    scene.ship()
+    assert Positions(scene.root / "positions" / "script").get(writer.name) is None
+    writer.write(2)
+    scene.look()
+    scene.sink.steps = [Unavailable("away"), Unavailable("away")]
+    assert scene.carrier.step()
+    blocked.rmdir()
+    assert scene.carrier.step()
+    position = Positions(scene.root / "positions" / "script").get(writer.name)
+    assert position is not None
+    assert position.done == 2
+
+
 def test_positions_are_kept_before_too_much_may_have_arrived_beyond_them(tmp_path: Path) -> None:
     scene = Scene(tmp_path, batch_bytes=10_000)
     writer = StreamWriter(scene.root)
