@@ -21,7 +21,7 @@ from tests.support.prometheus import MONITORING, ROOT, promtool
 
 Json = dict[str, Any]
 _UNITS = {"s", "bytes", "percentunit", "reqps", "short", "none"}
-_METRIC = re.compile(r"\b((?:authz|process)_[a-z_]+)\{")
+_METRIC = re.compile(r"\b((?:authz|process|envoy)_[a-z_]+)\{")
 
 
 def _dashboard(name: str) -> Json:

@@ -47,6 +47,11 @@ def test_the_filter_counts_no_error_while_all_is_well(app: Live) -> None:
     assert {line.rpartition(b": ")[2] for line in reply[1].splitlines()} == {b"0"}
 
 
+def test_the_counter_that_an_alert_asks_of_envoy_is_there(app: Live) -> None:
+    _, page = http_get(app.stage.admin_port, "/stats/prometheus") or (0, b"")
+    assert b"\nenvoy_http_ext_authz_error{" in page
+
+
 def test_a_listener_bound_to_hosts_serves_no_other(app: Live) -> None:
     with another_envoy(app, "hosts", hosts=("app.test",)) as port:
         assert app.send("GET", "/public/a", port=port)[0].status == 200

@@ -3,7 +3,7 @@
     a           real: two workers, limits in Redis, records over a spool to two sinks, spans
     b           real: one process, TLS
     understudy  plays what no test can wait for or afford: little memory, a key near its end, a sidecar that
-                is slow, overloaded, killed again and again. Our own code makes its page
+                is slow, overloaded, killed again and again; and its Envoy. Our own code makes its page
     leaver      an understudy that goes away
 
 After a baseline `strike`: everything goes wrong at once; then `mend`: all of it is put right.
@@ -105,17 +105,20 @@ class Understudy:
 
     Args:
         numbers: what it says now, by metric.
+        more: what it says besides, as Envoy would.
     """
 
     def __init__(self, numbers: Samples) -> None:
-        self.numbers = numbers
+        self.numbers, self.more = numbers, ""
         self.port = free_port()
         self._page = Page(lambda: self.numbers)
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> None:
         """Answer scrapes."""
-        page = self._page
+
+        def said() -> bytes:
+            return self._page.render() + self.more.encode()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -123,7 +126,7 @@ class Understudy:
                 self.send_header("content-type", CONTENT_TYPE)
                 self.end_headers()
                 with suppress(OSError):
-                    self.wfile.write(page.render())
+                    self.wfile.write(said())
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
@@ -325,6 +328,7 @@ class Day:
         faults = 0
         while not self._driving.wait(0.1):
             faults += self._ill
+            self.understudy.more = f"envoy_http_ext_authz_error {faults}\n"
             self.understudy.numbers = _well(self.began_s, faults, ill=self._ill)
 
     def _drive(self, which: str) -> None:

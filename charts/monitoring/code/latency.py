@@ -128,7 +128,6 @@ def _errors() -> list[Builder[Panel]]:
             " away), not_ready (no policy set), internal_error (a bug of ours).",
             Query(total(_FAILED, "reason"), "{{reason}}"),
             unit=PER_S,
-            width=12,
             stacked=True,
             runbook="AuthzErrorBudgetBurnFast",
         ),
@@ -137,7 +136,15 @@ def _errors() -> list[Builder[Panel]]:
             "The ten sidecars that refuse most with 503. All of them: look at what they share.",
             Query(top(10, total(_FAILED, "instance")), "{{instance}}"),
             unit=PER_S,
-            width=12,
             runbook="AuthzErrorBudgetBurnFast",
+        ),
+        series(
+            "Refused by Envoy itself",
+            "Requests that Envoy refused since its sidecar did not answer, or too late. Needs a scrape of"
+            " Envoy's"
+            " --admin address.",
+            Query(total(rate("envoy_http_ext_authz_error"), "instance"), "{{instance}}"),
+            unit=PER_S,
+            runbook="AuthzEnvoyCannotAsk",
         ),
     ]
