@@ -4,12 +4,11 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from authz.model.decision import Answered, Deny, RuleName
+from authz.model.decision import Deny, RuleName
 from authz.model.latency import Durations
 from authz.model.reason import Detail, Reason
 from authz.model.request import Unreadable
 from authz.model.shadow import CRASHED, Shade, Would
-from authz.model.trace import Steps
 from authz.record.catalogue import METRICS
 from authz.record.cgroup import MemoryFacts
 from authz.record.facts import (
@@ -25,6 +24,7 @@ from authz.record.metrics import Metrics
 from authz.record.queue import RecordCounts
 from authz.record.tally import Tally
 from tests.support.answers import PROVEN, TIME_US, allowed, answered, refused, request, spent, unreadable
+from tests.support.tracing import traced
 
 FACTS = Facts(
     snapshot=lambda: SnapshotFacts("0123456789ab", "4f2a9c1", 1_767_225_600.5, 1_798_761_600.0, 2, 3),
@@ -265,12 +265,6 @@ def test_what_is_in_shadow_has_series_of_its_own() -> None:
     assert series["authz_shadow_changes_total{kind=limit,name=tried,outcome=deny}"] == 1
     assert series["authz_shadow_crashes_total"] == 1
     assert series["authz_rule_decisions_total{mode=enforce,outcome=allow,policy=items,rule=read}"] == 1
-
-
-def traced(duration_us: int, trace_id: str = "1" * 32) -> Answered:
-    """Return an allowed check that was traced."""
-    trace = Steps(trace_id, "2" * 16, "3" * 16, 0, lambda: 0)
-    return allowed()._replace(trace=trace, duration_us=duration_us)
 
 
 def test_openmetrics_shows_the_trace_of_a_check_with_its_bucket() -> None:
