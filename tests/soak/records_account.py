@@ -3,13 +3,17 @@
 Of each stream every number is there once, as a line or counted by a gap; lines that came again are the same
 to the byte; new ones come in their order. Every answer that a caller got is there, or a gap covers it. Of
 records that were lost with their process (`killed`) a gap says at most how many; all others are exact.
+
+One thing cannot be otherwise: records that had arrived, and before that was kept the shipper was killed and
+their segment damaged. They are declared `damaged` although they are there, and from there on a chain begins
+to differ from what had come before. Such a stream is disputed: counted, and no fault.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -65,6 +69,17 @@ class Seat(NamedTuple):
     status: int
 
 
+@dataclass(slots=True)
+class _Group:
+    """Gaps that lie over each other."""
+
+    first_seq: int
+    last_seq: int
+    counted: int = 0
+    missing: int = 0
+    gaps: list[Gap] = field(default_factory=list)
+
+
 _read = msgspec.json.Decoder(Line).decode
 
 
@@ -80,7 +95,7 @@ class Account:
         self.gaps: dict[str, list[Gap]] = defaultdict(list)
         self._most: dict[str, int] = defaultdict(int)
         self._gap_lines: dict[tuple[str, int, int, str], int] = {}
-        self._wrong: dict[str, list[str]] = defaultdict(list)
+        self._wrong: dict[str, list[tuple[str, str]]] = defaultdict(list)  # what: of which stream, and where
 
     def take(self, lines: Iterable[bytes]) -> None:
         """Take what came."""
@@ -89,7 +104,7 @@ class Account:
             try:
                 line = _read(data)
             except msgspec.MsgspecError as error:
-                self._wrong["a line that is no record"].append(f"{error}: {data[:120]!r}")
+                self._wrong["a line that is no record"].append(("", f"{error}: {data[:120]!r}"))
                 continue
             if line.kind == "gap":
                 self._gap(line, data)
@@ -129,41 +144,74 @@ class Account:
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with the streams by themselves."""
+        disputed = self.disputed()
         for what, found in self._wrong.items():
-            yield f"{self.name}: {what}: {len(found)}, such as {'; '.join(found[:_SHOWN])}"
+            bare = [text for stream, text in found if stream not in disputed or "alike" not in what]
+            if bare:
+                yield f"{self.name}: {what}: {len(bare)}, such as {'; '.join(bare[:_SHOWN])}"
         for stream in sorted({*self.streams, *self.gaps}):
-            yield from self._uneven(stream)
+            if not any(gap.count < 0 for gap in self.gaps.get(stream, ())):
+                yield from self._uneven(stream, disputed=stream in disputed)
 
-    def _uneven(self, stream: str) -> Iterator[str]:
+    def disputed(self) -> dict[str, int]:
+        """Return by stream how many records are there that were declared to be damaged."""
+        found = {}
+        for stream in self.gaps:
+            more = sum(
+                max(0, group.counted - group.missing)
+                for group in self._groups(stream)
+                if any(gap.why == "damaged" for gap in group.gaps)
+            )
+            if more:
+                found[stream] = more
+        return found
+
+    def _uneven(self, stream: str, *, disputed: bool) -> Iterator[str]:
         """Numbers that are there, and those that gaps count, are all there are."""
         gaps, there = self.gaps.get(stream, []), self.streams.get(stream, {})
-        if any(gap.count < 0 for gap in gaps):
-            return
-        last, counted = self.last_seq(stream), sum(gap.count for gap in gaps)
-        if len(there) + counted != last:
-            missing = [seq for seq in range(1, last + 1) if seq not in there]
-            bare = [seq for seq in missing if not any(gap.covers(seq) for gap in gaps)]
-            yield (
-                f"{self.name}: stream {stream}: {len(there)} are there and {counted} are counted, of {last};"
-                f" covered by no gap: {bare[:_SHOWN]}; gaps: {_doubtful(gaps, there)[:_SHOWN]}"
-            )
+        last = self.last_seq(stream)
+        covered = {seq for gap in gaps for seq in range(gap.first_seq, gap.last_seq + 1)}
+        bare = [seq for seq in range(1, last + 1) if seq not in there and seq not in covered]
+        if bare:
+            yield f"{self.name}: stream {stream}: covered by no gap: {len(bare)}, from {bare[0]} on"
+        for group in self._groups(stream):
+            odd = group.missing > group.counted if disputed else group.missing != group.counted
+            if odd:
+                yield (
+                    f"{self.name}: stream {stream}: {group.missing} are missing from {group.first_seq} to"
+                    f" {group.last_seq}, and {group.counted} are counted: {group.gaps[:_SHOWN]}"
+                )
+
+    def _groups(self, stream: str) -> list[_Group]:
+        """Return the gaps of a stream, those together that lie over each other."""
+        there, groups = self.streams.get(stream, {}), list[_Group]()
+        for gap in sorted(self.gaps.get(stream, ()), key=lambda one: one.first_seq):
+            if not groups or gap.first_seq > groups[-1].last_seq:
+                groups.append(_Group(gap.first_seq, gap.last_seq))
+            group = groups[-1]
+            group.gaps.append(gap)
+            group.last_seq = max(group.last_seq, gap.last_seq)
+            group.counted += gap.count
+        for group in groups:
+            group.missing = sum(seq not in there for seq in range(group.first_seq, group.last_seq + 1))
+        return groups
 
     def _numbered(self, line: Line, data: bytes) -> None:
         known, mark = self.streams[line.stream], hash(data)
         if line.seq in known:
             self.repeats += 1
             if known[line.seq] != mark:
-                self._wrong["came again, and not alike"].append(f"{line.stream} {line.seq}")
+                self._wrong["came again, and not alike"].append((line.stream, f"{line.stream} {line.seq}"))
             return
         if line.seq < self._most[line.stream]:
-            self._wrong["out of order"].append(f"{line.stream} {line.seq}")
+            self._wrong["out of order"].append((line.stream, f"{line.stream} {line.seq}"))
         known[line.seq] = mark
         self._most[line.stream] = max(self._most[line.stream], line.seq)
         self.events += line.kind == "event"
         if not line.kind:
             seat = Seat(line.stream, line.seq, line.status)
             if line.decision_id in self.decisions:
-                self._wrong["one decision twice"].append(line.decision_id)
+                self._wrong["one decision twice"].append((line.stream, line.decision_id))
             self.decisions[line.decision_id] = seat
             if line.request_id:
                 self.requests[line.request_id] = seat
@@ -173,7 +221,7 @@ class Account:
         if key in self._gap_lines:
             self.repeats += 1
             if self._gap_lines[key] != mark:
-                self._wrong["a gap came again, and not alike"].append(f"{key}")
+                self._wrong["a gap came again, and not alike"].append((line.stream, f"{key}"))
             return
         self._gap_lines[key] = mark
         self.gaps[line.stream].append(Gap(line.first_seq, line.last_seq, line.count, line.allows, line.why))
@@ -181,15 +229,6 @@ class Account:
     def _all_gaps(self) -> Iterator[Gap]:
         for gaps in self.gaps.values():
             yield from gaps
-
-
-def _doubtful(gaps: Sequence[Gap], there: Mapping[int, int]) -> list[Gap]:
-    """Return gaps that count more numbers than are missing where they lie."""
-    return [
-        gap
-        for gap in gaps
-        if sum(seq not in there for seq in range(gap.first_seq, gap.last_seq + 1)) < gap.count
-    ]
 
 
 def faults(accounts: Sequence[Account], answers: Sequence[Answer]) -> list[str]:

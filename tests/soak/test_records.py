@@ -71,9 +71,9 @@ def test_what_is_there_or_counted_is_no_fault() -> None:
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        ([line(1), line(3)], "covered by no gap: [2]"),
-        ([line(1), line(2), gap(3, 4, 1), line(5)], "3 are there and 1 are counted, of 5"),
-        ([line(1), line(2), gap(2, 4, 3), line(5)], "3 are there and 3 are counted, of 5"),
+        ([line(1), line(3)], "covered by no gap: 1, from 2 on"),
+        ([line(1), line(2), gap(3, 4, 1), line(5)], "2 are missing from 3 to 4, and 1 are counted"),
+        ([line(1), line(2), gap(2, 4, 3), line(5)], "2 are missing from 2 to 4, and 3 are counted"),
         ([line(1), line(3), line(2)], "out of order"),
         ([line(1), line(2), line(2, status=403), line(3)], "not alike"),
         ([line(1), line(2), line(3, decision_id="d-1-1")], "one decision twice"),
@@ -99,6 +99,19 @@ def test_a_gap_elsewhere_covers_nothing() -> None:
     found = "\n".join(faults([whole, odd], [allowed(1), allowed(2), refused(3)]))
     assert "file: covered by no gap, and others have it: 1" in found
     assert "http: stream 01900000000a0001 ends at 3, elsewhere at 4" in found
+
+
+def test_what_had_arrived_before_it_was_damaged_is_disputed_and_hides_nothing_else() -> None:
+    """A kill in between: it was shipped, nobody knew, and its segment does not read any more."""
+    came = [line(1), line(2), line(3), line(2, prev="b"), gap(3, 4, 2, "damaged"), line(5, prev="c")]
+    answers = [*map(allowed, range(1, 6))]
+    once = account(*came)
+    assert faults([once], answers) == []
+    assert once.disputed() == {STREAM: 1}
+    lost = account(*came, gap(6, 8, 1), line(9))
+    assert "3 are missing from 6 to 8, and 1 are counted" in "\n".join(faults([lost], answers))
+    whole = account(*came, gap(6, 8, 3), line(9), line(12))
+    assert "covered by no gap: 2, from 10 on" in "\n".join(faults([whole], answers))
 
 
 def test_a_stream_of_which_nobody_knows_the_end_has_any() -> None:
