@@ -245,7 +245,7 @@ class Carrier:
             return self._refused(parcel, str(error))
         except Exception as error:  # noqa: BLE001 - a bug in one sink must not end the others
             # SECURITY: the kind and the place, never the message: it may quote what a client sent.
-            return self._down(f"a bug of ours: {type(error).__name__} {_place_of(error)}")
+            return self._down(f"a bug of ours: {type(error).__name__} {place_of(error)}")
         return self._accepted(parcel)
 
     def _accepted(self, parcel: Parcel) -> float:
@@ -296,7 +296,8 @@ class Carrier:
         return self._retry.failed(retry_s)
 
 
-def _place_of(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
+    """Return the file and line that raised it."""
     trace, place = error.__traceback__, ""
     while trace is not None:
         code = trace.tb_frame.f_code

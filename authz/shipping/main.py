@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from contextlib import suppress
 
@@ -19,6 +20,7 @@ from authz.config.log import configure, get_logger
 from authz.model.errors import ConfigError
 from authz.record.ledger import Changes
 from authz.shipping import report
+from authz.shipping.carrier import place_of
 from authz.shipping.open import open_sinks
 from authz.shipping.report import DRAIN, REOPEN, Report
 from authz.shipping.shipper import Shipper, open_spool
@@ -53,7 +55,7 @@ class Talk:
             now_s = time.monotonic()
             if now_s >= next_s:
                 next_s = now_s + BEAT_S
-                if not self._shipper.whole:  # its traceback is in the log; whoever started us starts another
+                if not self._shipper.whole:  # why is in the log; whoever started us starts another
                     os._exit(CRASHED)
                 if self._shipper.moved():  # silence is noticed, too
                     self.tell()
@@ -114,6 +116,7 @@ def main() -> None:
         except EOFError:
             return
         configure(errand.log_level)
+        threading.excepthook = _crashed
         try:
             spool = open_spool(errand, errand.drain_s + _PATIENCE_S)
             shipper = Shipper(errand, open_sinks(errand), spool)
@@ -131,6 +134,12 @@ def main() -> None:
         talk.tell()
         if not closed:
             os._exit(0)  # a sink that hangs must not keep us
+
+
+def _crashed(crash: threading.ExceptHookArgs) -> None:
+    # SECURITY: the kind and the place, never the message: it may quote what a client sent.
+    if crash.exc_value is not None:
+        _log.error("a bug of ours", kind=crash.exc_type.__name__, place=place_of(crash.exc_value))
 
 
 if __name__ == "__main__":

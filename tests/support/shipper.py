@@ -83,7 +83,7 @@ class ShipperProcess:
 
 def errand(spool: Path, *sinks: str, spool_bytes: int = 1 << 26, on_full: str = "drop_allows") -> Errand:
     """Return an errand to these sinks."""
-    return Errand(spool, spool_bytes, on_full, tuple(map(parse_sink, sinks)), drain_s=5.0)
+    return Errand(spool, spool_bytes, on_full, tuple(map(parse_sink, sinks)), drain_s=15.0)
 
 
 def until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:

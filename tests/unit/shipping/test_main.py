@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread, Timer
@@ -142,7 +143,15 @@ def test_main_does_the_errand(tmp_path: Path, out: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "argv", ["main", str(end.detach())])
     report.send_errand(link, report.packed(errand(tmp_path / "spool", f"file:{out}")))
     link.sendall(report.DRAIN)
-    main.main()
+    before = threading.excepthook
+    try:
+        main.main()
+        with capture_logs() as logs:
+            Thread(target=lambda: int("canary")).start()
+            until(lambda: bool(logs))
+    finally:
+        threading.excepthook = before
+    assert (logs[0]["kind"], "canary" in str(logs)) == ("ValueError", False)
     assert out.read_bytes() == written
     *_, last = report.reports(link)
     assert last.drained
@@ -152,6 +161,7 @@ def test_main_does_the_errand(tmp_path: Path, out: Path, monkeypatch: pytest.Mon
 def test_what_cannot_be_done_is_said_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link, end = socket.socketpair()
     (tmp_path / "spool").write_text("a file")
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(main, "configure", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["main", str(end.detach())])
