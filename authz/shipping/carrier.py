@@ -187,7 +187,7 @@ class Carrier:
         """Take from one stream. INVARIANT: from before it is read until that is kept, nobody replaces it."""
         self._offered[stream.name] = _EVERYTHING
         before = reader.taken_seq
-        taken = reader.take(self._most_bytes)
+        taken = reader.take(self._most_bytes, self._unsaved_max)
         self._offered[stream.name] = taken.last_seq if taken else before
         return taken
 

@@ -119,12 +119,18 @@ class Reader:
         self._damaged_to = 0  # the last seq that a head spoke of whose lines are damaged
         self._block_us = 0  # when the last block of this segment was written
         self._tries = 0
+        self._seq_limit = 0  # of what is taken just now
         self._wounds = 0  # places in this segment that do not read as they were written
 
-    def take(self, most_bytes: int) -> Taken | None:
-        """Return what comes next, about so many bytes of it; None: nothing just now."""
+    def take(self, most_bytes: int, most_seqs: int = 1 << 60) -> Taken | None:
+        """Return what comes next, about so many bytes of it; None: nothing just now.
+
+        Args:
+            most_seqs: that it covers, unless that is one block.
+        """
         if self.ended:
             return None
+        self._seq_limit = self.taken_seq + most_seqs
         found = _Collected(self.stream, self.taken_seq)
         while found.size < most_bytes:
             try:
@@ -179,6 +185,8 @@ class Reader:
         """Yield the blocks that are whole in what was read; the first one, if it is longer, all the same."""
         at = 0
         while (block := decode_head(data[at : at + HEAD_BYTES])) is not None:
+            if (at or found) and block.last_seq > self._seq_limit:
+                return
             end = at + HEAD_BYTES + block.size
             lines = data[at + HEAD_BYTES : end]
             if end > len(data):

@@ -258,3 +258,17 @@ def test_each_record_arrives_or_is_counted_by_one_gap(actions: list[Action]) -> 
 @given(st.lists(st.one_of(ACTIONS, ACTIONS, ACTIONS, DAMAGES), min_size=5, max_size=60))
 def test_damage_is_declared_and_stops_nothing(actions: list[Action]) -> None:
     play(actions)
+
+
+def test_what_arrived_and_was_not_kept_is_not_given_up_after_a_kill() -> None:
+    play(
+        [
+            Action(_gap, (0, 20)),
+            Action(_write, (0, ["allow"] * 3)),
+            Action(World.look, ()),
+            Action(World.step, (0, 1)),
+            Action(_write, (0, ["allow"] * 3)),
+            Action(_write, (0, ["allow"] * 40)),
+            Action(World.begin_shipper, ()),
+        ]
+    )

@@ -336,3 +336,14 @@ def test_who_lets_go_reads_on_by_seq(writer: StreamWriter) -> None:
     reader.rewind(1)
     assert (taken := reader.take(1)) is not None
     assert seqs(taken.lines) == [2]
+
+
+def test_a_batch_covers_no_more_seqs_than_asked_for_unless_one_block_does(writer: StreamWriter) -> None:
+    writer.write_gap(20)
+    writer.write(3)
+    writer.write(3)
+    reader = reader_of(writer)
+    covered = []
+    while taken := reader.take(MOST, 6):
+        covered.append((taken.first_seq, taken.last_seq))
+    assert covered == [(1, 20), (21, 26)]
