@@ -29,7 +29,7 @@ RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
 
 _DECISION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME = re.compile(rb'"time":"(\d{4}-\d\d-\d\dT[\d:.]{8,15}Z)"')  # no text of a client can hold this, either
-_LINE_HEAD = 256  # bytes of a line in which its time stands
+_LINE_HEAD = 256  # bytes of a line in which its time and its id stand
 _GAP_END = f'"why":"{Why.QUEUE_FULL}"}}\n'.encode()  # no text of a client can hold this
 
 _log = get_logger("record")
@@ -176,10 +176,11 @@ class RecordQueue:
         """Return the record of a recent decision, whether or not it was written, or None."""
         if not _DECISION_ID.fullmatch(decision_id):
             return None
-        # No text of a client can hold this: its quotes are escaped.
+        # No text of a client can hold this: its quotes are escaped. A header that is recorded may have that
+        # name, further on.
         needle = f'"decision_id":"{decision_id}"'.encode()
         recent = list(self._recent)  # one step of the interpreter: nobody appends meanwhile
-        return next((line for line in reversed(recent) if needle in line), None)
+        return next((line for line in reversed(recent) if line.find(needle, 0, _LINE_HEAD) >= 0), None)
 
     def recent(self, wanted: Wanted) -> Recent:
         """Return recent records, whether or not they were written."""

@@ -22,7 +22,7 @@ WAITING_MAX_BYTES = (
 )  # hostile lines are long: the bound in lines alone would not bound memory
 KEPT_SHARE = 10  # one part in so many is kept for what is no allow
 
-_ALLOW = b'"outcome":"allow"'  # no text of a client can hold this: its quotes are escaped
+_OUTCOME, _ALLOW = b'"outcome":"', b'allow"'  # no text of a client can hold this: its quotes are escaped
 
 
 class Take(NamedTuple):
@@ -46,8 +46,13 @@ class _Missing:
 
 
 def is_allow(line: bytes) -> bool:
-    """Whether a line is the record of an allow: what is given up first."""
-    return _ALLOW in line
+    """Whether a line is the record of an allow: what is given up first.
+
+    SECURITY: the first such field is the record's own; a label, or a header that is recorded, may have that
+    name, too.
+    """
+    at = line.find(_OUTCOME)
+    return at >= 0 and line.startswith(_ALLOW, at + len(_OUTCOME))
 
 
 class Waiting:

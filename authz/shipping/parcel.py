@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from authz.record.notice import Why, gap_line
+from authz.record.waiting import is_allow
 from authz.shipping.delivery import Batch
 from authz.shipping.reader import Taken
 from authz.shipping.stream import Stream
 from authz.shipping.tally import GAP
 
 _SEQ = re.compile(rb'"seq":(\d+)')  # no text of a client can hold this: its quotes are escaped
-_ALLOW = b'"outcome":"allow"'
 
 
 class Chained(Protocol):
@@ -144,7 +144,7 @@ class Parcel:
         seq = int(found[1]) if found else self._first_seq
         stream = self._stream
         self._instead = gap_line(
-            stream.sidecar, stream.name, seq, seq, 1, why, self._taken.time_us, int(_ALLOW in line)
+            stream.sidecar, stream.name, seq, seq, 1, why, self._taken.time_us, int(is_allow(line))
         )
 
     def take_back(self) -> None:
