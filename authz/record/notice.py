@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 VERSION = 1
+_TIME_MAX_US = 253_402_300_799_000_000  # of the year 9999, and no text has a later one
 
 
 class Why(StrEnum):
@@ -79,7 +80,9 @@ _to_json = msgspec.json.Encoder().encode
 
 def rfc3339(time_us: int) -> str:
     """Return a time as records have it."""
-    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(min(max(0, time_us), _TIME_MAX_US) / 1e6, UTC).strftime(
+        "%Y-%m-%dT%H:%M:%S.%fZ"
+    )
 
 
 def gap_line(

@@ -24,6 +24,7 @@ SEGMENT_MAX_BYTES = (
 )  # a new one is begun after so much: what is dropped or shipped goes by segment
 BLOCK_MAX_BYTES = 40 * 1024 * 1024  # a head that says more is damaged: a queue never holds so much
 HEAD_SLOTS = 63
+SEQ_END = 1 << 48  # no stream comes so far: 80 years of 100,000 records/s; what says so is damaged
 
 _MAGIC = b"AZR1"
 # Magic, CRC-32 of the rest of the head, CRC-32 of the lines, bytes, lines, 0, first and last seq, time.
@@ -56,6 +57,8 @@ def decode_head(data: bytes) -> Block | None:
         return None
     magic, head_crc, crc, size, lines, _, first_seq, last_seq, time_us = _HEAD.unpack_from(data)
     if magic != _MAGIC or zlib.crc32(data[8:HEAD_BYTES]) != head_crc or size > BLOCK_MAX_BYTES:
+        return None
+    if last_seq >= SEQ_END or first_seq > last_seq + 1:
         return None
     return Block(size, lines, first_seq, last_seq, time_us, crc)
 

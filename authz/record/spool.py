@@ -11,6 +11,7 @@ import fcntl
 import mmap
 import os
 import shutil
+import stat
 import time
 from pathlib import Path
 
@@ -195,6 +196,8 @@ def make_private(directory: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
         if found.st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, "is another user's") from None
+        if found.st_mode & stat.S_ISVTX:  # as /tmp: everybody's, and nothing that we may close to others
+            raise PermissionError(errno.EPERM, "is everybody's") from None
         if found.st_mode & 0o077:
             directory.chmod(_DIRECTORY_MODE)
 

@@ -167,9 +167,13 @@ class Housekeeper:
             found = sorted(self._spool.positions.iterdir())
         except OSError:
             return
-        self._strangers = [path for path in found if path not in ours and not path.name.startswith(".")]
-        for path in self._strangers:
-            for name, position in Positions(path).saved.items():
+        for path in found:
+            if path in ours or path.name.startswith("."):
+                continue
+            theirs = Positions(path)
+            if theirs.genuine:  # SECURITY: another file is somebody's, and none that we may take away
+                self._strangers.append(path)
+            for name, position in theirs.saved.items():
                 self._known[name] = max(self._known.get(name, 0), position.done)
 
     def _settle(self) -> None:

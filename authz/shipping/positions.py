@@ -25,6 +25,8 @@ DIRECTORY = "positions"
 _FILE_MAX_BYTES = 64 * 1024 * 1024  # a million streams; more is no file of ours
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _DIRECTORY_MODE = 0o700
+_FRESH = ".tmp"
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _log = get_logger("shipping")
 
@@ -77,6 +79,7 @@ class Positions:
         # Beyond these an earlier life may have delivered what it could not save any more.
         self.loaded: Mapping[str, Position] = self.saved
         self._failed = False
+        self.genuine = bool(kept.streams or kept.tips or kept.sink)  # the file is of our making
 
     def get(self, stream: str) -> Position | None:
         """Return how far it is in a stream; None: it has not begun."""
@@ -119,14 +122,14 @@ class Positions:
         return not self._failed
 
     def _put(self, data: bytes) -> None:
-        fresh = self._path.with_name(self._path.name + ".tmp")
+        fresh = self._path.with_name(self._path.name + _FRESH)
         try:
-            fresh.write_bytes(data)
+            _write(fresh, data)
         except FileNotFoundError:
             # Somebody took the directory away, maybe with the whole spool: without positions nothing would
             # ever be deleted, and the spool would fill up.
             fresh.parent.mkdir(mode=_DIRECTORY_MODE)
-            fresh.write_bytes(data)
+            _write(fresh, data)
         fresh.rename(self._path)
 
     def _complain(self, error: OSError) -> None:
@@ -138,6 +141,12 @@ class Positions:
 def file_name(address: SinkAddress, purpose: str = "") -> str:
     """Return the name of a sink's file: that of another address is another one, whatever their order."""
     return f"{purpose or address.kind.value}-{zlib.crc32(address.text.encode()):08x}"
+
+
+def _write(path: Path, data: bytes) -> None:
+    fd = os.open(path, _FLAGS, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
 
 
 def _read(path: Path) -> _File:

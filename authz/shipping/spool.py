@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -56,6 +57,8 @@ class Spool:
         """
         self.path.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
         self.positions.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
+        if self.positions.is_symlink():  # SECURITY: we write and delete there
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._lock_fd = os.open(self.positions / _LOCK, flags, 0o600)
         while True:

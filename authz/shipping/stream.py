@@ -17,7 +17,7 @@ from threading import Lock
 import msgspec
 from msgspec import Struct
 
-from authz.record.segment import HEAD, HEAD_SLOTS, decode_head_file, segment_name, segment_seq
+from authz.record.segment import HEAD, HEAD_SLOTS, SEQ_END, decode_head_file, segment_name, segment_seq
 
 GONE = ".gone"  # what a directory's name ends with while it is taken away
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -122,7 +122,7 @@ class Stream:
             return None
         finally:
             os.close(fd)
-        if head is None or head.promised > _PROMISED_MAX * HEAD_SLOTS:
+        if head is None or head.promised > _PROMISED_MAX * HEAD_SLOTS or head.last_seq >= SEQ_END:
             return None
         return head.most_seq
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+import authz.shipping.positions as positions_module
 from authz.model.sink import parse_sink
 from authz.shipping.positions import Position, Positions, file_name
 
@@ -78,7 +79,7 @@ def test_on_a_full_disk_what_arrived_may_be_deleted_all_the_same(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch, capture_logs() as logs:
-        patch.setattr(Path, "write_bytes", refused)
+        patch.setattr(positions_module, "_write", refused)
         assert not positions.save()
         assert not positions.save()
     assert (STREAM in positions.saved) is counts

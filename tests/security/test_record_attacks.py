@@ -1,0 +1,211 @@
+"""Attacks on records: what callers, other local users and whoever gets hold of the files may try."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from authz.model.errors import ConfigError
+from authz.record.chain import NOTHING, digest
+from authz.record.notice import Why, gap_line
+from authz.record.numbers import Numbers
+from authz.record.queue import RecordQueue
+from authz.record.segment import HEAD, HEAD_SLOTS, decode_head, encode_block
+from authz.record.spool import SpoolWriter, make_private
+from authz.record.waiting import is_allow
+from authz.shipping.housekeeping import Housekeeper
+from authz.shipping.positions import DIRECTORY, Position, Positions
+from authz.shipping.reader import Reader
+from authz.shipping.spool import Spool
+from authz.shipping.stream import Stream
+from authz.shipping.tally import gaps_in
+from tests.support.chains import SIDECAR, STREAM, chained, decision, decisions, look
+from tests.support.spool import StreamWriter
+
+_ID = "01a2043b-aabe-77e7-96c4-0bc73c9bc3e5"
+_OTHER = "01a2043b-aabe-77e7-96c4-0bc73c9bc3e6"
+
+
+# --- fields that have a name of ours
+
+
+def line(**fields: object) -> bytes:
+    first = {"v": 1, "time": "2026-11-23T05:00:00.000001Z", "decision_id": _ID, "outcome": "deny"}
+    return msgspec.json.encode({**first, **fields}) + b"\n"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"identity": {"labels": {"outcome": "allow"}}},
+        {"request": {"headers": {"outcome": "allow", "x": '"outcome":"allow"'}}},
+    ],
+)
+def test_no_label_and_no_header_makes_a_refusal_an_allow(fields: dict[str, object]) -> None:
+    assert not is_allow(line(**fields))
+    assert is_allow(line(**{**fields, "outcome": "allow"}))
+
+
+def test_nobody_s_header_is_found_in_place_of_a_decision() -> None:
+    queue = RecordQueue(None, 10)
+    theirs = line(decision_id=_OTHER, padding="x" * 200, request={"headers": {"decision_id": _ID}})
+    queue.put([line(), theirs])
+    assert queue.find(_ID) == line()
+    assert queue.find(_OTHER) == theirs
+
+
+# --- a spool that somebody prepared
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_directory_of_everybody_is_not_closed_to_them(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    with pytest.raises(PermissionError):
+        make_private(shared)
+    assert shared.stat().st_mode & 0o7777 == 0o1777
+    with pytest.raises(ConfigError, match="name a directory that this user alone may use"):
+        SpoolWriter(shared, Numbers("0" * 16, "s"), 1 << 20).open()
+
+
+def test_nothing_is_written_or_deleted_through_a_link_in_the_place_of_positions(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "important").write_text("x")
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / DIRECTORY).symlink_to(theirs)
+    with pytest.raises(NotADirectoryError):
+        Spool(tmp_path / "spool").claim(0.0)
+    assert names(theirs) == ["important"]
+
+
+def test_a_position_is_not_written_through_a_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("x")
+    (tmp_path / "file.tmp").symlink_to(victim)
+    positions = Positions(tmp_path / "file")
+    positions.set("0" * 16, Position(7))
+    assert not positions.save()
+    assert victim.read_text() == "x"
+
+
+def test_only_positions_are_taken_away_from_among_positions(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    assert spool.claim(0.0)
+    Positions(spool.positions / "http-00000000", "http://gone/").save()
+    (spool.positions / "important").write_text("x")
+    (spool.positions / "settings.json").write_text('{"a": 1}')
+    keeper = Housekeeper(spool, None)
+    keeper.remember([])
+    keeper.round()
+    spool.close()
+    assert names(spool.positions) == [".lock", "important", "settings.json"]
+
+
+def test_positions_are_kept_again_after_their_directory_was_removed(tmp_path: Path) -> None:
+    positions = Positions(tmp_path / DIRECTORY / "file")
+    positions.set("0" * 16, Position(7))
+    assert positions.save()
+    assert Positions(tmp_path / DIRECTORY / "file").saved["0" * 16].done == 7
+    assert (tmp_path / DIRECTORY).stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("head", [(1 << 64) - 1, 1 << 63, 10**15])
+def test_a_head_that_claims_too_much_is_a_head_that_says_nothing(tmp_path: Path, head: int) -> None:
+    writer = StreamWriter(tmp_path)
+    writer.write(3)
+    (writer.path / "head").write_bytes(HEAD.pack(head, *[0] * HEAD_SLOTS))
+    writer.kill()
+    stream = Stream(writer.path)
+    stream.look()
+    taken = Reader(stream, 0).take(1 << 20)
+    assert taken is not None
+    assert (taken.last_seq, taken.gaps) == (3, ((Why.KILLED, -1),))
+
+
+@pytest.mark.parametrize("seqs", [((1 << 64) - 2, (1 << 64) - 1), (1 << 48, 1 << 48), (100, 6)])
+def test_a_block_of_numbers_that_cannot_be_is_none(seqs: tuple[int, int]) -> None:
+    assert decode_head(encode_block(b"{}\n", 1, *seqs, 0)) is None
+
+
+@pytest.mark.parametrize("time_us", [-(1 << 63), -1, (1 << 63) - 1])
+def test_no_time_of_a_block_stops_whoever_ships_it(tmp_path: Path, time_us: int) -> None:
+    writer = StreamWriter(tmp_path)
+    writer.append(encode_block(b'{"v":1,"seq":3}\n', 1, 3, 3, time_us), 3)
+    writer.last_seq = 3
+    writer.note(3)
+    writer.kill()
+    stream = Stream(writer.path)
+    stream.look()
+    taken = Reader(stream, 0).take(1 << 20)
+    assert taken is not None
+    assert taken.gaps == ((Why.DAMAGED, 2),)
+
+
+@pytest.mark.parametrize("rest", [b",,}", b"}", b',"count":"x"}', b',"count":-9}', b',"why":"\xff"}', b""])
+def test_a_gap_that_is_not_as_we_write_them_stops_nobody(rest: bytes) -> None:
+    (gap,) = gaps_in(b'{"v":1,"kind":"gap"' + rest + b"\n")
+    assert max(0, gap.count) == 0
+
+
+# --- a history that somebody rewrote
+
+
+def linked(lines: Sequence[bytes], prev: str = NOTHING) -> list[bytes]:
+    """Link lines as whoever has no key can."""
+    out: list[bytes] = []
+    for one in lines:
+        out.append(one.rstrip(b"\n")[:-1] + b',"prev":"' + prev.encode() + b'"}')
+        prev = digest(out[-1]).decode()
+    return out
+
+
+GENUINE = chained(decisions(1, 20))
+_NO_STREAM = b'{"v":1,"time":"2026-11-23T05:00:00.000001Z","decision_id":"x","outcome":"allow"%b}'
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        linked(decisions(1, 5)),
+        linked(decisions(21, 22)),
+        linked(decisions(1, 5), prev="B" * 43),
+        [decision(21)],
+        [decision(1)],
+        [gap_line(SIDECAR, STREAM, 21, 90, 5, Why.KILLED, 0)],
+        [_NO_STREAM % b""],
+        [_NO_STREAM % b',"stream":"%b"' % STREAM.encode()],
+        [_NO_STREAM % b',"seq":21,"stream":"%b"' % (b"0" * 65)],
+        [_NO_STREAM % b',"seq":21,"kind":"other","stream":"%b"' % STREAM.encode()],
+    ],
+)
+def test_nothing_can_be_put_before_or_behind_a_chain(forged: list[bytes]) -> None:
+    assert look(GENUINE).sound
+    assert not look([*forged, *GENUINE]).sound
+    assert not look([*GENUINE, *forged]).sound
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        lambda one: one[:-1] + b',"outcome":"allow"}',
+        lambda one: one + b" ",
+        lambda one: one + b"\r",
+        lambda one: one.replace(b'"seq":7', b'"seq":7.0'),
+        lambda one: one.replace(b'"seq":7', b'"\\u0073eq":7'),
+        lambda one: one.replace(b'"deny"', b'"d\\u0065ny"'),
+        lambda one: b'{"x":' + b"[" * 9 + b"]" * 9 + b"," + one[1:],
+        lambda one: one.replace(b'"seq":7', b'"seq":7e999'),
+    ],
+)
+def test_no_other_spelling_of_a_record_passes_for_it(trick: object) -> None:
+    assert callable(trick)
+    at = next(at for at, one in enumerate(GENUINE) if b'"seq":7,' in one and b"checkpoint" not in one)
+    assert not look([*GENUINE[:at], trick(GENUINE[at]), *GENUINE[at + 1 :]]).sound
