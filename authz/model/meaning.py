@@ -74,6 +74,6 @@ DETAILS: Mapping[Reason, Mapping[Detail, str]] = {
     Reason.OVERLOADED: {
         Detail.DEADLINE: "less time was left than a check needs, or the time was over before it was allowed",
         Detail.BACKLOG: "more checks waited than can be judged in time: it was refused at once, unread",
-        Detail.UNRECORDED: "its record could not be kept, and `record_on_full` is `deny`: it was refused unread",
+        Detail.UNRECORDED: "its record could not be kept, and `record_on_full` is `deny`: refused unread",
     },
 }

@@ -1,4 +1,4 @@
-"""A sink that takes a batch but for some of it, and shall not be offered those again: a gap counts them."""
+"""What a sink takes of a batch, and what it shall not be offered again: a gap counts it."""
 
 from __future__ import annotations
 

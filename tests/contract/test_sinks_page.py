@@ -12,7 +12,7 @@ from authz.model.sink import SinkKind, parse_sink
 from authz.shipping.delivery import Refused, Unavailable
 from authz.shipping.post import Reply, judge
 
-PAGE = (Path(__file__).parents[3] / "docs/sinks.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/sinks.md").read_text(encoding="utf-8")
 
 
 def _table(name: str) -> list[list[str]]:
