@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import pickle
 import socket
-from collections.abc import Generator
+from collections.abc import Iterator
 
 import msgspec
 from msgspec import Struct
 
+from authz.config.handover import receive_whole, send_whole, whole_lines
 from authz.record.ledger import Change
 from authz.shipping.errand import Errand
 
 DRAIN = b"drain\n"  # nobody writes any more: ship what is left, then end
 REOPEN = b"reopen\n"  # as SIGHUP
-
-_SIZE_BYTES = 8
-_RECEIVE_BYTES = 65536
 
 
 class SinkState(Struct, frozen=True, omit_defaults=True):
@@ -68,7 +66,7 @@ def packed(errand: Errand) -> bytes:
 
 def send_errand(link: socket.socket, errand: bytes) -> None:
     """Send what `packed` made."""
-    link.sendall(len(errand).to_bytes(_SIZE_BYTES, "big") + errand)
+    send_whole(link, errand)
 
 
 def receive_errand(link: socket.socket) -> Errand:
@@ -77,8 +75,7 @@ def receive_errand(link: socket.socket) -> Errand:
     Raises:
         EOFError: whoever started it is gone.
     """
-    size = int.from_bytes(_exactly(link, _SIZE_BYTES), "big")
-    errand = pickle.loads(_exactly(link, size))  # noqa: S301 - from our own parent, over its own socket
+    errand = pickle.loads(receive_whole(link))  # noqa: S301 - from our own parent, over its own socket
     if not isinstance(errand, Errand):
         raise TypeError("no errand")
     return errand
@@ -90,22 +87,6 @@ def words(data: bytes) -> tuple[list[bytes], bytes]:
     return [line + b"\n" for line in lines], rest
 
 
-def reports(link: socket.socket) -> Generator[Report]:
-    """Yield what a shipper reports until it is gone."""
-    with link.makefile("rb") as lines:
-        try:
-            for line in lines:
-                if line.endswith(b"\n"):  # the last words of one that was killed may be half a line
-                    yield _report(line)
-        except OSError:
-            return
-
-
-def _exactly(link: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        chunk = link.recv(min(size - len(data), _RECEIVE_BYTES))
-        if not chunk:
-            raise EOFError
-        data += chunk
-    return data
+def reports(link: socket.socket) -> Iterator[Report]:
+    """Return what a shipper reports until it is gone."""
+    return map(_report, whole_lines(link))

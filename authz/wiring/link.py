@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import pickle
 import socket
-from collections.abc import Generator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
+from authz.config.handover import receive_whole, send_whole, whole_lines
 from authz.config.settings import Settings
 from authz.model.latency import Exemplar
 from authz.record.ledger import Change
 from authz.wiring.shares import Share
-
-_SIZE_BYTES = 8
-_RECEIVE_BYTES = 65536
 
 
 class Begin(NamedTuple):
@@ -81,7 +79,7 @@ _report = msgspec.json.Decoder(Report).decode
 
 def send_begin(link: socket.socket, begin: bytes) -> None:
     """Send what `packed` made."""
-    link.sendall(len(begin).to_bytes(_SIZE_BYTES, "big") + begin)
+    send_whole(link, begin)
 
 
 def packed(begin: Begin) -> bytes:
@@ -95,8 +93,7 @@ def receive_begin(link: socket.socket) -> Begin:
     Raises:
         EOFError: the supervisor is gone.
     """
-    size = int.from_bytes(_exactly(link, _SIZE_BYTES), "big")
-    begin = pickle.loads(_exactly(link, size))  # noqa: S301 - from our own parent, over its own socket
+    begin = pickle.loads(receive_whole(link))  # noqa: S301 - from our own parent, over its own socket
     if not isinstance(begin, Begin):
         raise TypeError("no beginning")
     return begin
@@ -108,22 +105,6 @@ def questions(data: bytes) -> tuple[list[Question], bytes]:
     return [_question(line) for line in lines], rest
 
 
-def reports(link: socket.socket) -> Generator[Report]:
-    """Yield what a worker reports until it is gone."""
-    with link.makefile("rb") as lines:
-        try:
-            for line in lines:
-                if line.endswith(b"\n"):  # the last words of one that was killed may be half a line
-                    yield _report(line)
-        except OSError:
-            return
-
-
-def _exactly(link: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        chunk = link.recv(min(size - len(data), _RECEIVE_BYTES))
-        if not chunk:
-            raise EOFError
-        data += chunk
-    return data
+def reports(link: socket.socket) -> Iterator[Report]:
+    """Return what a worker reports until it is gone."""
+    return map(_report, whole_lines(link))
