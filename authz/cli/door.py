@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import msgspec
 
 from authz.model.address import Address, TcpAddress
 from authz.model.errors import ConfigError
+from authz.model.text import visible
 
 _TIMEOUT_S = 10.0  # workers are given half of it
+_WHY_MAX = 200  # characters of what a stranger may say
+
+T = TypeVar("T")
 
 
 class Reply(NamedTuple):
@@ -53,6 +61,28 @@ def ask(address: Address, path: str, most_bytes: int, posted: bytes | None = Non
         ) from None
     finally:
         connection.close()
+
+
+def told(address: Address, reply: Reply, read: Callable[[bytes], T], without: str) -> T:
+    """Return what a sidecar told.
+
+    Args:
+        read: raises an error of msgspec where it is something else.
+        without: what one is told that has no such path.
+
+    Raises:
+        ConfigError: it told nothing of that kind.
+    """
+    if reply.status == HTTPStatus.OK:
+        try:
+            return read(reply.body)
+        except msgspec.MsgspecError:
+            raise ConfigError(
+                f"--debug: {address} answers what this version does not know; is it a sidecar's?"
+            ) from None
+    if reply.status == HTTPStatus.NOT_FOUND:
+        raise ConfigError(f"--debug: {address} {without}")
+    raise ConfigError(f"--debug: {address} refuses: {visible(reply.detail)[:_WHY_MAX] or reply.status}")
 
 
 class _Connection(HTTPConnection):

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from authz.cli import limits_text
-from authz.cli.limits_asked import CANNOT_RUN, USAGE, Asked, Wanted, stop, usage
+from authz.cli.endings import CANNOT_RUN, USAGE, stop, usage
+from authz.cli.limits_asked import Asked, Wanted
 from authz.cli.options import Overrides, Scopes, SettingsFile
 from authz.lookout.looking import Look
 from authz.lookout.standing import Standing

@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import typer
 
 from authz.cli import limits_stores
+from authz.cli.endings import NO, USAGE, outside, stop, usage
 from authz.cli.policyset import read_set
 from authz.config.settings import Settings, load
 from authz.limits.redis.keys import Keys
@@ -18,10 +19,8 @@ from authz.lookout.census import Census
 from authz.lookout.looking import Lookout
 from authz.lookout.naming import Directory
 from authz.lookout.selection import Selection, Target
-from authz.model.errors import ConfigError, StoreUnavailable
+from authz.model.errors import StoreUnavailable
 from authz.wiring.surroundings import directories
-
-NO, USAGE, CANNOT_RUN = 1, 2, 3
 
 
 class Wanted(NamedTuple):
@@ -111,27 +110,3 @@ class Asked(NamedTuple):
                         raise
                     trouble = str(error)
             yield Lookout(self.census, self.directory, sidecar, redis, trouble)
-
-
-@contextmanager
-def usage() -> Iterator[None]:
-    """What is wrong here is wrong with how we were called."""
-    try:
-        yield
-    except ConfigError as error:
-        stop(str(error), USAGE)
-
-
-@contextmanager
-def outside() -> Iterator[None]:
-    """What is wrong here is wrong with the world, not with how we were called."""
-    try:
-        yield
-    except (ConfigError, StoreUnavailable) as error:
-        stop(str(error), CANNOT_RUN)
-
-
-def stop(what: str, code: int) -> NoReturn:
-    """Say why the command ends, in one line, and end it."""
-    typer.echo(f"authz: {what}", err=True)
-    raise typer.Exit(code)

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-import msgspec
-
 from authz.cli import door
 from authz.config.settings import Settings
 from authz.limits.inquiry import Answers, Inquiry, answers_of, encode
@@ -46,16 +44,9 @@ def sidecar(settings: Settings, keys: Keys, *, wanted: bool) -> InSidecar | None
 
 def _asked(address: Address, path: str, inquiry: Inquiry) -> Answers:
     reply = door.ask(address, path, _ANSWER_MAX_BYTES, encode(inquiry))
-    if reply.status == 200:
-        try:
-            return answers_of(reply.body)
-        except msgspec.DecodeError:
-            raise ConfigError(
-                f"--debug: {address} answers what this version does not know; is it a sidecar's?"
-            ) from None
-    if reply.status == 404:
-        raise ConfigError(f"--debug: {address} knows nothing of limits; name the address of `serve --debug`")
-    raise ConfigError(f"--debug: {address} refuses: {reply.detail or reply.status}")
+    return door.told(
+        address, reply, answers_of, "knows nothing of limits; name the address of `serve --debug`"
+    )
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import typer
 
 from authz.cli import logs_asked as asked
 from authz.cli.columns import fitting
-from authz.cli.logs_asked import NO, USAGE, Output, opened, outside, stop, usage
+from authz.cli.endings import NO, USAGE, outside, stop, usage
+from authz.cli.logs_asked import Output, opened
 from authz.cli.logs_filters import filtered
 from authz.cli.logs_print import Printer, politely
 from authz.cli.logs_show import lines, read_record

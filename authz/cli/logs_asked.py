@@ -1,4 +1,4 @@
-"""What the commands of `authz logs` ask for in one way: sources, filters, and how they end."""
+"""What the commands of `authz logs` ask for in one way: sources, and filters."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from authz.cli import door
+from authz.cli.endings import USAGE, outside, stop
 from authz.config.settings import Settings, load
 from authz.history.files import STDIN, FileSource, in_order
 from authz.history.in_sidecar import SidecarSource
@@ -25,7 +25,6 @@ from authz.model.sink import parse_sink
 from authz.model.text import visible
 from authz.record.recent import Page, page_from
 
-NO, USAGE, CANNOT_RUN = 1, 2, 3
 _PAGE_MAX_BYTES = 64 * 1024 * 1024  # of 64 workers
 
 
@@ -141,37 +140,4 @@ def _page(address: Address, query: str) -> Page:
         reply = door.ask(address, f"/logs?{query}", _PAGE_MAX_BYTES)
     except ConfigError as error:
         raise ConfigError(f"{error} Or name files of records") from None
-    if reply.status == 200:
-        try:
-            return page_from(reply.body)
-        except msgspec.MsgspecError:
-            raise ConfigError(
-                f"--debug: {address} answers what this version does not know; is it a sidecar's?"
-            ) from None
-    if reply.status == 404:
-        raise ConfigError(f"--debug: {address} tells no records; is it `serve --debug`, of this version?")
-    raise ConfigError(f"--debug: {address} refuses: {visible(reply.detail)[:200] or reply.status}")
-
-
-@contextmanager
-def usage() -> Iterator[None]:
-    """What is wrong here is wrong with how we were called."""
-    try:
-        yield
-    except ConfigError as error:
-        stop(str(error), USAGE)
-
-
-@contextmanager
-def outside() -> Iterator[None]:
-    """What is wrong here is wrong with the world, not with how we were called."""
-    try:
-        yield
-    except ConfigError as error:
-        stop(str(error), CANNOT_RUN)
-
-
-def stop(what: str, code: int) -> NoReturn:
-    """Say why the command ends, in one line, and end it."""
-    typer.echo(f"authz: {what}", err=True)
-    raise typer.Exit(code)
+    return door.told(address, reply, page_from, "tells no records; is it `serve --debug`, of this version?")

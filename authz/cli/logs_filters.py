@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from authz.cli.logs_asked import outside, settings, usage
+from authz.cli.endings import outside, usage
+from authz.cli.logs_asked import settings
 from authz.history.line import Kind
 from authz.history.question import Question, chosen, moment_of, statuses
 from authz.model.errors import ConfigError

@@ -10,7 +10,8 @@ import msgspec
 import typer
 
 from authz.cli.colour import coloured
-from authz.cli.logs_asked import NO, USAGE, OfOutput, Output, opened, outside, stop
+from authz.cli.endings import NO, USAGE, outside, stop
+from authz.cli.logs_asked import OfOutput, Output, opened
 from authz.cli.logs_print import Printer, count, politely
 from authz.cli.options import SettingsFile
 from authz.history.finding import Finding, Report, StreamReport

@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import msgspec
-from google.protobuf.message import DecodeError
 from msgspec import Struct
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
@@ -19,9 +18,9 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, SeverityNumber
 
 from authz.model.sink import SinkAddress
-from authz.shipping.delivery import Batch, Refused, Rejected
+from authz.shipping.delivery import Batch
 from authz.shipping.errand import Access
-from authz.shipping.otlp import OtlpClient
+from authz.shipping.otlp import OtlpSink
 
 _BATCH_BYTES = 1024 * 1024  # of lines; a collector takes 4 MiB over gRPC unless told, with all around them
 _SERVICE = "authz"
@@ -60,39 +59,18 @@ _ALIKE = ("outcome", "reason", "policy", "rule", "kind", "event", "why", "stream
 _FORMS_MAX = 1024  # 1 KiB each; beyond, all are made anew
 
 
-class OtlpLogSink:
+class OtlpLogSink(OtlpSink):
     """One collector. See `delivery.Sink`."""
 
     batch_bytes = _BATCH_BYTES
 
     def __init__(self, address: SinkAddress, access: Access, name: str) -> None:
-        self.name = name
-        self._client = OtlpClient(address, access, "logs")
+        super().__init__(address, access, name, "logs")
         self._requests = Requests()
-        self._reopen = False
 
     def deliver(self, batch: Batch) -> None:
-        """See `delivery.Sink`.
-
-        A collector may take a part. The specification forbids to send such a request again, so what it did
-        not take is Rejected: counted, not repeated. Where it took nothing at all, that is Refused.
-        """
-        if self._reopen:
-            self._reopen = False
-            self._client.close()
-        rejected = _rejected(self._client.export(self._requests.request(batch)))
-        if rejected >= batch.records > 0:
-            raise Refused("it answers that it took none of them")
-        if rejected > 0:
-            raise Rejected(rejected)
-
-    def reopen(self) -> None:
-        """Connect anew at the next batch."""
-        self._reopen = True
-
-    def close(self) -> None:
         """See `delivery.Sink`."""
-        self._client.close()
+        self.hand_over(self._requests.request(batch), batch.records, _rejected)
 
 
 class Requests:
@@ -196,12 +174,5 @@ def _id(text: str, size: int) -> bytes:
 
 
 def _rejected(answer: bytes) -> int:
-    """Return how many records a collector says that it has not taken.
-
-    An answer that is no such message was a yes all the same: gRPC and HTTP have said so.
-    """
-    try:
-        count: int = ExportLogsServiceResponse.FromString(answer).partial_success.rejected_log_records
-    except DecodeError:
-        return 0
-    return max(0, count)
+    """Return how many records a collector says that it has not taken."""
+    return int(ExportLogsServiceResponse.FromString(answer).partial_success.rejected_log_records)

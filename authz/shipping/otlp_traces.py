@@ -11,7 +11,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
-from google.protobuf.message import DecodeError
 from msgspec import Struct
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -22,9 +21,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from authz import __version__
 from authz.model.sink import SinkAddress
-from authz.shipping.delivery import Batch, Refused, Rejected
+from authz.shipping.delivery import Batch
 from authz.shipping.errand import Access
-from authz.shipping.otlp import OtlpClient
+from authz.shipping.otlp import OtlpSink
 
 SPAN_NAME = "authz check"  # the same for all: names are for grouping, what was asked is in the attributes
 _BATCH_BYTES = 1024 * 1024  # of lines; a span is about as long as its line, and a collector takes 4 MiB
@@ -87,7 +86,7 @@ class _Line(Struct, frozen=True, gc=False):
 _read = msgspec.json.Decoder(_Line).decode
 
 
-class OtlpTraceSink:
+class OtlpTraceSink(OtlpSink):
     """One collector. See `delivery.Sink`.
 
     Args:
@@ -97,32 +96,14 @@ class OtlpTraceSink:
     batch_bytes = _BATCH_BYTES
 
     def __init__(self, address: SinkAddress, access: Access, name: str, service: str = "authz") -> None:
-        self.name = name
+        super().__init__(address, access, name, "traces")
         self._service = service
-        self._client = OtlpClient(address, access, "traces")
-        self._reopen = False
 
     def deliver(self, batch: Batch) -> None:
         """See `delivery.Sink`. A batch without spans is delivered by passing it over."""
         message, count = request(batch.lines, self._service)
-        if not count:
-            return
-        if self._reopen:
-            self._reopen = False
-            self._client.close()
-        rejected = _rejected(self._client.export(message))
-        if rejected >= count:
-            raise Refused("it answers that it took none of them")
-        if rejected > 0:
-            raise Rejected(rejected)
-
-    def reopen(self) -> None:
-        """Connect anew at the next batch."""
-        self._reopen = True
-
-    def close(self) -> None:
-        """See `delivery.Sink`."""
-        self._client.close()
+        if count:
+            self.hand_over(message, count, _rejected)
 
 
 def request(lines: bytes, service: str) -> tuple[bytes, int]:
@@ -246,9 +227,5 @@ def _id(text: str, size: int) -> bytes:
 
 
 def _rejected(answer: bytes) -> int:
-    """Return how many spans a collector says that it has not taken; see `otlp_logs`."""
-    try:
-        count: int = ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans
-    except DecodeError:
-        return 0
-    return max(0, count)
+    """Return how many spans a collector says that it has not taken."""
+    return int(ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import msgspec
 from msgspec import Struct
@@ -87,6 +87,6 @@ def words(data: bytes) -> tuple[list[bytes], bytes]:
     return [line + b"\n" for line in lines], rest
 
 
-def reports(link: socket.socket) -> Iterator[Report]:
-    """Return what a shipper reports until it is gone."""
-    return map(_report, whole_lines(link))
+def reports(link: socket.socket) -> Generator[Report]:
+    """Yield what a shipper reports until it is gone."""
+    yield from map(_report, whole_lines(link))

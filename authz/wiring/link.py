@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple
 
 import msgspec
@@ -105,6 +105,6 @@ def questions(data: bytes) -> tuple[list[Question], bytes]:
     return [_question(line) for line in lines], rest
 
 
-def reports(link: socket.socket) -> Iterator[Report]:
-    """Return what a worker reports until it is gone."""
-    return map(_report, whole_lines(link))
+def reports(link: socket.socket) -> Generator[Report]:
+    """Yield what a worker reports until it is gone."""
+    yield from map(_report, whole_lines(link))
