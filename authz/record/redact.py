@@ -40,24 +40,28 @@ _WORST_ESCAPE = 6  # one character may take six bytes of JSON: \u0000
 # SECURITY: anything that is or may stand for a credential, or for a body, in whatever spelling headers take.
 # A name too many costs an operator one header in his records; one too few writes secrets down.
 _CREDENTIAL_WORDS = re.compile(
-    r"authori[sz]ation|authenticat|cookie|credential|api-?key|keys?(-|$)|token|secret|pass(w|-?phrase|-?code)"
+    r"auth?ori[sz]ation|authenti(cat|fic)|cookie|credential|api-?key|keys?(-|$)|token|secret"
+    r"|pass(w|-?phrase|-?code|-|$)|pwd"
     r"|session|sess-?id|signature|assertion|jwt|bearer|oauth|oidc|saml|otp|csrf|xsrf|dpop|hmac|ticket|kerberos"
-    r"|negotiate|ntlm|spnego|certificate|(client|peer|tls|ssl)-?cert|magic-?link|recovery"
-    r"|(^|-)(auth|authn|basic|body|certs?|creds?|login|mac|mfa|2fa|tfa|pass|payload|pin|pw|pwd|sess|sid|sig|sign)"
-    r"($|-)"
+    r"|negotiate|ntlm|spnego|certificate|(client|peer|tls|ssl)-?cert|magic-?link|recovery|macaroon|paseto"
+    r"|(access|verification|one-?time)-?code|post-?data"
+    r"|(^|-)(x?auth[0-9]?|authn|basic|body|certs?|creds?|jw[es]|login|mac|mfa|2fa|tfa|payload|pin|puk|pw|sas|sess"
+    r"|sid|sig|sign|sso|tok)($|-)"
     r"|^sec-websocket-protocol$"  # browsers can set no other header there, and so tokens go in this one
 )
 # The same with separators put in between; short words would be found in honest names.
 _SQUASHED_WORDS = re.compile(
     r"authori[sz]ation|authenticat|cookie|credential|apikey|accesskey|secret|password|passphrase|session"
-    r"|signature|assertion|bearer|certificate"
+    r"|signature|assertion|bearer|certificate|basicauth"
 )
 _ADDRESS_WORDS = re.compile(
-    r"(^|-)forwarded(-for)?$|(client|real|connecting|remote|source|peer|user)-?(ip|addr)|external-address$"
+    r"(^|-)forwarded$|(forwarded|proxied)-for|(client|real|connecting|remote|source|peer|user|socket|geo)-?(ip|addr)"
+    r"|external-address$|(^|-)ip(v[46]|-?addr|-|$)"
 )
 _SEPARATORS = re.compile(r"[^0-9a-z]")
 _QUERY = re.compile(r"[?#]|%3[fF]")
 _USERINFO = re.compile(r"[^/@]*@")
+_URL_USERINFO = re.compile(r"//[^/@]*@")
 
 
 def clean(text: str, bound: int) -> str:
@@ -181,7 +185,8 @@ def header_values(headers: Mapping[str, bytes], names: tuple[str, ...]) -> dict[
 
 
 def _value(raw: bytes) -> str:
-    return clean(masked(_QUERY.split(header_text(raw[: 8 * PATH_MAX]), maxsplit=1)[0]), HEADER_MAX)
+    text = _QUERY.split(header_text(raw[: 8 * PATH_MAX]), maxsplit=1)[0]
+    return clean(masked(_URL_USERINFO.sub("//", text) if "@" in text else text), HEADER_MAX)
 
 
 def _spelled(name: str) -> str:

@@ -13,6 +13,7 @@ from authz.record.chain import NOTHING, digest
 from authz.record.notice import Why, gap_line
 from authz.record.numbers import Numbers
 from authz.record.queue import RecordQueue
+from authz.record.redact import check_header_names, check_hidden_headers, header_values
 from authz.record.segment import HEAD, HEAD_SLOTS, decode_head, encode_block
 from authz.record.spool import SpoolWriter, make_private
 from authz.record.waiting import is_allow
@@ -55,6 +56,51 @@ def test_nobody_s_header_is_found_in_place_of_a_decision() -> None:
     queue.put([line(), theirs])
     assert queue.find(_ID) == line()
     assert queue.find(_OTHER) == theirs
+
+
+# --- headers that an operator lists, and should not
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-Autorization", "x-authentification", "x-jws", "X_JWE", "x-paseto", "macaroons", "x-sas",
+        "x.id.tok", "x-access-code", "x-verification-code", "X-Auth0", "x-sso", "x-puk", "userpwd",
+        "x-dbpass", "BasicAuth", "xauth", "x-postdata",
+    ],
+)  # fmt: skip
+def test_no_spelling_of_a_credential_is_recorded(name: str) -> None:
+    with pytest.raises(ConfigError, match="is never recorded"):
+        check_header_names([name])
+
+
+@pytest.mark.parametrize("name", ["user-agent", "x-author", "authority", "x-zip", "x-shipping"])
+def test_other_names_are_nobody_s_business(name: str) -> None:
+    check_header_names([name])
+    check_hidden_headers([name], ["client_address"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cf-pseudo-ipv4", "x-azure-socketip", "x-originating-ip", "x-ip", "x-ipaddress", "cdn-src-ip",
+        "visitor_ip", "x-nf-client-connection-ip", "x-vercel-proxied-for", "x-forwarded-for-original",
+        "geoip", "x-ip-addr",
+    ],
+)  # fmt: skip
+def test_no_header_tells_an_address_that_is_hidden(name: str) -> None:
+    with pytest.raises(ConfigError, match="record_pseudonyms hides"):
+        check_hidden_headers([name], ["client_address"])
+    check_hidden_headers([name], ["customer"])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"https://me:hunter2@h/x", b"//hunter2@h", b"see http://a/ and ftp://x:hunter2@h", b"http://h?hunter2"],
+)
+def test_no_password_in_an_address_is_recorded(value: bytes) -> None:
+    assert "hunter2" not in header_values({"x-link": value}, ("x-link",))["x-link"]
+    assert header_values({"from": b"a@b.example"}, ("from",)) == {"from": "a@b.example"}
 
 
 # --- a spool that somebody prepared
