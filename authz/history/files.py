@@ -41,13 +41,13 @@ class FileSource:
     def __init__(self, name: str, wait: Callable[[float], None] = time.sleep) -> None:
         self._wait = wait
         self.path = name
-        self.done = 0
         self._fd = 0 if name == STDIN else _open(name)
         self._seekable = _is_regular(self._fd)
         self._size = os.fstat(self._fd).st_size if self._seekable else 0
         self._begun = b"" if self._seekable else self._block()
-        start = os.pread(self._fd, 16, 0) if self._seekable else self._begun[:16]
+        start = self._peek(0, 16) if self._seekable else self._begun[:16]
         self._packed = start.startswith(_GZIP)
+        self.done = 0
         _refuse_foreign(self.name, start)
         self._end: int | None = None
         self._following: Following | None = None
@@ -97,7 +97,7 @@ class FileSource:
 
     def first_time(self) -> str:
         """Return when its first record was made, as records have times; "" where that cannot be told."""
-        head = os.pread(self._fd, BLOCK_BYTES, 0) if self._seekable else b""
+        head = self._peek(0, BLOCK_BYTES) if self._seekable else b""
         if self._packed:
             try:
                 head = zlib.decompressobj(_GZIP_WBITS).decompress(head, BLOCK_BYTES)
@@ -116,12 +116,19 @@ class FileSource:
     def _mark(self) -> int:
         """Return where the last whole line ends, of what stands there now; once."""
         if self._end is None:
-            self._end = self._size - _torn(self._fd, self._size)
+            tail = self._peek(max(0, self._size - LINE_MAX_BYTES), self._size)
+            self._end = self._size - (len(tail) - (tail.rfind(b"\n") + 1))  # half a line is not whole yet
         return self._end
 
     def _between(self, start: int, end: int) -> bytes:
         self.done += end - start
-        return _exactly(self._fd, start, end)
+        return self._peek(start, end)
+
+    def _peek(self, start: int, end: int) -> bytes:
+        try:
+            return _exactly(self._fd, start, end)
+        except OSError as error:
+            raise _unreadable(self.name, error) from None
 
     def _blocks(self) -> Iterator[bytes]:
         if self._begun:
@@ -188,13 +195,6 @@ def _refuse_foreign(name: str, start: bytes) -> None:
     for magic, (kind, program) in _FOREIGN.items():
         if start.startswith(magic):
             raise ConfigError(f"`{name}` is compressed by {kind}: say `{program} FILE | authz logs ... -`")
-
-
-def _torn(fd: int, size: int) -> int:
-    """Return how many bytes stand behind the last newline."""
-    start = max(0, size - LINE_MAX_BYTES)
-    tail = _exactly(fd, start, size)
-    return len(tail) - (tail.rfind(b"\n") + 1)
 
 
 def _exactly(fd: int, start: int, end: int) -> bytes:
