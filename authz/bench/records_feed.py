@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -72,6 +73,7 @@ def _fed(name: str, place: Path, records: int, chain_key: Path | None) -> Fed:
         spool, _SPOOL_BYTES, _ON_FULL, (parse_sink(f"file:{file}"),), chain_key=chain_key, drain_s=_END_S
     )
     with _shipper(errand, place / "shipper.log") as (link, process):
+        before_s = usage.cpu_s(process.pid)
         words = [str(spool), "--records", str(records), "--bytes", str(LINE_BYTES)]
         words += ["--max-bytes", str(_SPOOL_BYTES)]
         done = subprocess.run(  # noqa: S603 - our own words
@@ -81,7 +83,7 @@ def _fed(name: str, place: Path, records: int, chain_key: Path | None) -> Fed:
         if done.returncode:
             raise NotStarted("the spool could not be fed", done.stderr[-500:])
         said = json.loads(done.stdout)
-        used_s, peak_mib = _drained(link, process)
+        used_s, peak_mib = _drained(link, process, before_s)
     size = file.stat().st_size
     lines = _count(file)
     took_s = file.stat().st_mtime - said["at_s"]
@@ -123,16 +125,13 @@ def _shipper(errand: Errand, log: Path) -> Iterator[tuple[socket.socket, subproc
         yield ours, process
 
 
-def _drained(link: socket.socket, process: subprocess.Popen[bytes]) -> tuple[float, float]:
-    """Have everything shipped; return the CPU seconds and the memory that it took."""
+def _drained(link: socket.socket, process: subprocess.Popen[bytes], before_s: float) -> tuple[float, float]:
+    """Have everything shipped; return the CPU seconds that it took since, and its most memory in MiB."""
     link.sendall(report.DRAIN)
-    used_s = peak_mib = 0.0
-    for said in report.reports(link):
-        used_s = max(used_s, usage.cpu_s(process.pid))
-        peak_mib = max(peak_mib, usage.resident_mib(process.pid))
-        if said.drained:
-            break
-    return used_s, peak_mib
+    for _ in report.reports(link):  # it ends when all is shipped
+        pass
+    _, _, used = os.wait4(process.pid, 0)
+    return used.ru_utime + used.ru_stime - before_s, used.ru_maxrss / 1024
 
 
 def _count(file: Path) -> int:
