@@ -84,6 +84,8 @@ class SpoolWriter:
         if self._head is None:
             self._begin()
         if self._is_full(len(take.data)):
+            if self._size:
+                self._turn(take.first_seq)  # see `_take_back`
             raise OSError(errno.ENOSPC, "the spool is full")
         if self._fd < 0 or self._size >= self.most_bytes:
             self._turn(take.first_seq)
@@ -157,10 +159,16 @@ class SpoolWriter:
         self._used += written
 
     def _take_back(self) -> None:
-        """Leave no half of a block; where that fails, too, the next block begins a segment."""
+        """Leave no half of a block; where that fails, too, the next block begins a segment.
+
+        So it does where something stands in this one, which is deleted only once there is another, and may be
+        all that keeps the disk full.
+        """
         try:
             os.ftruncate(self._fd, self._size)
         except OSError:
+            self._close_segment()
+        if self._size:
             self._close_segment()
 
     def _close_segment(self) -> None:

@@ -89,6 +89,10 @@ class Housekeeper:
             self._busy_s = now_s
             for carrier in self.carriers:
                 carrier.more.set()
+            # Of a segment that was begun because the disk is full nobody ever delivers anything, until the
+            # one before it, which everybody has, is gone.
+            streams = list(self._spool.streams.values())
+            self._passed.extend(stream.name for stream in streams if stream.alive and len(stream.sizes) > 1)
         self._release()
         if self._thinner is not None:
             self._thinner.thin(self._spool, self.carriers)

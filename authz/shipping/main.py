@@ -99,9 +99,12 @@ class Talk:
 
 
 def resident_bytes() -> int:
-    """Return how much memory this process holds."""
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - twice a second
-        return int(file.read().split()[1]) * _PAGE_BYTES
+    """Return how much memory this process holds; 0: that cannot be seen just now."""
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - twice a second
+            return int(file.read().split()[1]) * _PAGE_BYTES
+    except OSError:  # no descriptor is free: no reason to end
+        return 0
 
 
 def main() -> None:

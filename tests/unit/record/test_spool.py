@@ -94,7 +94,9 @@ def test_a_full_spool_takes_nothing_until_there_is_room(tmp_path: Path) -> None:
     made.write(take(1, 9, 10_000), 0)
     with pytest.raises(OSError, match="full"):
         made.write(take(10, 1, 10_000), 0)
-    segments(tmp_path / "s")[0].unlink()
+    full, empty = segments(tmp_path / "s")  # so that what everybody has can be deleted
+    assert (empty.name, empty.stat().st_size) == (segment_name(10), 0)
+    full.unlink()
     made.write(take(10, 1, 10_000), 0)
     assert made.most_bytes < 100_000  # or the queue could offer what never fits
 
@@ -123,9 +125,14 @@ def test_half_a_block_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "write", short)
     with pytest.raises(OSError, match="No space left"):
         made.write(take(2), 0)
+    with pytest.raises(OSError, match="No space left"):
+        made.write(take(2), 0)
+    # The other one can be deleted now, and may have been all that kept the disk full.
+    assert [path.name for path in segments(tmp_path / "s")] == [segment_name(1), segment_name(2)]
     monkeypatch.undo()
     made.write(take(2), 0)
-    assert [one.first_seq for one in blocks(segments(tmp_path / "s")[0])] == [1, 2]
+    first, second = segments(tmp_path / "s")
+    assert [one.first_seq for one in blocks(first) + blocks(second)] == [1, 2]
 
 
 def test_half_a_block_that_cannot_be_taken_back_is_left_behind(
