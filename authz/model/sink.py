@@ -44,6 +44,7 @@ _KINDS = {
     "kafka": SinkKind.KAFKA,
     "kafka+tls": SinkKind.KAFKA,
 }
+_NO_PATH = {"otlp": "otlp+http", "otlp+tls": "otlp+https"}  # and what takes one
 _PORTS = {
     "http": 80,
     "https": 443,
@@ -99,6 +100,8 @@ def parse_sinks(text: str) -> tuple[SinkAddress, ...]:
     texts = [one.strip() for one in _LIST.split(text)]
     if texts == ["off"]:
         return ()
+    if "off" in texts:
+        raise ConfigError(f"`{_shown(text)}` says `off` and more; take one of them out")
     sinks = tuple(parse_sink(one) for one in texts)
     if len({sink.text for sink in sinks}) < len(sinks):
         raise ConfigError(f"`{_shown(text)}` names one sink twice; take one of them out")
@@ -121,7 +124,7 @@ def parse_sink(text: str) -> SinkAddress:
     if "@" in (authority if kind is not None else text):
         # SECURITY: the setting is printed as it stands, and so are errors about it.
         raise ConfigError(
-            "a sink with a user or password in it is refused; name them by settings of their own (records.md)"
+            "a sink with a user or password in it is refused; settings.md has settings for them"
         )
     if kind is None or not _PRINTABLE.fullmatch(text):
         raise ConfigError(f"`{_shown(text)}` is no sink; {_FORMS}")
@@ -145,6 +148,11 @@ def _remote(kind: SinkKind, text: str) -> SinkAddress:
         if found is None:
             raise ConfigError(f"`{_shown(text)}` names no topic; write `{scheme}://HOST:PORT/TOPIC`")
         target = found["topic"]
+    elif scheme in _NO_PATH and target.strip("/"):
+        raise ConfigError(
+            f"`{_shown(text)}` has a path, which gRPC has not; write `{scheme}://HOST:PORT`, or"
+            f" `{_NO_PATH[scheme]}://HOST:PORT/PATH`"
+        )
     return SinkAddress(kind, text, target, scheme, servers, db)
 
 
