@@ -118,6 +118,8 @@ def test_secrets_are_in_the_errand_and_in_no_text_of_it(tmp_path: Path) -> None:
     [
         ({"AUTHZ_RECORD_SINK": "file:/nowhere/at/all,stdout"}, "there is no directory /nowhere/at"),
         ({"AUTHZ_RECORD_CHAIN_KEY": "/nowhere.pem"}, "record_chain_key: `/nowhere.pem`"),
+        ({"AUTHZ_RECORD_CA": "/nowhere.pem"}, "record_ca: `/nowhere.pem`: no such file or directory; name a"),
+        ({"AUTHZ_RECORD_SPOOL": "/nowhere/at/all"}, "record_spool: `/nowhere/at/all`: no such file"),
     ],
 )
 def test_what_could_never_be_shipped_stops_the_start(
@@ -125,6 +127,24 @@ def test_what_could_never_be_shipped_stops_the_start(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         require_supported(load({"policies": [tmp_path]}, environ))
+
+
+def test_a_directory_of_others_is_not_closed_to_them_to_be_a_spool(tmp_path: Path) -> None:
+    spool = tmp_path / "shared"
+    spool.mkdir()
+    spool.chmod(0o755)
+    (spool / "theirs").touch()
+    with pytest.raises(ConfigError, match=r"record_spool: .*others can enter it, and it holds what is of no"):
+        require_supported(load({"policies": [tmp_path]}, {"AUTHZ_RECORD_SPOOL": str(spool)}))
+    assert spool.stat().st_mode & 0o777 == 0o755
+
+
+def test_an_empty_directory_becomes_a_spool(tmp_path: Path) -> None:
+    spool = tmp_path / "made"
+    spool.mkdir()
+    spool.chmod(0o755)
+    require_supported(load({"policies": [tmp_path]}, {"AUTHZ_RECORD_SPOOL": str(spool)}))
+    assert spool.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_sink_whose_extra_is_not_installed_stops_the_start(
