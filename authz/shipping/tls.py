@@ -29,14 +29,16 @@ def client_context(access: Access) -> ssl.SSLContext:
     Raises:
         Unavailable: a file cannot be used.
     """
+    named = "`record_ca`"
     try:
         context = ssl.create_default_context(cafile=access.ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if access.cert is not None:
+            named = "`record_cert` or `record_key`"
             # SECURITY: a key with a passphrase would ask for it on the terminal, and wait for ever.
             context.load_cert_chain(access.cert, access.key, password=lambda: "")
     except (OSError, ValueError) as error:  # an SSLError is an OSError
-        raise Unavailable(f"`record_ca`, `record_cert` or `record_key`: {_words(error)}") from None
+        raise Unavailable(f"{named}: {_words(error)}") from None
     return context
 
 

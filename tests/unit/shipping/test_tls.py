@@ -23,7 +23,7 @@ from tests.support.batches import records
 from tests.support.certificates import DAY, Authority, Pair
 from tests.support.collector import Collector, collector, server_context
 
-FILES = r"^`record_ca`, `record_cert` or `record_key`: "
+CA, OURS = r"^`record_ca`: ", r"^`record_cert` or `record_key`: "
 
 
 @dataclass
@@ -164,13 +164,13 @@ def test_files_that_cannot_be_used_are_an_outage_that_says_so(
     _, other_key = site.ca.vouch("spiffe://prod/y").written(tmp_path, "other")
     (garbage := tmp_path / "garbage").write_bytes(b"no certificate")
     for access, why in (
-        (site.access(ca=tmp_path / "none"), "no such file or directory$"),
-        (site.access(ca=garbage), r"no use as PEM \(.*\)$"),
-        (site.access(cert=garbage, key=key), r"no use as PEM \(.*\)$"),
-        (site.access(cert=cert, key=other_key), r"no use as PEM \(key_values_mismatch\)$"),
-        (site.access(cert=cert, key=tmp_path / "none"), "no such file or directory$"),
+        (site.access(ca=tmp_path / "none"), CA + "no such file or directory$"),
+        (site.access(ca=garbage), CA + r"no use as PEM \(.*\)$"),
+        (site.access(cert=garbage, key=key), OURS + r"no use as PEM \(.*\)$"),
+        (site.access(cert=cert, key=other_key), OURS + r"no use as PEM \(key_values_mismatch\)$"),
+        (site.access(cert=cert, key=tmp_path / "none"), OURS + "no such file or directory$"),
     ):
-        with pytest.raises(Unavailable, match=FILES + why):
+        with pytest.raises(Unavailable, match=why):
             made(access)
 
 
@@ -180,7 +180,7 @@ def test_a_key_with_a_passphrase_asks_nobody(site: Site, tmp_path: Path) -> None
     private = serialization.load_pem_private_key(key.read_bytes(), None)
     form = serialization.PrivateFormat.PKCS8
     key.write_bytes(private.private_bytes(serialization.Encoding.PEM, form, locked))
-    with pytest.raises(Unavailable, match=FILES):
+    with pytest.raises(Unavailable, match=OURS):
         client_context(site.access(cert=cert, key=key))
 
 
