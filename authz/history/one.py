@@ -29,7 +29,7 @@ def decision_id(text: str) -> str:
         return lowered
     raise ConfigError(
         f"`{visible(text)[:60]}` is no id of a decision: one looks like 01a2043b-aabe-77e7-96c4-0bc73c9bc3e5;"
-        " its last 12 characters will do"
+        " its last 8 characters or more will do"
     )
 
 

@@ -183,7 +183,9 @@ def moment_of(option: str, text: str, now: datetime) -> str:
             " `2h`, `3d` for so long ago"
         )
     if moment.tzinfo is None:
-        raise ConfigError(f"{option}: `{visible(text)[:60]}` says no zone; for UTC put a `Z` behind the time")
+        raise ConfigError(
+            f"{option}: `{visible(text)[:60]}` says no zone; write one such as 2026-06-01T12:00:00Z"
+        )
     return moment_text(moment)
 
 
