@@ -253,7 +253,7 @@ class RecordSettings(Room):
         (SinkAddress(SinkKind.STDOUT, "stdout"),),
         "where records go: `stdout`, `file:PATH`, `https://HOST/PATH`, `otlp://HOST:PORT`,"
         " `redis://HOST:PORT/DB/STREAM`, `kafka://HOST:PORT/TOPIC`; several with commas; or `off`; see"
-        " records.md",
+        " sinks.md",
     )
     record_queue: values.Whole = _set(
         16_384, "records that may wait to be written; more are dropped and counted", ge=1, le=1_000_000

@@ -34,6 +34,7 @@ _CLIENT = re.compile(
     r"spiffe://[a-z0-9._-]{1,255}(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)*(/\*)?(?<=[A-Za-z0-9._*-])"
 )
 _NO_HOST = "host name; write `items.example.com`, `*.example.com` or `*`, without scheme and port"
+_NO_PSEUDONYM = "field that can be a pseudonym; `subject`, `key_id`, `customer` and `client_address` can"
 _CLIENT_MAX = 2048  # bytes of an id
 _MAKE_PEPPER = "make one with `openssl rand -base64 48`"
 
@@ -218,11 +219,7 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Line = Annotated[str, BeforeValidator(_line)]
 Pseudonyms = Annotated[
     tuple[str, ...],
-    BeforeValidator(
-        _each(
-            _matching(re.compile("subject|key_id|customer|client_address"), "field that can be a pseudonym")
-        )
-    ),
+    BeforeValidator(_each(_matching(re.compile("subject|key_id|customer|client_address"), _NO_PSEUDONYM))),
 ]
 Pepper = Annotated[SecretBytes | None, BeforeValidator(_pepper)]
 Token = Annotated[SecretBytes | None, BeforeValidator(_token)]
