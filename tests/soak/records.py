@@ -107,9 +107,9 @@ class Seen:
         found += [f"unanswered: {code}: {count}" for code, count in self.unanswered.items() if _ALIVE in code]
         for sidecar, accounts in self.accounts.items():
             found += [f"{sidecar}: {fault}" for fault in faults(accounts, self._of(sidecar))]
-            given_up = {why for one in accounts for why in one.whys() if why in ("spool_full", "queue_full")}
+            given_up = sum(one.given_up() for one in accounts)
             if plan.on_full == "deny" and given_up:
-                found.append(f"{sidecar}: {given_up}, where checks were to be refused instead")
+                found.append(f"{sidecar}: {given_up} given up, where checks were to be refused instead")
         if len({one.what for one in self.happened}) < 2 or len(self.answers) < 100:
             found.append("hardly anything was done")
         return found

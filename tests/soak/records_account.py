@@ -127,6 +127,12 @@ class Account:
             found[gap.why if gap.count >= 0 else f"{gap.why}, nobody knows how many"] += max(0, gap.count)
         return dict(found)
 
+    def given_up(self) -> int:
+        """Return how many records gaps count that made room: of those that the queue had none for, allows."""
+        gaps = [*self._all_gaps()]
+        queue = sum(max(0, gap.allows) for gap in gaps if gap.why == "queue_full")
+        return queue + sum(gap.count for gap in gaps if gap.why == "spool_full")
+
     @property
     def unknown(self) -> bool:
         """Whether a gap does not know how many it stands for."""
