@@ -56,7 +56,7 @@ class OpsServer:
         routes: path -> what answers it; one that ends in `/` answers for all below it and is told the rest.
         posts: path -> what answers a POST there, and is told its body.
         pages: path -> what answers a GET there, and is told which forms its caller accepts.
-        private: nothing that a web page can reach is answered.
+        private: over TCP nobody is answered whom a web page may have led here by a name.
 
     Raises:
         ConfigError: the address cannot be read.
@@ -75,7 +75,7 @@ class OpsServer:
         self._routes = dict(routes)
         self._posts = dict(posts or {})
         self._pages = dict(pages or {})
-        self._private = private
+        self._private = private and isinstance(self._address, TcpAddress)  # no web page opens a Unix socket
         self._claim: Claim | None = None
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None

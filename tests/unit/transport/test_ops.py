@@ -371,3 +371,12 @@ def test_what_is_private_is_asked_by_address_alone(host: str, status: int) -> No
             assert exchange(server, request.encode())[0] == status
     finally:
         server.close()
+
+
+def test_at_a_unix_socket_the_name_in_the_url_does_not_matter(tmp_path: Path) -> None:
+    server = OpsServer(f"unix:{tmp_path}/debug.sock", ROUTES, private=True)
+    server.start()
+    try:
+        assert exchange(server, b"GET /logs/x HTTP/1.1\r\nHost: x\r\n\r\n")[0] == 200
+    finally:
+        server.close()
