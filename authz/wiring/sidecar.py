@@ -134,11 +134,11 @@ class Sidecar:
                 self._shipping.start()
             if not self._loaded():
                 return
+            self._records.start()  # may refuse: before anybody is answered, or told that we are ready
             for check in self._servers:
                 check.start()
             for server in self._operations:
                 server.start()
-            self._records.start()
             self._note("started", {"version": __version__})
             self.listening = True
             if self._share.alone:
