@@ -70,7 +70,8 @@ class Parcel:
         self._end = 0  # of the piece that is offered
         self._first_seq = taken.first_seq
         self._instead = b""  # offered in place of the line that is refused
-        self._closing = taken.ends and chain_at is not None
+        # A chain that never began has no end: nothing is offered for a process that recorded nothing.
+        self._closing = taken.ends and chain_at is not None and bool(state or taken.lines)
 
     @property
     def done(self) -> bool:

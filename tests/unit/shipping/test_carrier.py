@@ -381,6 +381,14 @@ def test_a_chain_begins_with_the_end_of_the_one_before_it_and_keeps_to_that(tmp_
     assert scene.sink.lines.splitlines()[-1].split()[1] == b"tip2"
 
 
+def test_a_stream_without_a_line_has_no_chain_and_nothing_of_it_is_offered(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, make_chain=chained)
+    StreamWriter(scene.root).close()
+    scene.ship()
+    assert scene.sink.tries == []
+    assert scene.carrier.step() is None
+
+
 def test_at_the_end_positions_are_kept_and_the_sink_is_closed(scene: Scene) -> None:
     writer = StreamWriter(scene.root)
     writer.write(1)
