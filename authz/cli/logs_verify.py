@@ -46,7 +46,7 @@ def verify(
 ) -> None:
     """Say whether records are all there, as they were shipped, and where they are not.
 
-    Exit codes: 0 nothing is wrong; 1 something is, and is named with its place; 2 usage; 3 a file cannot be
+    Exit codes: 0 nothing is wrong; 1 something is, or no line is there; 2 usage; 3 a file cannot be
     read.
     """
     with outside():
@@ -71,7 +71,7 @@ def verify(
         else:
             for line in _lines(report, signed=bool(keys)):
                 typer.echo(line)
-    if not report.sound:
+    if not report.sound or not report.lines:
         raise typer.Exit(NO)
 
 
@@ -99,6 +99,8 @@ def _stream(stream: StreamReport) -> str:
     here = f"{stream.first_seq} to {stream.last_seq}" if stream.last_seq >= 0 else "no line is here"
     if not stream.chained:
         return f"{whose}: {here}, not chained"
+    if not stream.checkpoints:  # they say where it begins and ends
+        return f"{whose}: {here}, chained, no good checkpoint"
     good = f"{count(stream.checkpoints, 'good checkpoint')} up to number {stream.signed_seq}"
     unsigned = f", {stream.unsigned:,} after the last checkpoint" if stream.unsigned else ""
     begun = "" if stream.begun else ", its beginning is not here"
@@ -116,6 +118,8 @@ def _verdict(report: Report, *, signed: bool) -> Iterator[str]:
     if report.faults:
         without = f"{count(report.undeclared, 'record')} missing without a word"
         yield coloured(f"BROKEN: {count(report.faults, 'fault')}, {without}", typer.colors.RED)
+    elif not report.lines:
+        yield coloured("no line is here, so nothing is known of any", typer.colors.RED)
     elif not report.chained:
         yield "nothing is wrong with the numbers; but not every stream is chained, so bytes prove nothing"
     elif not signed:

@@ -48,7 +48,14 @@ def test_what_no_signature_vouches_for_yet_is_told() -> None:
 def test_without_a_key_nobody_knows_whose_chains_they_are() -> None:
     result = verified(chained(decisions(1, 3)))
     assert result.exit_code == 0
+    assert f"{SIDECAR} {STREAM}: 1 to 3, chained, no good checkpoint\n" in result.stdout
     assert "without --key nobody knows whose they are" in result.stdout
+
+
+def test_where_no_line_is_nothing_is_proven_and_that_is_no_yes() -> None:
+    result = verified([], "--key", "pub.pem")
+    assert result.exit_code == 1
+    assert "no line is here, so nothing is known of any" in result.output
 
 
 def test_lines_that_are_not_chained_are_counted_alone() -> None:
