@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from authz.model.errors import ConfigError
+from authz.config.settings import load
+from authz.model.errors import ConfigError, NotStarted
 from authz.record.chain import NOTHING, digest
 from authz.record.notice import Why, gap_line
 from authz.record.numbers import Numbers
 from authz.record.queue import RecordQueue
 from authz.record.redact import check_header_names, check_hidden_headers, header_values
-from authz.record.segment import HEAD, HEAD_SLOTS, decode_head, encode_block
+from authz.record.segment import HEAD, HEAD_SLOTS, decode_head, encode_block, segment_name
 from authz.record.spool import SpoolWriter, make_private
 from authz.record.waiting import is_allow
 from authz.shipping.housekeeping import Housekeeper
@@ -23,7 +26,11 @@ from authz.shipping.reader import Reader
 from authz.shipping.spool import Spool
 from authz.shipping.stream import Stream
 from authz.shipping.tally import gaps_in
+from authz.wiring.lives import Lives
+from authz.wiring.shipping import Shipping
+from tests.contract.test_records_shipped import Scene
 from tests.support.chains import SIDECAR, STREAM, chained, decision, decisions, look
+from tests.support.shipper import ShipperProcess, errand, until
 from tests.support.spool import StreamWriter
 
 _ID = "01a2043b-aabe-77e7-96c4-0bc73c9bc3e5"
@@ -255,3 +262,55 @@ def test_no_other_spelling_of_a_record_passes_for_it(trick: object) -> None:
     assert callable(trick)
     at = next(at for at, one in enumerate(GENUINE) if b'"seq":7,' in one and b"checkpoint" not in one)
     assert not look([*GENUINE[:at], trick(GENUINE[at]), *GENUINE[at + 1 :]]).sound
+
+
+# --- real processes
+
+
+def test_a_segment_that_everybody_has_goes_once_another_is_begun_that_stays_empty(tmp_path: Path) -> None:
+    writer = StreamWriter(tmp_path / "spool")
+    writer.write(5)
+    with ShipperProcess(errand(tmp_path / "spool", f"file:{tmp_path}/out.jsonl")) as shipper:
+        until(lambda: shipper.said.drained and (tmp_path / "out.jsonl").exists())
+        (writer.path / segment_name(6)).touch()  # the disk is full, and this one is all that keeps it full
+        until(lambda: [path.name for path in writer.segments()] == [segment_name(6)])
+    writer.kill()
+
+
+def test_a_spool_that_somebody_else_prepared_ends_the_start_before_anybody_is_answered(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "spool").write_text("x")
+    scene = Scene(tmp_path, f"file:{tmp_path}/records.jsonl")
+    with pytest.raises(NotStarted, match="exit code 3"), scene.started():
+        raise AssertionError("it was ready")
+    assert "record_spool: " in (tmp_path / "log").read_text()
+
+
+def test_what_is_left_is_shipped_at_the_end_even_while_the_next_shipper_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Lives, "died", lambda *_: 60.0)  # as of one that somebody kills again and again
+    environ = {
+        "AUTHZ_RECORD_SINK": f"file:{tmp_path}/out.jsonl",
+        "AUTHZ_RECORD_SPOOL": str(tmp_path / "spool"),
+        "AUTHZ_RECORD_DRAIN_S": "10",
+    }
+    shipping = Shipping(load({"policies": [tmp_path]}, environ))
+    shipping.start()
+    until(lambda: shipping.samples()["authz_shipper_up"] == [((), 1.0)])
+    (child,) = children(os.getpid())
+    os.kill(child, signal.SIGKILL)
+    until(lambda: shipping.samples()["authz_shipper_restarts_total"] == [((), 1)])
+    writer = StreamWriter(tmp_path / "spool")
+    lines = writer.write(20)
+    writer.close()
+    shipping.close()
+    assert (tmp_path / "out.jsonl").read_bytes() == lines
+
+
+def children(pid: int) -> list[int]:
+    """Return the shippers that a process started."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    found = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return [one for one in found if b"authz.shipping.main" in Path(f"/proc/{one}/cmdline").read_bytes()]
