@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +88,7 @@ class Spool:
         names, self._unseen = self._unseen[:LOOKED_AT_MAX], self._unseen[LOOKED_AT_MAX:]
         fresh = [Stream(self.path / name) for name in names]
         for stream in fresh:
-            if not stream.path.is_symlink():
+            if _is_ours(stream.path):
                 stream.look()
                 welcome(stream)
                 self.streams[stream.name] = stream
@@ -126,3 +127,15 @@ class Spool:
         for name in names:
             if name.endswith(GONE) and is_stream(name.removesuffix(GONE)):
                 sweep(self.path / name)  # left behind by one of us that was killed
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether this is a directory that our user made.
+
+    SECURITY: where a spool stood open to others for a while, they may have left records of their own making.
+    """
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()

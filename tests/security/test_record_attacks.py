@@ -128,6 +128,20 @@ def test_a_directory_of_everybody_is_not_closed_to_them(tmp_path: Path) -> None:
         SpoolWriter(shared, Numbers("0" * 16, "s"), 1 << 20).open()
 
 
+def test_records_that_another_user_left_are_not_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ours := StreamWriter(tmp_path)).kill()
+    spool, found = Spool(tmp_path), list[str]()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    spool.find(lambda stream: found.append(stream.name))
+    assert found == []
+    monkeypatch.undo()
+    spool = Spool(tmp_path)
+    spool.find(lambda stream: found.append(stream.name))
+    assert found == [ours.name]
+
+
 def test_nothing_is_written_or_deleted_through_a_link_in_the_place_of_positions(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
