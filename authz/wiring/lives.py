@@ -6,6 +6,8 @@ at every start would burn the processor for nothing: it waits twice as long each
 
 from __future__ import annotations
 
+import signal
+
 STEADY_S = 10.0  # who has served for so long did not die of its start
 FIRST_S = 0.5
 LONGEST_S = 30.0
@@ -30,3 +32,11 @@ class Lives:
     def steady(self) -> None:
         """Note that it has served for a while."""
         self._young, self.backoff_s = False, 0.0
+
+
+def how_ended(code: int) -> str:
+    """Return how a process ended, by what its parent was told of it."""
+    try:
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    except ValueError:
+        return f"signal {-code}"

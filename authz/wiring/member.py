@@ -12,7 +12,7 @@ from authz.config.log import get_logger
 from authz.config.settings import Settings
 from authz.wiring.child import Child
 from authz.wiring.link import Begin, Question, Report, packed
-from authz.wiring.lives import STEADY_S, Lives
+from authz.wiring.lives import STEADY_S, Lives, how_ended
 from authz.wiring.shares import Share
 
 START_S = 60.0  # without a word from one that was just started: reading our code takes a second or two
@@ -180,7 +180,7 @@ class Member:
             "a worker ended and is started anew",
             worker=self.index,
             pid=child.pid,
-            how=_how(code),
+            how=how_ended(code),
             cause=cause,
             served_s=round(self._served_s, 1),
             restart_in_s=wait_s,
@@ -195,10 +195,3 @@ class Member:
             self._silent_s = 0.0
         self.seen = self.seen or report.listening
         self._heard(self, report)
-
-
-def _how(code: int) -> str:
-    try:
-        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    except ValueError:
-        return f"signal {-code}"

@@ -25,7 +25,7 @@ from authz.record.spool import make_private
 from authz.shipping import report as link
 from authz.shipping.errand import Access, Errand
 from authz.shipping.report import Report, SinkState
-from authz.wiring.lives import Lives
+from authz.wiring.lives import Lives, how_ended
 from authz.wiring.records import spool_bytes, spool_directory
 
 _MODULE = "authz.shipping.main"
@@ -83,6 +83,8 @@ class Shipping:
     def about(self) -> dict[str, str]:
         """Return which sinks are down, as a field of `/ready`."""
         with self._lock:
+            if self._restarts and not (self._child is not None and self._child.spoke):
+                return {"records": "none is shipped: the process that ships them ended, see the log"}
             down = [f"{state.name}: {state.why}" for state in self._states if not state.up]
         return {"records": "; ".join(down)} if down else {}
 
@@ -103,20 +105,22 @@ class Shipping:
 
     def _run(self) -> None:
         while True:
-            began_s = time.monotonic()
+            began_s, how = time.monotonic(), ""
             try:
-                self._live()
+                how = how_ended(self._live())
             except OSError as error:  # no process can be had just now
                 _log.error("records cannot be shipped", why=error.strerror)
             if self._ended.is_set():
                 return
             wait_s = self._lives.died(time.monotonic() - began_s)
             self._restarts += 1
-            _log.warning("the process that ships records ended and is started anew", restart_in_s=wait_s)
+            _log.warning(
+                "the process that ships records ended and is started anew", how=how, restart_in_s=wait_s
+            )
             self._ended.wait(wait_s)  # cut short by `close`: one more shall ship what is left
 
-    def _live(self) -> None:
-        """Start one, and hear what it says until it ends."""
+    def _live(self) -> int:
+        """Start one, and hear what it says until it ends; return its exit code."""
         make_private(self.spool)
         child = _Child(self._errand)
         with self._lock:
@@ -125,10 +129,11 @@ class Shipping:
                 child.say(link.DRAIN)
         for said in child.reports():
             self._take(said)
-        child.end()
+        code = child.end()
         with self._lock:
             self._child, self._states = None, ()
             self._ledger.ended("")
+        return code
 
     def _take(self, said: Report) -> None:
         if said.cannot:
@@ -167,14 +172,14 @@ class _Child:
         with suppress(ProcessLookupError):
             self._process.kill()
 
-    def end(self) -> None:
+    def end(self) -> int:
         """See that it has ended: one that closed its end, or says nothing, has nothing more to do."""
         self._link.close()
         try:
-            self._process.wait(1.0)
+            return self._process.wait(1.0)
         except subprocess.TimeoutExpired:
             self.kill()
-            self._process.wait()
+            return self._process.wait()
 
 
 def errand_of(settings: Settings, spool: Path) -> Errand:

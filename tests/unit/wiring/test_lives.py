@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from authz.wiring.lives import LONGEST_S, STEADY_S, Lives
+import pytest
+
+from authz.wiring.lives import LONGEST_S, STEADY_S, Lives, how_ended
 
 
 def test_one_that_had_served_comes_back_at_once_however_often() -> None:
@@ -23,3 +25,10 @@ def test_one_that_then_serves_for_a_while_begins_anew() -> None:
     lives.steady()
     assert lives.backoff_s == 0.0
     assert lives.died(0.1) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("code", "how"), [(0, "exit code 0"), (3, "exit code 3"), (-9, "signal SIGKILL"), (-99, "signal 99")]
+)
+def test_how_a_process_ended_is_said_in_words(code: int, how: str) -> None:
+    assert how_ended(code) == how
