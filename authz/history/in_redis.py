@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
@@ -19,6 +20,10 @@ from authz.model.sink import SinkAddress
 FIELD = b"record"
 _ENTRIES = 1000  # at once: a millisecond of Redis
 _BEFORE_ALL = b"0-0"
+_FIRST = b"-"
+_COUNT_MAX = (1 << 64) - 1  # the second number of an id
+_ID = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
+_ODD = "it answers what no Redis would"
 _T = TypeVar("_T")
 
 # What mends it, by the library's kind of error. SECURITY: the server's own words are left out: it may repeat
@@ -99,10 +104,10 @@ class RedisSource:
 
     def read(self) -> Iterator[Item]:
         """See `Source.read`: what was there when it began."""
-        end, start = self._mark(), b"-"
+        end, start = self._mark(), _FIRST
         while entries := self._range(start, end):
+            start = self._moved(start, _after(entries[-1][0]))
             yield from self._items(entries)
-            start = _after(entries[-1][0])
 
     def read_back(self) -> Iterator[Item] | None:
         """See `Source.read_back`."""
@@ -115,8 +120,7 @@ class RedisSource:
     def poll(self, wait_s: float) -> list[Item]:
         """See `Source.poll`."""
         last, block_ms = self._mark(), max(1, int(wait_s * 1000))
-        said = self._asked(partial(self._client.xread, {self._stream: last}, _ENTRIES, block_ms))
-        entries = said[0][1] if said else []
+        entries = self._asked(partial(self._newer, last, block_ms))
         if entries:
             self._last = entries[-1][0]
         return list(self._items(entries))
@@ -134,14 +138,18 @@ class RedisSource:
 
     def _back(self, end: bytes) -> Iterator[Item]:
         while entries := self._newest(end, _ENTRIES):
+            end = self._moved(end, _before(entries[-1][0]), back=True)
             yield from reversed(list(self._items(entries[::-1])))
-            end = _before(entries[-1][0])
 
     def _range(self, start: bytes, end: bytes) -> list[_Entry]:
         return self._asked(partial(self._client.xrange, self._stream, start, end, _ENTRIES))
 
+    def _newer(self, last: bytes, block_ms: int) -> list[_Entry]:
+        said = self._client.xread({self._stream: last}, _ENTRIES, block_ms)
+        return said[0][1] if said else []
+
     def _newest(self, end: bytes, count: int) -> list[_Entry]:
-        return self._asked(partial(self._client.xrevrange, self._stream, end, b"-", count))
+        return self._asked(partial(self._client.xrevrange, self._stream, end, _FIRST, count))
 
     def _items(self, entries: list[_Entry]) -> Iterator[Chunk | Flaw]:
         """Yield the lines of entries as one chunk; each by itself if one cannot be read: ids are places."""
@@ -159,22 +167,47 @@ class RedisSource:
             else:
                 yield Chunk(line.rstrip(b"\n") + b"\n", place)
 
+    def _moved(self, before: bytes, now: bytes, *, back: bool = False) -> bytes:
+        """Return where reading goes on; with a server that repeats itself it would never end."""
+        if before != _FIRST and (_parts(now) >= _parts(before) if back else _parts(now) <= _parts(before)):
+            raise ConfigError(f"{self._name}: {_ODD}")
+        return now
+
     def _asked(self, ask: Callable[[], _T]) -> _T:
         try:
             return ask()
         except redis.RedisError as error:
             raise ConfigError(f"{self._name}: {_said(error)}") from None
+        except (
+            TypeError,
+            ValueError,
+            LookupError,
+            AttributeError,
+        ):  # of the library: other types than it knows
+            raise ConfigError(f"{self._name}: {_ODD}") from None
+
+
+def _parts(number: object) -> tuple[int, int]:
+    """Return an id as numbers, which sort as ids do.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    found = _ID.fullmatch(number) if isinstance(number, bytes) else None
+    if found is None:
+        raise ConfigError(f"Redis: {_ODD}")
+    return int(found[1]), int(found[2])
 
 
 def _after(number: bytes) -> bytes:
     """Return the id that comes next: Redis 5 knows no bounds that are left out."""
-    ms, _, count = number.partition(b"-")
-    return b"%b-%d" % (ms, int(count) + 1)
+    ms, count = _parts(number)
+    return b"%d-%d" % (ms, count + 1)
 
 
 def _before(number: bytes) -> bytes:
-    ms, _, count = number.partition(b"-")
-    return b"%b-%d" % (ms, int(count) - 1) if int(count) else b"%d" % (int(ms) - 1)
+    ms, count = _parts(number)
+    return b"%d-%d" % (ms, count - 1) if count else b"%d-%d" % (ms - 1, _COUNT_MAX)
 
 
 def _client(address: SinkAddress, secrets: Secrets) -> _Client:

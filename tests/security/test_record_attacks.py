@@ -11,7 +11,9 @@ import msgspec
 import pytest
 
 from authz.config.settings import load
+from authz.history import in_redis
 from authz.model.errors import ConfigError, NotStarted
+from authz.model.sink import parse_sink
 from authz.record.chain import NOTHING, digest
 from authz.record.notice import Why, gap_line
 from authz.record.numbers import Numbers
@@ -276,6 +278,38 @@ def test_no_other_spelling_of_a_record_passes_for_it(trick: object) -> None:
     assert callable(trick)
     at = next(at for at, one in enumerate(GENUINE) if b'"seq":7,' in one and b"checkpoint" not in one)
     assert not look([*GENUINE[:at], trick(GENUINE[at]), *GENUINE[at + 1 :]]).sound
+
+
+# --- a Redis that lies to whoever reads records
+
+
+class Liar:
+    """A client whose server always answers the same."""
+
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
+    def xlen(self, _: str) -> int:
+        return 5
+
+    def xrange(self, *_: object) -> object:
+        return self._answer
+
+    xrevrange = xread = xrange
+
+
+@pytest.mark.parametrize("way", ["read", "read_back"])
+@pytest.mark.parametrize(
+    "entry",
+    [(b"5-0", {}), (b"zzz", {}), (b"5--7", {}), (b"5-" + b"9" * 5000, {}), (None, {})],
+)  # fmt: skip
+def test_a_redis_that_lies_is_told_of_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, way: str, entry: object
+) -> None:
+    monkeypatch.setattr(in_redis, "_client", lambda *_: Liar([entry]))
+    source = in_redis.RedisSource(parse_sink("redis://127.0.0.1/0/decisions"), in_redis.Secrets())
+    with pytest.raises(ConfigError, match="it answers what no Redis would"):
+        list(getattr(source, way)())
 
 
 # --- real processes
