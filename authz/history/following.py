@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -105,7 +106,10 @@ class Following:
 
 def _appended(one: _Open) -> Iterator[Item]:
     for _ in range(_READS_MAX):
-        block = os.read(one.fd, BLOCK_BYTES)
+        try:
+            block = os.read(one.fd, BLOCK_BYTES)
+        except OSError:  # what the disk refuses now it may do later
+            return
         if not block:
             return
         yield from one.cutter.take(block)
@@ -113,9 +117,13 @@ def _appended(one: _Open) -> Iterator[Item]:
 
 def _opened(path: Path, name: str) -> _Open | None:
     try:
-        return _Open(os.open(path, os.O_RDONLY | os.O_CLOEXEC), Cutter(name))
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None  # it is not there yet, or no more
+    if not stat.S_ISREG(os.fstat(fd).st_mode):  # a FIFO would hang us, and a directory cannot be read
+        os.close(fd)
+        return None
+    return _Open(fd, Cutter(name))
 
 
 def _is_same(path: Path, fd: int) -> bool:

@@ -12,6 +12,8 @@ import pytest
 
 from authz.config.settings import load
 from authz.history import in_redis
+from authz.history.following import Following
+from authz.history.line import Chunk
 from authz.model.errors import ConfigError, NotStarted
 from authz.model.sink import parse_sink
 from authz.record.chain import NOTHING, digest
@@ -278,6 +280,25 @@ def test_no_other_spelling_of_a_record_passes_for_it(trick: object) -> None:
     assert callable(trick)
     at = next(at for at, one in enumerate(GENUINE) if b'"seq":7,' in one and b"checkpoint" not in one)
     assert not look([*GENUINE[:at], trick(GENUINE[at]), *GENUINE[at + 1 :]]).sound
+
+
+# --- a file that is followed, and becomes something else
+
+
+def test_a_file_that_is_no_file_any_more_is_waited_for(tmp_path: Path) -> None:
+    path, record = tmp_path / "records", line()
+    path.write_bytes(b"")
+    following = Following(path, os.open(path, os.O_RDONLY), 0)
+    path.unlink()
+    os.mkfifo(path)
+    assert list(following.poll()) == []
+    path.unlink()
+    path.mkdir()
+    assert list(following.poll()) == []
+    path.rmdir()
+    path.write_bytes(record)
+    assert [item.data for item in following.poll() if isinstance(item, Chunk)] == [record]
+    following.close()
 
 
 # --- a Redis that lies to whoever reads records
