@@ -18,8 +18,10 @@ from authz.history.question import Question, chosen, moment_of, statuses
 from authz.model.errors import ConfigError
 from authz.model.reason import Detail, Outcome, Reason
 from authz.model.text import visible
+from authz.record.pseudonym import PREFIX
+from authz.request.client import direct
 
-_AS_GIVEN = ("policy", "rule", "key", "customer", "address", "request_id", "sidecar")
+_AS_GIVEN = ("policy", "rule", "key", "customer", "request_id", "sidecar")
 _HIDDEN = ("key", "customer", "address")  # what may stand in records as a pseudonym
 _KINDS = (Kind.DECISION, Kind.GAP, Kind.EVENT)
 
@@ -96,6 +98,7 @@ def question(given: Mapping[str, Any], now: datetime | None = None, config: Path
             host=given["host"].lower(),
             path=_path(given["path"]),
             trace_id=given["trace_id"].lower(),
+            address=_address(given["address"]),
             pseudonym_key=_pseudonym_key(config) if any(given[name] for name in _HIDDEN) else b"",
             **{name: given[name] for name in _AS_GIVEN},
         )
@@ -106,6 +109,18 @@ def _pseudonym_key(config: Path | None) -> bytes:
     with outside():
         key = settings(None, config).record.record_pseudonym_key
     return key.get_secret_value() if key is not None else b""
+
+
+def _address(text: str) -> str:
+    """Return an address as records have it, whatever its spelling; a pseudonym as it is."""
+    if not text or text.startswith(PREFIX):
+        return text
+    address = direct(text, 0).address
+    if not address:
+        raise ConfigError(
+            f"--address: `{visible(text)[:60]}` is no address; write one such as 203.0.113.7, or a pseudonym"
+        )
+    return address
 
 
 def _path(path: str) -> str:

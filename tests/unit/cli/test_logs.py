@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from authz.cli import logs as command
+from authz.cli.logs_filters import _FILTERS, question
 from authz.cli.logs_print import Printer
 from authz.history.in_spool import SpoolSource
 from authz.history.line import Found
@@ -153,6 +154,7 @@ def test_a_spool_is_a_source(tmp_path: Path) -> None:
         (("--detail", "key_expird"), "did you mean `key_expired`?"),
         (("--kind", "gaps"), "did you mean `gap`?"),
         (("--status", "42"), "is no status"),
+        (("--address", "10.0.0.0/8"), "is no address"),
         (("--since", "yesterday"), "is no time"),
         (("--since", "1h", "--until", "2h"), "nothing lies between"),
         (("--path", "orders"), "begins with no `/`"),
@@ -315,3 +317,13 @@ def test_records_that_are_whole_and_such_that_are_not() -> None:
 def test_standard_input_is_verified() -> None:
     os.environ.pop("COLUMNS", None)
     assert run("verify").exit_code == 2
+
+
+def test_an_address_is_found_whatever_its_spelling() -> None:
+    asked = {name: "" if name not in {"reason", "detail", "status", "kind"} else None for name in _FILTERS}
+    for spelt, recorded in (
+        ("2001:DB8:0::1", "2001:db8::1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("p:x", "p:x"),
+    ):
+        assert question({**asked, "address": spelt}).address == recorded
