@@ -23,6 +23,7 @@ Examples:
 
 API_KEY_SALT in the environment is the pepper of API keys. Settings come from authz.toml, then the
 environment, then these flags; the later wins. Files are followed: a change of them needs no restart.
+Records go to standard output unless AUTHZ_RECORD_SINK says otherwise: see docs/sinks.md.
 
 Exit codes: 0 told to stop; 2 usage; 3 a setting, an address, a certificate or the pepper cannot be used; 27
 and 70 see docs/operations.md."""
