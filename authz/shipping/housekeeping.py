@@ -155,6 +155,8 @@ class Housekeeper:
     def _welcome(self, stream: Stream) -> None:
         """Let sinks that never heard of a stream begin where it begins now, if others had what is gone."""
         first_seq = min(stream.sizes, default=1)
+        for carrier in self.carriers:
+            self._check(carrier.positions, stream, first_seq)
         if first_seq <= 1 or not self.carriers:
             return
         positions = [carrier.positions for carrier in self.carriers]
@@ -164,6 +166,17 @@ class Housekeeper:
         for one in positions:
             if one.get(stream.name) is None:
                 one.set(stream.name, Position(first_seq - 1))
+
+    def _check(self, positions: Positions, stream: Stream, first_seq: int) -> None:
+        """Believe no position beyond all that there ever was: what it passes over would go unseen."""
+        position, most_seq = positions.get(stream.name), stream.most_seq()
+        if position is None or most_seq is None:
+            return
+        if position.done < 0 or position.done > most_seq:
+            _log.error(
+                "a position claims more than there was: what is there is shipped again", stream=stream.name
+            )
+            positions.distrust(stream.name, Position(first_seq - 1))
 
     def remember(self, ours: Sequence[Path]) -> None:
         """Read the positions of sinks that there are no more, before anything else."""

@@ -90,6 +90,13 @@ class Positions:
         with self._lock:
             self._streams[stream] = position
 
+    def distrust(self, stream: str, position: Position) -> None:
+        """Note that what was kept of a stream is wrong, and how far it is instead."""
+        with self._lock:
+            self._streams[stream] = position
+            self.saved = {**self.saved, stream: position}
+            self.loaded = {**self.loaded, stream: position}
+
     def forget(self, streams: Iterable[str]) -> None:
         """Note that streams are no more."""
         with self._lock:

@@ -24,6 +24,8 @@ from authz.record.redact import check_header_names, check_hidden_headers, header
 from authz.record.segment import HEAD, HEAD_SLOTS, decode_head, encode_block, segment_name
 from authz.record.spool import SpoolWriter, make_private
 from authz.record.waiting import is_allow
+from authz.shipping.carrier import Carrier
+from authz.shipping.delivery import Batch
 from authz.shipping.housekeeping import Housekeeper
 from authz.shipping.positions import DIRECTORY, Position, Positions
 from authz.shipping.reader import Reader
@@ -186,6 +188,43 @@ def test_positions_are_kept_again_after_their_directory_was_removed(tmp_path: Pa
     assert positions.save()
     assert Positions(tmp_path / DIRECTORY / "file").saved["0" * 16].done == 7
     assert (tmp_path / DIRECTORY).stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("done", [4, 1 << 63, 1 << 64, -5])
+@pytest.mark.parametrize("end", [False, True])
+def test_a_position_that_claims_what_never_was_loses_nothing(tmp_path: Path, done: int, end: bool) -> None:
+    writer = StreamWriter(tmp_path / "spool")
+    lines = writer.write(3)
+    writer.close()
+    (tmp_path / "spool" / DIRECTORY).mkdir()
+    positions = Positions(tmp_path / "spool" / DIRECTORY / "file")
+    positions.set(writer.name, Position(done, end=end))
+    positions.save()
+    spool = Spool(tmp_path / "spool")
+    keeper = Housekeeper(spool, None)
+    sink = Kept()
+    carrier = Carrier(sink, Positions(tmp_path / "spool" / DIRECTORY / "file"), spool, keeper.passed)
+    keeper.carriers = [carrier]
+    keeper.round()
+    carrier.step()
+    assert sink.lines == lines
+    carrier.close()
+
+
+class Kept:
+    """A sink that keeps what it gets."""
+
+    name, batch_bytes = "kept", 1 << 20
+
+    def __init__(self) -> None:
+        self.lines = b""
+
+    def deliver(self, batch: Batch) -> None:
+        self.lines += batch.lines
+
+    def reopen(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @pytest.mark.parametrize("head", [(1 << 64) - 1, 1 << 63, 10**15])
