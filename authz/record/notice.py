@@ -53,9 +53,15 @@ class Gap(Struct, omit_defaults=True, frozen=True, gc=False):
     sidecar: Annotated[str, Meta(description="see a decision's")] = ""
     stream: Annotated[str, Meta(description="see a decision's")] = ""
     first_seq: Annotated[int, Meta(description="they lie from here ...")] = -1
-    last_seq: Annotated[int, Meta(description="... to there; others between may have arrived")] = -1
+    last_seq: Annotated[
+        int, Meta(description="... to there; others between may have arrived; absent: nobody knows how far")
+    ] = -1
     count: Annotated[
-        int, Meta(description="how many; of `killed` at most so many: some may never have been answered")
+        int,
+        Meta(
+            description="how many; of `killed` at most so many: some may never have been answered; absent:"
+            " nobody knows"
+        ),
     ] = -1
     allows: Annotated[int, Meta(description="how many of them allowed, where that is known")] = -1
     why: Annotated[str, Meta(description="see below")] = ""
