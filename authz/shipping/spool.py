@@ -109,6 +109,7 @@ class Spool:
     def forget(self, name: str) -> None:
         """Note that a stream is no more."""
         self.streams.pop(name, None)
+        self._touched_ns = 0  # it may be there again, and have been passed over as one that is known
 
     def _list(self) -> None:
         try:

@@ -148,6 +148,19 @@ def test_records_that_another_user_left_are_not_shipped(
     assert found == [ours.name]
 
 
+def test_a_stream_that_was_removed_and_begun_anew_is_found_however_late_that_is(tmp_path: Path) -> None:
+    writer = StreamWriter(tmp_path)
+    os.utime(tmp_path, (1, 1))  # nothing came or went lately
+    spool, found = Spool(tmp_path), list[str]()
+    for _ in range(2):
+        spool.find(lambda stream: found.append(stream.name))
+    assert found == [writer.name]
+    spool.forget(writer.name)  # its directory was taken away, and is there again since before we looked last
+    spool.find(lambda stream: found.append(stream.name))
+    assert found == [writer.name] * 2
+    writer.kill()
+
+
 def test_nothing_is_written_or_deleted_through_a_link_in_the_place_of_positions(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
