@@ -35,6 +35,11 @@ RUNTIME_DIR = Path("/run/authz")  # where XDG_RUNTIME_DIR is not set; a chart mo
 STATE_DIR = Path("/var/lib/authz")  # where XDG_STATE_HOME is not set; nobody else's
 
 _IGNORED_URL = b"DATABASE_URL"
+# Less would lose records at once: a spool is thinned by the segment, a file put aside by the batch.
+_FLOORS = (
+    ("record_spool_bytes", 256 * 1024, "so small a spool holds no batch of records"),
+    ("record_file_max_bytes", 16 * 1024, "so small a file holds no batch of records, and few are kept"),
+)
 
 
 class Settings(BaseSettings):
@@ -151,6 +156,9 @@ def _refuse_record_contradictions(record: RecordSettings) -> None:
         raise ConfigError(
             "record_pseudonyms: needs a key; set AUTHZ_RECORD_PSEUDONYM_KEY to 32 random bytes or more"
         )
+    for name, floor, why in _FLOORS:
+        if 0 < getattr(record, name) < floor:
+            raise ConfigError(f"{name}: {why}; say {floor} or more, or 0 for the default")
     if record.record_redis_user and record.record_redis_password is None:
         raise ConfigError("record_redis_user: has no password; set AUTHZ_RECORD_REDIS_PASSWORD")
     if bool(record.record_kafka_user) != (record.record_kafka_password is not None):

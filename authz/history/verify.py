@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -76,6 +77,7 @@ class Verifier:
             self._notes.append(f"there are more than {STREAMS_MAX:,} streams; verify fewer files at once")
         seen = {strand.stream: self._after_seen(strand) for strand in self._strands.values()}
         streams = [strand.report(after_seen=seen[strand.stream]) for strand in self._strands.values()]
+        self._between(streams)
         self._notes += _unpreceded(streams)
         if self._foreign and not self._keys:
             self._notes.append(f"{self._foreign} lines name no stream or no number: nothing is known of them")
@@ -168,6 +170,20 @@ class Verifier:
             )
         )
         return False
+
+    def _between(self, streams: Sequence[StreamReport]) -> None:
+        """Find what is gone with the end of a stream and the beginning of the one that followed it.
+
+        A stream whose beginning is missing as well may be the older part of what was rotated away.
+        """
+        chained = sorted((one for one in streams if one.chained), key=lambda one: (one.sidecar, one.stream))
+        for before, after in pairwise(chained):
+            if before.sidecar == after.sidecar and before.begun and not before.ended and not after.begun:
+                place = str(self._strands[after.stream].began_at)
+                text = f"the beginning of this stream is gone, and so is the end of {before.stream} before it"
+                self._ledger.add(
+                    Finding(Fault.REMOVED, place, after.sidecar, after.stream, after.first_seq, text)
+                )
 
 
 def _unpreceded(streams: Sequence[StreamReport]) -> list[str]:

@@ -192,9 +192,9 @@ METRICS: Mapping[str, Shape] = {
         "counter",
         ("sink", "result"),
         "Records `written`, `dropped` because the queue was full, `lost` because there was no time at the"
-        " end, or `refused` by a sink that takes others. Those written to the `spool` are on their way. Of"
-        " the"
-        " sink `none`: allows `sampled_out`, as `record_sample_allows` says.",
+        " end, or `refused` by a sink that takes others. Those written to the `spool` are on their way; those"
+        " of `traces` were looked at for spans; of `none` are allows `sampled_out`, as `record_sample_allows`"
+        " says.",
     ),
     "authz_records_waiting": Shape(
         "gauge",

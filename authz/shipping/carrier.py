@@ -25,9 +25,6 @@ from authz.shipping.stream import Stream
 from authz.shipping.tally import SinkTally
 
 SAVE_S, SAVE_BYTES = 0.5, 1024 * 1024  # delivered between positions that are kept: only then room is made
-# Records that may have arrived without that being kept: after a kill they come twice, and until they have
-# come they are not given up. 7 MB; at 100,000 records/s it makes 12 writes of a small file a second.
-UNSAVED_MAX = 8192
 COMPANY_S = 0.1  # a batch that is much smaller than it may be waits so long for the next
 _SMALL = 4  # one part in so many
 _IDLE_S = 1.0  # at the latest everything is looked at again
@@ -69,7 +66,6 @@ class Carrier:
         clock: Callable[[], float] = time.monotonic,
         chance: Chance = random.uniform,
         most_bytes: int = 1 << 30,
-        unsaved_max: int = UNSAVED_MAX,
     ) -> None:
         self.sink = sink
         self.positions = positions
@@ -86,7 +82,7 @@ class Carrier:
         self._load: _Load | None = None
         self._offered: dict[str, int] = {}  # by stream: up to where it may have arrived
         self._unsaved = self._unsaved_bytes = 0
-        self._unsaved_max = unsaved_max
+        self._unsaved_max = positions.unsaved_max
         self._most_bytes = min(sink.batch_bytes, most_bytes)
         self._touched: set[str] = set()
         self._saved_s = clock()
@@ -131,7 +127,7 @@ class Carrier:
         """Return between which seqs, the first left out, records may have arrived that no position covers."""
         saved, loaded = self.positions.saved.get(stream), self.positions.loaded.get(stream)
         done = saved.done if saved else 0
-        most = loaded.done + self._unsaved_max if loaded and not loaded.end else 0
+        most = loaded.done + self.positions.loaded_unsaved if loaded and not loaded.end else 0
         return done, max(done, most, self._offered.get(stream, 0))
 
     def has_all(self, stream: Stream) -> bool:
@@ -140,9 +136,13 @@ class Carrier:
         return position is not None and position.end
 
     def waiting_bytes(self) -> int:
-        """Return how much the sink has yet to get: what waits in segments, and what is being delivered."""
+        """Return how much the sink has yet to get: what waits in segments, and what is being delivered.
+
+        Segments that are not open are counted from their beginning: never more than the whole.
+        """
         streams = list(self._spool.streams.values())
-        return self.tally.carrying + sum(self._route.waiting_bytes(stream) for stream in streams)
+        waiting = self.tally.carrying + sum(self._route.waiting_bytes(stream) for stream in streams)
+        return min(waiting, max(self.tally.carrying, sum(stream.bytes for stream in streams)))
 
     def step(self) -> float | None:
         """Offer one piece; return how long to wait before the next. None: there is nothing to offer."""

@@ -59,7 +59,7 @@ def _open(address: SinkAddress, name: str, errand: Errand) -> Sink:
 def _open_kafka(address: SinkAddress, name: str, errand: Errand) -> Sink:
     try:
         from authz.shipping.kafka import KafkaSink
-    except ModuleNotFoundError:
+    except ImportError:  # not there, or a part of it that the system lacks
         raise ConfigError(
             f"record_sink: `{address}` needs the extra `kafka`; install it with `pip install authz[kafka]`"
         ) from None

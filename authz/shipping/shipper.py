@@ -16,13 +16,15 @@ from authz.shipping.errand import Errand
 from authz.shipping.housekeeping import Housekeeper
 from authz.shipping.open import TRACES
 from authz.shipping.parcel import ChainAt
-from authz.shipping.positions import Positions, file_name
+from authz.shipping.positions import UNSAVED_MAX, Positions, file_name
 from authz.shipping.report import SinkState
 from authz.shipping.spool import Spool
 from authz.shipping.stream import Stream
 from authz.shipping.thinning import Thinner
 
 _JOIN_S = 1.0
+_UNSAVED_MIN = 256
+_RECORD_BYTES = 1024  # of one record, about
 _BATCH_MIN_BYTES = 64 * 1024
 _BATCHES = 16  # of a full spool, at least: what is being offered stays in it
 
@@ -47,7 +49,7 @@ class Shipper:
         self.carriers = [
             Carrier(
                 sink,
-                Positions(path, text),
+                Positions(path, text, _unsaved_max(errand.spool_bytes)),
                 spool,
                 self._keeper.passed,
                 chain if sink.name != TRACES else None,
@@ -170,6 +172,11 @@ def chains(key: Path | None) -> MakeChain | None:
     return make
 
 
+def _unsaved_max(spool_bytes: int) -> int:
+    """Return how many records may be uncertain after a kill: what they take in a spool cannot be thinned."""
+    return min(UNSAVED_MAX, max(_UNSAVED_MIN, spool_bytes // _BATCHES // _RECORD_BYTES))
+
+
 def open_spool(errand: Errand, patience_s: float) -> Spool:
     """Return the spool, as the only one who ships from it.
 
@@ -187,7 +194,7 @@ def open_spool(errand: Errand, patience_s: float) -> Spool:
     if not claimed:
         spool.close()
         raise ConfigError(
-            f"record_spool: `{errand.spool}` is shipped by another authz; give each a directory of its own"
+            f"record_spool: `{errand.spool}` is still shipped by another authz, which takes our records along"
         )
     return spool
 

@@ -22,6 +22,7 @@ _SEGMENT_MAX_BYTES = 64 * 1024 * 1024  # a larger one is damaged, or somebody el
 _JOINED_MAX_BYTES = 64 * 1024  # segments that hold nothing but gaps become one up to this size
 _FRESH = ".thin.tmp"
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+_READING = 1 << 63  # see `Carrier._take`
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 _log = get_logger("shipping")
@@ -49,6 +50,7 @@ class Thinner:
         self._steps = (False, True) if allows_first else (True,)  # whether everything goes
         self.allows = self.others = 0  # records given up
         self._told = False
+        self._hindered = False  # somebody was about to read, so that all of a stream was spared for a moment
 
     def thin(self, spool: Spool, bearers: Sequence[Bearer]) -> None:
         """Give up what has to be given up."""
@@ -60,7 +62,10 @@ class Thinner:
             self._told = True
             _log.error("the spool is full: the oldest records are given up", bytes=used)
         excess = used - ENOUGH * self._max_bytes
+        self._hindered = False
         for everything in self._steps:
+            if self._hindered:  # what may be read by now shall not go before the allows that could not
+                return
             for stream in sorted(spool.streams.values(), key=lambda one: one.name):
                 for seq in _closed(stream):
                     if excess <= 0:
@@ -73,6 +78,7 @@ class Thinner:
             if stream.readers.get(seq):
                 return 0
             ranges = [bearer.uncertain(stream.name) for bearer in bearers]
+            self._hindered |= any(last >= _READING for _, last in ranges)
             step, spared = stream.thinned.get(seq, (False, None))
             if spared is not None and step >= everything and spared in ((), tuple(ranges)):
                 return 0

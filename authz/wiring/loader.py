@@ -199,7 +199,7 @@ class Loader:
             tidy()
         before = self.in_force.snapshot
         self.in_force.put(snapshot)
-        self._record("policy_set_accepted", {"before": before.revision})
+        self._record("policy_set_accepted", {"before": before.revision} if before.revision else {})
         lost = before.index.lost(snapshot.index)
         del before
         let_go(lost, self.breathe)

@@ -176,7 +176,7 @@ def test_of_a_sidecar_that_is_killed_every_answer_is_on_record_or_declared_missi
 def test_who_may_lose_no_record_refuses_while_none_can_be_kept(tmp_path: Path) -> None:
     with collector() as there:
         there.play(answering(503))
-        small = {"AUTHZ_RECORD_SPOOL_BYTES": "200000", "AUTHZ_RECORD_QUEUE": "200"}
+        small = {"AUTHZ_RECORD_SPOOL_BYTES": "262144", "AUTHZ_RECORD_QUEUE": "200"}
         scene = Scene(tmp_path, there.url, AUTHZ_RECORD_ON_FULL="deny", **small)
         with scene.started():
             seen, asked = Counter[int](), 0

@@ -151,7 +151,7 @@ def test_two_shippers_never_ship_from_one_spool(tmp_path: Path) -> None:
         until(lambda: bool(first.reports))
         with ShipperProcess(hasty) as second:
             assert second.ended() == 3
-            assert "is shipped by another authz" in second.said.cannot
+            assert "is still shipped by another authz" in second.said.cannot
 
 
 def test_a_moved_file_is_opened_anew_when_it_is_told(tmp_path: Path) -> None:

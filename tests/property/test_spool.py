@@ -82,11 +82,10 @@ class World:
         self.carriers = [
             Carrier(
                 place,
-                Positions(path),
+                Positions(path, unsaved_max=UNSAVED_MAX),
                 self.spool,
                 self.keeper.passed,
                 clock=lambda: self.now_s,
-                unsaved_max=UNSAVED_MAX,
             )
             for place, path in zip(self.places, files, strict=True)
         ]

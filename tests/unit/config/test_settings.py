@@ -157,6 +157,8 @@ def test_a_secret_is_read_from_the_environment_alone(tmp_path: Path, source: str
         ({"AUTHZ_LISTEN": "here"}, "AUTHZ_LISTEN: address `here`: there is no port"),
         ({"AUTHZ_OPS": "1"}, "AUTHZ_OPS: address `1`: there is no port"),
         ({"AUTHZ_RECORD_SINK": "kafka"}, "`kafka` is no sink; say `stdout`, `file:PATH`"),
+        ({"AUTHZ_RECORD_SPOOL_BYTES": "1000"}, "record_spool_bytes: so small a spool holds no batch"),
+        ({"AUTHZ_RECORD_FILE_MAX_BYTES": "10"}, "record_file_max_bytes: so small a file holds no batch"),
         ({"AUTHZ_RECORD_HEADERS": "a b"}, "`a b` is no header name"),
         ({"AUTHZ_KEY_BRAND": "a_b"}, "AUTHZ_KEY_BRAND: `a_b` is no word"),
         ({"AUTHZ_SIDECAR": "a\nb"}, "AUTHZ_SIDECAR: is no single printable line"),

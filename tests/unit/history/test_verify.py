@@ -297,6 +297,19 @@ def test_a_stream_that_lost_its_end_is_told_by_the_next_one() -> None:
 # --- the pass itself
 
 
+def test_what_is_gone_between_two_streams_is_found_and_a_part_of_two_that_go_on_is_not() -> None:
+    """A file that spans a restart was taken away; or the oldest ones were, of two that run side by side."""
+    first = chained(decisions(1, 5))
+    chain = Chain(KEY, SIDECAR, LATER)
+    later = (chain.link(b"".join(decisions(1, 5, LATER))) + chain.end()).splitlines()
+    (fault,) = look([*first[:4], *later[3:]]).findings
+    assert (fault.fault, fault.stream, fault.place) == (Fault.REMOVED, LATER, "f, line 5")
+    assert STREAM in fault.text
+    assert LATER not in [one.stream for one in look([*first[2:4], *later[3:]]).findings]
+    assert look([*first, *later[3:]]).sound  # that the second one begins in the middle is told of it
+    assert look([*first[:4], *later]).sound
+
+
 def test_memory_of_what_repeats_is_bounded() -> None:
     lines = chained(decisions(1, 400))
     verifier = Verifier([KEY.public], window=50)

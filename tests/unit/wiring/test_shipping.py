@@ -32,7 +32,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
         environ = {
             "AUTHZ_RECORD_SINK": "https://collector/",
             "AUTHZ_RECORD_SPOOL": str(tmp_path / "spool"),
-            "AUTHZ_RECORD_SPOOL_BYTES": "12345",
+            "AUTHZ_RECORD_SPOOL_BYTES": "1234567",
             "AUTHZ_RECORD_DRAIN_S": "3",
             "AUTHZ_RECORD_HTTP_TOKEN": "CANARY",
         }
@@ -50,7 +50,7 @@ def number(shipping: Shipping, metric: str) -> float:
 def test_it_is_told_by_a_socket_alone_heard_and_ended(tmp_path: Path, start: Start) -> None:
     shipping = start(f"tell {tmp_path}/told")
     assert eventually(lambda: number(shipping, "authz_shipper_up") == 1)
-    assert eventually(lambda: number(shipping, "authz_spool_streams") == 12345)  # as its settings say
+    assert eventually(lambda: number(shipping, "authz_spool_streams") == 1234567)  # as its settings say
     assert shipping.about() == {"records": "http: it answers 503"}
     shipping.reopen()
     shipping.close()
