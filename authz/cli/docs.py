@@ -15,7 +15,7 @@ from authz.config.settings import KEYS
 from authz.config.sources import Key
 from authz.model.meaning import DETAILS, REASONS
 from authz.model.reason import Reason, coarse_of, code_of, status_of
-from authz.record import entry, notice
+from authz.record import fields, notice
 from authz.record.catalogue import METRICS
 from authz.rehearsal.explaining import explanation
 
@@ -184,7 +184,7 @@ def _conditions() -> str:
 def _records() -> str:
     return _page(
         "Records",
-        "authz/record/entry.py",
+        "authz/record/fields.py` and `authz/record/notice.py",
         "One JSON line for each check, written after its reply has left, to standard output unless\n"
         "`record_sink` says otherwise: see [sinks.md](sinks.md). Lines are ASCII. A field that does not\n"
         "apply is absent, never null. What clients control is cut at a bound, with a marker such as\n"
@@ -196,15 +196,15 @@ def _records() -> str:
         "something was killed: tell decisions apart by `decision_id`, events by `stream` and `seq`, gaps by\n"
         "`stream`, `first_seq`, `last_seq` and `why`.",
         "## A decision",
-        _fields(entry.Record),
+        _fields(fields.Record),
         "## Each of `shadow`",
-        _fields(entry.ShadowPart),
+        _fields(fields.ShadowPart),
         "## `identity`",
-        _fields(entry.IdentityPart),
+        _fields(fields.IdentityPart),
         "## `request`",
-        _fields(entry.RequestPart),
+        _fields(fields.RequestPart),
         "## Each of `limits`",
-        _fields(entry.LimitPart),
+        _fields(fields.LimitPart),
         "## A gap",
         "Records are given up where the alternative is to delay answers, or where their process or disk\n"
         "fails; allows before everything else, unless `record_on_full` says otherwise.",

@@ -12,7 +12,7 @@ from authz.cli.columns import field, pairs, section, wrapped
 from authz.model.errors import ConfigError
 from authz.model.meaning import DETAILS, REASONS
 from authz.model.reason import Detail, Reason
-from authz.record.entry import IdentityPart, LimitPart, Record, ShadowPart
+from authz.record.fields import IdentityPart, LimitPart, Record, ShadowPart
 
 _T = TypeVar("_T")
 _REFUSED = {

@@ -26,7 +26,7 @@ from authz.model.address import parse_address
 from authz.model.errors import ConfigError
 from authz.model.moment import microseconds
 from authz.policy.loaded import Loaded
-from authz.record.entry import Record
+from authz.record.fields import Record
 from authz.rehearsal.explaining.explain import explain
 from authz.rehearsal.explaining.explanation import Explanation
 from authz.rehearsal.explaining.kept import read_record

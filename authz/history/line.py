@@ -47,7 +47,7 @@ class Asked(Struct, gc=False):
 
 
 class Entry(Struct, gc=False):
-    """What of a line is searched in and listed, of whatever kind. See `record/entry.py` and `notice.py`."""
+    """What of a line is searched in and listed, of whatever kind. See `record/fields.py` and `notice.py`."""
 
     v: int = 0
     kind: str = ""

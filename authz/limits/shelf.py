@@ -19,7 +19,7 @@ from authz.model.limit import Rate, Store, document_of
 
 _PACED = 256  # buckets looked at between two breaths: some 200 us
 
-# Values of a bucket's name that records show, too; see the fields of `record/entry.py`.
+# Values of a bucket's name that records show, too; see `record/fields.py`.
 TOLD = frozenset(
     {
         "identity.kind",

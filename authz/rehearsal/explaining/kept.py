@@ -7,8 +7,8 @@ from typing import TypeVar
 import msgspec
 
 from authz.model.errors import ConfigError
-from authz.record import entry
-from authz.record.entry import Record
+from authz.record import fields
+from authz.record.fields import Record
 
 UNKNOWN = "not recorded"
 _T = TypeVar("_T")
@@ -21,9 +21,9 @@ def read_record(line: bytes) -> Record:
         ConfigError: it is none, or of a later version.
     """
     record = decode(line, Record)
-    if record.v != entry.VERSION:
+    if record.v != fields.VERSION:
         raise ConfigError(
-            f"the record has version {record.v}, and this authz reads {entry.VERSION}: use a newer one"
+            f"the record has version {record.v}, and this authz reads {fields.VERSION}: use a newer one"
         )
     return record
 

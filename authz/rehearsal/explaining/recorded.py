@@ -11,8 +11,8 @@ from authz.model.identity import IdentityKind, Standing
 from authz.model.meaning import DETAILS, REASONS
 from authz.model.reason import Detail, Reason
 from authz.policy.loaded import Loaded
-from authz.record import entry
-from authz.record.entry import Record
+from authz.record import fields
+from authz.record.fields import Record
 from authz.rehearsal.explaining.explanation import (
     VERSION,
     AnswerPart,
@@ -61,7 +61,7 @@ def explain_record(record: Record, built: Built | None) -> Explanation:
         request=_request(record),
         readings=tuple(_readings(record, built)),
         limits=tuple(_limit(part) for part in record.limits),
-        shadow=tuple(_shade(part) for part in _parts(record.shadow, entry.ShadowPart)),
+        shadow=tuple(_shade(part) for part in _parts(record.shadow, fields.ShadowPart)),
         not_recorded=_lost(record),
     )
     return why(explained, built.loaded if built is not None else Loaded())
@@ -120,7 +120,7 @@ def _identity(record: Record, built: Built | None) -> IdentityPart:
         detail = Detail(record.detail) if record.detail in set(Detail) else None
         meaning = DETAILS[Reason.CREDENTIAL_INVALID].get(detail, "") if detail else ""
         return IdentityPart(standing=standing, detail=record.detail if meaning else "", meaning=meaning)
-    part = decode(bytes(record.identity), entry.IdentityPart)
+    part = decode(bytes(record.identity), fields.IdentityPart)
     anonymous = part.kind == IdentityKind.ANONYMOUS
     return IdentityPart(
         standing="anonymous" if anonymous else Standing.PROVEN.value,
@@ -135,11 +135,11 @@ def _identity(record: Record, built: Built | None) -> IdentityPart:
     )
 
 
-def _limit(part: entry.LimitPart) -> LimitPart:
+def _limit(part: fields.LimitPart) -> LimitPart:
     return LimitPart(part.name, (), remaining=part.remaining, passes=part.retry_ms == 0, refused=part.refused)
 
 
-def _shade(part: entry.ShadowPart) -> ShadowPart:
+def _shade(part: fields.ShadowPart) -> ShadowPart:
     return ShadowPart(part.outcome, part.policy, part.rule, part.limit, part.detail, part.changes)
 
 

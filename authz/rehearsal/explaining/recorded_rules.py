@@ -12,8 +12,8 @@ from authz.model.identity import ANONYMOUS, Caller, Identity, IdentityKind, Stan
 from authz.model.reason import Reason
 from authz.model.request import UNSAID, Request
 from authz.policy.rule import Candidate
-from authz.record import entry
-from authz.record.entry import Record
+from authz.record import fields
+from authz.record.fields import Record
 from authz.rehearsal.explaining.explanation import (
     FitPart,
     IdentityPart,
@@ -127,7 +127,7 @@ def _caller(record: Record) -> Caller | None:
         bad = {Reason.CREDENTIAL_INVALID: Standing.INVALID, Reason.CREDENTIAL_AMBIGUOUS: Standing.AMBIGUOUS}
         standing = next((one for reason, one in bad.items() if record.reason == reason), None)
         return Caller(ANONYMOUS, standing) if standing is not None else None
-    part = decode(bytes(record.identity), entry.IdentityPart)
+    part = decode(bytes(record.identity), fields.IdentityPart)
     if part.kind == IdentityKind.ANONYMOUS:
         return _NOBODY
     if max(len(part.scopes), len(part.labels)) >= _ITEMS_MAX:
@@ -149,7 +149,7 @@ _ITEMS_MAX = 32  # of scopes and labels in a record
 
 def _as_request(record: Record, *, grpc: bool) -> Request:
     """Return what a record keeps of a request; what it does not is empty, and never asked."""
-    part = record.request or entry.RequestPart()
+    part = record.request or fields.RequestPart()
     path = part.path
     return UNSAID._replace(
         method=judged_method(part.method),

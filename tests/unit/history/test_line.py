@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authz.history.line import LINE_MAX_BYTES, Entry, Kind, Place, kind_of, read_line, read_lines
-from authz.record.entry import VERSION
+from authz.record.fields import VERSION
 from tests.support.lines import decision, denied, event, gap
 
 
