@@ -30,6 +30,8 @@ class Housekeeper:
 
     Args:
         thinner: None: nothing is ever given up here.
+        grace_s: what waited for this start may be wanted at once: for so long nothing is given up, unless
+            writers are about to be held up.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class Housekeeper:
         spool: Spool,
         thinner: Thinner | None,
         clock: Callable[[], float] = time.monotonic,
+        grace_s: float = 0.0,
     ) -> None:
         self.carriers: Sequence[Carrier] = ()
         self.rounds = 0
         self._spool = spool
         self._thinner = thinner
         self._clock = clock
+        self._grace_end_s = clock() + grace_s
         self._wake = Event()
         self._stopping = False
         self._passed: deque[str] = deque()
@@ -94,7 +98,7 @@ class Housekeeper:
             streams = list(self._spool.streams.values())
             self._passed.extend(stream.name for stream in streams if stream.alive and len(stream.sizes) > 1)
         self._release()
-        if self._thinner is not None:
+        if self._thinner is not None and (now_s >= self._grace_end_s or self._thinner.presses(self._spool)):
             self._thinner.thin(self._spool, self.carriers)
         if not self._settled and self._spool.whole:
             self._settle()

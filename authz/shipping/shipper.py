@@ -23,6 +23,7 @@ from authz.shipping.stream import Stream
 from authz.shipping.thinning import Thinner
 
 _JOIN_S = 1.0
+_GRACE_S = 3.0  # in which a sink that takes everything has had 100 MB and more
 _UNSAVED_MIN = 256
 _RECORD_BYTES = 1024  # of one record, about
 _BATCH_MIN_BYTES = 64 * 1024
@@ -42,7 +43,8 @@ class Shipper:
         self._errand = errand
         self.spool = spool
         self.thinner = Thinner(errand.spool_bytes, allows_first=errand.on_full == "drop_allows")
-        self._keeper = Housekeeper(spool, self.thinner if errand.on_full != "deny" else None)
+        thinner = self.thinner if errand.on_full != "deny" else None
+        self._keeper = Housekeeper(spool, thinner, grace_s=_GRACE_S)
         chain = chains(errand.chain_key)
         files = _files(errand, spool)
         self._keeper.remember([path for path, _ in files])

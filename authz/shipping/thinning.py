@@ -18,6 +18,7 @@ from authz.shipping.spool import Spool
 from authz.shipping.stream import Stream, open_regular
 
 FULL, ENOUGH = 0.90, 0.85  # of the bound: what is reached before something is given up, and by that
+PRESSING = 0.97  # writers stop at the bound
 _SEGMENT_MAX_BYTES = 64 * 1024 * 1024  # a larger one is damaged, or somebody else's
 _JOINED_MAX_BYTES = 64 * 1024  # segments that hold nothing but gaps become one up to this size
 _FRESH = ".thin.tmp"
@@ -51,6 +52,10 @@ class Thinner:
         self.allows = self.others = 0  # records given up
         self._told = False
         self._hindered = False  # somebody was about to read, so that all of a stream was spared for a moment
+
+    def presses(self, spool: Spool) -> bool:
+        """Whether writers will soon have to stop."""
+        return spool.bytes > PRESSING * self._max_bytes
 
     def thin(self, spool: Spool, bearers: Sequence[Bearer]) -> None:
         """Give up what has to be given up."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from authz.shipping.carrier import Carrier
@@ -184,3 +185,27 @@ def test_a_disk_that_refuses_is_complained_of_once(tmp_path: Path) -> None:
         until(lambda: rounds[0] > 2)
         house.keeper.stop()
     assert len(logs) == 1
+
+
+@pytest.mark.parametrize(("share", "patient"), [(0.95, True), (1.5, False)])
+def test_what_waited_for_a_start_is_offered_before_it_is_given_up(
+    tmp_path: Path, share: float, patient: bool
+) -> None:
+    """A sink was away until we were started anew, and takes everything now; but no writer waits for it."""
+    writer = StreamWriter(tmp_path, segment_bytes=2000)
+    for _ in range(20):
+        writer.write(8, size=50)
+
+    def stand() -> list[bytes]:
+        return [path.read_bytes() for path in writer.segments()]
+
+    whole, now_s = stand(), [0.0]
+    thinner = Thinner(int(sum(map(len, whole)) / share), allows_first=True)
+    house = House(tmp_path, "one")
+    keeper = Housekeeper(house.spool, thinner, clock=lambda: now_s[0], grace_s=3.0)
+    keeper.carriers = house.carriers
+    keeper.round()
+    assert (stand() == whole) is patient
+    now_s[0] = 3.0
+    keeper.round()
+    assert stand() != whole
