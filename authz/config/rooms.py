@@ -289,8 +289,8 @@ class RecordSettings(Room):
     )
     record_spool: values.Spool = _set(
         None,
-        "private directory where records wait for sinks; `memory`: in memory, so that they end with the"
-        " container; unused where `stdout` or one file is the only sink",
+        "private directory where records wait for sinks; default: `memory`, so that they end with the"
+        " container, and none at all where `stdout` or one file is the only sink",
     )
     record_spool_bytes: values.Whole = _set(
         0, "how much may wait there; 0: 32 MiB in memory, 1 GiB on disk", ge=0, le=1 << 40
