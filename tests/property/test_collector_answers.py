@@ -7,11 +7,15 @@ from time import monotonic
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceResponse,
+)
 
 from authz.model.sink import parse_sink
-from authz.shipping.delivery import Refused, Unavailable
+from authz.shipping.delivery import Refused, Rejected, Unavailable
 from authz.shipping.errand import Access
-from authz.shipping.otlp_logs import _rejected
+from authz.shipping.otlp_logs import OtlpLogSink, _rejected
 from authz.shipping.post import BODY_MAX_BYTES, Poster, Reply, _Unheard, judge
 from authz.shipping.wire import Wire
 
@@ -66,6 +70,34 @@ def _told(data: bytes) -> Reply | Unavailable | Refused | _Unheard:
     return reply
 
 
+def _answer(rejected: int) -> ExportLogsServiceResponse:
+    partial = ExportLogsPartialSuccess(rejected_log_records=rejected)
+    return ExportLogsServiceResponse(partial_success=partial)
+
+
+class _Answering:
+    """A collector that answers so."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def export(self, payload: bytes) -> bytes:
+        return self._data
+
+    def close(self) -> None:
+        pass
+
+
 @given(st.binary(max_size=64))
-def test_any_answer_of_otlp_rejects_no_less_than_nothing(data: bytes) -> None:
-    assert _rejected(data) >= 0
+@example(_answer(-3).SerializeToString())
+@example(_answer(3).SerializeToString())
+def test_whatever_otlp_answers_a_request_is_taken_or_rejected_in_part_or_refused(data: bytes) -> None:
+    sink = OtlpLogSink(parse_sink("otlp://a.test"), Access(), "otlp")
+    sink._client = _Answering(data)  # type: ignore[assignment] # what is asked of a client, it does
+    told: Refused | None = None
+    try:
+        sink.hand_over(b"", 5, _rejected)
+    except Refused as refused:
+        told = refused
+    assert not isinstance(told, Rejected) or 0 < told.count < 5
+    assert isinstance(told, Rejected | None) or str(told) == "it answers that it took none of them"
