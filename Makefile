@@ -29,7 +29,7 @@ demo: .venv/.installed ## a tour of requests through the real Envoy; KEEP=1 stay
 test: .venv/.installed ## every test, through the real Envoy, with coverage; ARGS='tests/unit -q' runs some
 ifeq ($(strip $(ARGS)),)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --durations=25
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 else
