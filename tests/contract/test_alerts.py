@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from authz.record.catalogue import METRICS
-from tests.support.incident import Day
 from tests.support.prometheus import MONITORING, ROOT, promtool, scaled
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -141,25 +140,3 @@ def test_hours_become_seconds() -> None:
     rules = "groups: [{name: a, rules: [{alert: A, expr: 'rate(x_seconds[1h] offset 15m) > 3', for: 2m}]}]"
     (rule,) = yaml.safe_load(scaled(rules, 60, 30.0, 100))["groups"][0]["rules"]
     assert rule == {"alert": "A", "expr": "rate(x_seconds[30000ms] offset 15000ms) > 3", "for": "2000ms"}
-
-
-# From here on: a real Prometheus, real sidecars, and a day on which everything happened.
-
-
-@pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_fires_when_it_happens_and_clears_when_it_is_over(day: Day, name: str) -> None:
-    assert name in day.fired()
-    assert name in day.cleared
-
-
-def test_what_alerts_say_names_who_and_how_much(day: Day) -> None:
-    assert len(day.texts) > 20
-    said = [alert["annotations"] for several in day.texts.values() for alert in several]
-    texts = [text for annotations in said for text in annotations.values()]
-    assert [text for text in texts if "error expanding" in text or "<no value>" in text or "  " in text] == []
-    (down,) = day.texts["AuthzSidecarDown"]
-    assert down["annotations"]["summary"] == "The sidecar leaver does not answer scrapes"
-    (store,) = day.texts["AuthzStoreDown"]
-    assert store["annotations"]["summary"] == "The store `redis` does not answer a"
-    (memory,) = day.texts["AuthzMemoryNearLimit"]
-    assert memory["annotations"]["summary"] == "understudy uses 95% of its memory"

@@ -21,7 +21,7 @@ def settings(**environ: str) -> Settings:
         ({}, False),
         ({"record_sink": "off"}, False),
         ({"record_sink": "file:/a"}, False),
-        ({"record_sink": "file:/a", "record_file_max_bytes": "1000"}, True),
+        ({"record_sink": "file:/a", "record_file_max_bytes": "100000"}, True),
         ({"record_sink": "stdout,file:/a"}, True),
         ({"record_sink": "https://collector/"}, True),
         ({"record_chain_key": "/key.pem"}, True),
