@@ -129,7 +129,11 @@ def following(sidecar: Sidecar, *words: str) -> Iterator[subprocess.Popen[bytes]
     """Follow in a process of its own; its output goes to a file."""
     with (sidecar.home / "followed").open("wb") as out:
         process = subprocess.Popen(
-            [str(command.AUTHZ), "logs", "tail", "-f", "--output", "json", *words], stdout=out, stderr=out
+            [str(command.AUTHZ), "logs", "tail", "-f", "--output", "json", *words],
+            stdout=out,
+            stderr=out,
+            # Whoever runs tests in the background has interrupts ignored, and so would this one.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             yield process
