@@ -13,9 +13,7 @@ from authz.history.line import Chunk, Flaw, Place
 from authz.history.source import Item, Note
 from authz.model.errors import ConfigError
 from authz.model.text import visible
-from authz.record.segment import HEAD_BYTES, Block, decode_head, is_intact, is_stream, segment_seq
-
-_MAGIC = b"AZR1"  # with which every block begins
+from authz.record.segment import HEAD_BYTES, MAGIC, Block, decode_head, is_intact, is_stream, segment_seq
 
 
 class _Read(NamedTuple):
@@ -139,7 +137,7 @@ def _block_at(data: bytes, at: int) -> _Read | None:
 
 
 def _next_head(data: bytes, at: int) -> int:
-    while (found := data.find(_MAGIC, at)) >= 0:
+    while (found := data.find(MAGIC, at)) >= 0:
         if _block_at(data, found) is not None:
             return found
         at = found + 1

@@ -7,7 +7,6 @@ tricked by it.
 from __future__ import annotations
 
 import re
-import time
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,6 +30,7 @@ from authz.record.fields import (
     RequestPart,
     ShadowPart,
 )
+from authz.record.notice import rfc3339
 from authz.record.pseudonym import Field, Pseudonyms
 from authz.record.redact import clean
 
@@ -105,7 +105,7 @@ def _record(answered: Answered, fixed: FixedFields, seq: int) -> Record:
     policy, rule_name = rule or _NO_RULE
     record = Record(
         VERSION,
-        _rfc3339(time_us),
+        rfc3339(time_us),
         decision_id,
         request_id,
         request.trace_id,
@@ -269,12 +269,6 @@ def _shadow_part(shade: Shade) -> ShadowPart:
     if spent.failed:
         return ShadowPart(policy, rule, limit, would, changes, store=spent.store)
     return ShadowPart(policy, rule, limit, would, changes, "", spent.remaining, spent.retry_ms, spent.store)
-
-
-@lru_cache(4)  # a batch has one time
-def _rfc3339(time_us: int) -> str:
-    second, rest_us = divmod(time_us, 1_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest_us:06}Z"
 
 
 def _escaped(line: bytes) -> bytes:

@@ -26,7 +26,7 @@ BLOCK_MAX_BYTES = 40 * 1024 * 1024  # a head that says more is damaged: a queue 
 HEAD_SLOTS = 63
 SEQ_END = 1 << 48  # no stream comes so far: 80 years of 100,000 records/s; what says so is damaged
 
-_MAGIC = b"AZR1"
+MAGIC = b"AZR1"  # with which every block begins
 # Magic, CRC-32 of the rest of the head, CRC-32 of the lines, bytes, lines, 0, first and last seq, time.
 _HEAD = struct.Struct("<4sIIIIIQQq")
 _FIELDS = struct.Struct("<IIIIQQq")
@@ -48,7 +48,7 @@ class Block(NamedTuple):
 def encode_block(lines: bytes, count: int, first_seq: int, last_seq: int, time_us: int) -> bytes:
     """Return a whole block: its head and its lines."""
     fields = _FIELDS.pack(zlib.crc32(lines), len(lines), count, 0, first_seq, last_seq, time_us)
-    return _MAGIC + struct.pack("<I", zlib.crc32(fields)) + fields + lines
+    return MAGIC + struct.pack("<I", zlib.crc32(fields)) + fields + lines
 
 
 def decode_head(data: bytes) -> Block | None:
@@ -56,7 +56,7 @@ def decode_head(data: bytes) -> Block | None:
     if len(data) < HEAD_BYTES:
         return None
     magic, head_crc, crc, size, lines, _, first_seq, last_seq, time_us = _HEAD.unpack_from(data)
-    if magic != _MAGIC or zlib.crc32(data[8:HEAD_BYTES]) != head_crc or size > BLOCK_MAX_BYTES:
+    if magic != MAGIC or zlib.crc32(data[8:HEAD_BYTES]) != head_crc or size > BLOCK_MAX_BYTES:
         return None
     if last_seq >= SEQ_END or first_seq > last_seq + 1:
         return None

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from authz.record.notice import Why, gap_line
-from authz.record.segment import HEAD_BYTES, Block, decode_head, encode_block, is_intact
+from authz.record.segment import HEAD_BYTES, MAGIC, Block, decode_head, encode_block, is_intact
 from authz.record.waiting import is_allow
-from authz.shipping.reader import MAGIC
 from authz.shipping.tally import GAP, gaps_in
 
 _OURS = Why.SPOOL_FULL.value

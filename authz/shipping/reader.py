@@ -13,11 +13,17 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from authz.record.notice import Why, gap_line
-from authz.record.segment import BLOCK_MAX_BYTES, HEAD_BYTES, SEGMENT_MAX_BYTES, Block, decode_head, is_intact
+from authz.record.segment import (
+    BLOCK_MAX_BYTES,
+    HEAD_BYTES,
+    MAGIC,
+    SEGMENT_MAX_BYTES,
+    Block,
+    decode_head,
+    is_intact,
+)
 from authz.shipping.stream import Stream, open_regular
 
-MAGIC = b"AZR1"
-GAP = b'"kind":"gap"'  # no text of a client can hold this: its quotes are escaped
 # Of what claims to be a segment no more is looked at: a writer begins another long before.
 _SEEN_MAX_BYTES = SEGMENT_MAX_BYTES + BLOCK_MAX_BYTES + HEAD_BYTES
 _SCAN_BYTES = 1024 * 1024
