@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from authz.cli.endings import outside
+from authz.cli.wholefile import write_whole
 from authz.model.errors import ConfigError
 from authz.proxy import choices as chosen
 from authz.proxy.cors import FORMAT, read_cors
@@ -54,7 +56,11 @@ def config(
     ] = None,
     hosts: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A host that the application serves; repeat. Others get 404."),
+        typer.Option(
+            metavar="NAME",
+            help="A host that the application serves; repeat, or several with commas; `*`: every host, the"
+            " default. Others get 404.",
+        ),
     ] = None,
     edge: Annotated[
         bool,
@@ -70,7 +76,18 @@ def config(
     ] = None,
     admin: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Envoy's admin listener. It can stop Envoy: loopback only."),
+        typer.Option(
+            metavar="unix:PATH|HOST:PORT",
+            help="Envoy's admin listener. It can stop Envoy: a Unix socket, or loopback only.",
+        ),
+    ] = None,
+    stats: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where GET /ready and /stats/prometheus of Envoy are answered, and nothing else; without"
+            " --admin they come by a socket beside the sidecar's.",
+        ),
     ] = None,
     body_bytes: Annotated[
         int, typer.Option(metavar="N", help="Send bodies up to N bytes along; larger ones get 413. 0: none.")
@@ -87,8 +104,14 @@ def config(
     upstream_http2: Annotated[
         bool, typer.Option("--upstream-http2", help="The application speaks HTTP/2 without TLS (gRPC).")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The file to write, whole or not at all. Default: standard output."
+        ),
+    ] = None,
 ) -> None:
-    """Write a bootstrap for Envoy on standard output."""
+    """Write a bootstrap for Envoy."""
     # Imported here: the message classes take half a second to load, and `--help` needs none of them.
     from authz.proxy.bootstrap import written
 
@@ -100,11 +123,12 @@ def config(
                 upstream=chosen.server(upstream, "--upstream"),
                 authz=sockets,
                 authz_tls=chosen.sidecar_tls(authz_ca, authz_cert, authz_key, authz_server_name, sockets),
-                hosts=host_names(hosts or ()),
+                hosts=host_names(_listed(hosts)),
                 edge=edge,
                 trusted_hops=trusted_hops,
                 cors=read_cors(cors) if cors else None,
-                admin=chosen.listener(admin, "--admin") if admin else None,
+                admin=chosen.admin(admin) if admin else None,
+                stats=chosen.listener(stats, "--stats") if stats else None,
                 body_bytes=body_bytes,
                 upgrades=tuple(sorted(set(upgrade or ()))),
                 timeout_ms=timeout_ms,
@@ -114,4 +138,13 @@ def config(
     except ConfigError as fault:
         typer.echo(str(fault), err=True)
         raise typer.Exit(2) from None
-    typer.echo(written(choices), nl=False)
+    if out is None:
+        typer.echo(written(choices), nl=False)
+        return
+    with outside():
+        write_whole(out, written(choices))
+
+
+def _listed(hosts: list[str] | None) -> list[str]:
+    """Return what one flag names with commas, and several flags name one by one."""
+    return [name.strip() for text in hosts or () for name in text.split(",")]

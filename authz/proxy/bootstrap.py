@@ -11,6 +11,7 @@ from authz.proxy import messages as m
 from authz.proxy.choices import EnvoyChoices
 from authz.proxy.cluster import UPSTREAM, address, authz_cluster, upstream_cluster
 from authz.proxy.filters import AUTHZ_FILTER, CORS_FILTER, cors_policy, http_filters
+from authz.proxy.stats import admin, admin_address, admin_cluster, stats_listener
 
 _CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
 _EXT_AUTHZ = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
@@ -42,13 +43,15 @@ ACCESS_LOG = {
 
 def bootstrap(choices: EnvoyChoices) -> m.Bootstrap:
     """Return the bootstrap that these choices ask for."""
+    listeners = [_listener(choices)]
+    clusters = [authz_cluster(choices), upstream_cluster(choices)]
+    where = admin_address(choices)
+    if choices.stats is not None and where is not None:
+        listeners.append(stats_listener(choices.stats))
+        clusters.append(admin_cluster(where))
     return m.Bootstrap(
-        static_resources=m.BootstrapStaticResources(
-            listeners=[_listener(choices)],
-            clusters=[authz_cluster(choices), upstream_cluster(choices)],
-        ),
-        # The admin listener can stop Envoy and needs no password, so there is none unless asked for.
-        admin=m.Admin(address=address(choices.admin)) if choices.admin else None,
+        static_resources=m.BootstrapStaticResources(listeners=listeners, clusters=clusters),
+        admin=admin(choices),
     )
 
 

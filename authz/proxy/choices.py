@@ -51,6 +51,7 @@ class EnvoyChoices:
         trusted_hops: proxies of ours before this one.
         cors: what Envoy's own cors filter answers before we are asked.
         admin: Envoy's admin listener; None for none.
+        stats: where readiness and metrics of Envoy are shown, and nothing else; None for nowhere.
         body_bytes: largest body sent along with a check; 0 for none.
         upgrades: protocols that a request may switch to.
         timeout_ms: how long Envoy waits for an answer.
@@ -65,7 +66,8 @@ class EnvoyChoices:
     edge: bool = False
     trusted_hops: int = 0
     cors: CorsRules | None = None
-    admin: TcpAddress | None = None
+    admin: Address | None = None
+    stats: TcpAddress | None = None
     body_bytes: int = 0
     upgrades: tuple[str, ...] = ()
     timeout_ms: int = TIMEOUT_MS
@@ -107,14 +109,25 @@ def sidecar(text: str) -> Address:
     Raises:
         ConfigError: it is neither.
     """
-    if not text.startswith("unix:"):
-        return server(text, "--authz")
+    return _socket(text, "--authz") if text.startswith("unix:") else server(text, "--authz")
+
+
+def admin(text: str) -> Address:
+    """Read where Envoy's admin listens: a Unix socket by its absolute path, or an IP address and a port.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    return _socket(text, "--admin") if text.startswith("unix:") else listener(text, "--admin")
+
+
+def _socket(text: str, flag: str) -> Address:
     try:
         where = parse_address(text)
     except ConfigError as fault:
-        raise ConfigError(f"--authz: {fault}") from None
+        raise ConfigError(f"{flag}: {fault}") from None
     if isinstance(where, UnixAddress) and not where.path.is_absolute():
-        raise ConfigError(f"--authz: `{text}` is not an absolute path; write `unix:/run/authz.sock`")
+        raise ConfigError(f"{flag}: `{text}` is not an absolute path; write `unix:/run/authz.sock`")
     return where
 
 
@@ -164,6 +177,11 @@ def check(choices: EnvoyChoices) -> EnvoyChoices:
     if any(isinstance(a, UnixAddress) for a in choices.authz) and any(is_name(a) for a in choices.authz):
         raise ConfigError(
             "--authz: a Unix socket and a DNS name cannot be mixed; use an address for the name"
+        )
+    if choices.stats and not choices.admin and not any(isinstance(a, UnixAddress) for a in choices.authz):
+        raise ConfigError(
+            "--stats: its pages come from Envoy's admin, for which there is no place beside a socket of the"
+            " sidecar; name one: --admin unix:/run/envoy/admin.sock"
         )
     if not 0 <= choices.body_bytes <= MAX_BODY_BYTES:
         raise ConfigError(f"--body-bytes: {choices.body_bytes} is out of range; the most is {MAX_BODY_BYTES}")

@@ -51,6 +51,7 @@ with warnings.catch_warnings():
     )
     from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener
     from envoy_data_plane.envoy.config.route.v3 import (
+        HeaderMatcher,
         Route,
         RouteAction,
         RouteConfiguration,
@@ -121,6 +122,7 @@ __all__ = [
     "FilterChain",
     "GrpcService",
     "GrpcServiceEnvoyGrpc",
+    "HeaderMatcher",
     "HeaderMutationRules",
     "Http1ProtocolOptions",
     "Http2ProtocolOptions",

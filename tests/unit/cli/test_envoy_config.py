@@ -18,7 +18,10 @@ COMBINATIONS = [
     ("--edge", "--trusted-hops", "2"),
     ("--trusted-hops", "3"),
     ("--hosts", "items.example.com", "--hosts", "*.example.com", "--hosts", "[::1]"),
+    ("--hosts", "items.example.com, *.example.com"),
     ("--admin", "[::1]:9901"),
+    ("--admin", "unix:/run/envoy/admin.sock", "--stats", "0.0.0.0:9193"),
+    ("--stats", "[::]:9193"),
     ("--body-bytes", "65536", "--timeout-ms", "1"),
     ("--upgrade", "websocket", "--upgrade", "websocket"),
     ("--upstream-http2",),
@@ -79,7 +82,11 @@ def test_a_mistake_of_ours_would_be_noticed(tmp_path: Path) -> None:
         (("--authz", "unix:relative.sock"), "--authz"),
         (("--authz", "unix:/run/authz.sock"), "--authz"),
         (("--hosts", "*."), "--hosts"),
+        (("--hosts", "a.example,"), "--hosts"),
         (("--admin", "9901"), "--admin"),
+        (("--admin", "unix:admin.sock"), "--admin"),
+        (("--stats", "localhost:9193"), "--stats"),
+        (("--stats", "unix:/run/stats.sock"), "--stats"),
         (("--body-bytes", "4194304"), "--body-bytes"),
         (("--trusted-hops", "99"), "--trusted-hops"),
         (("--upgrade", "h2c"), "--upgrade"),
@@ -103,6 +110,33 @@ def test_the_options_reach_the_text() -> None:
     _, text, _ = _config("--timeout-ms", "75", "--edge")
     assert "timeout: 0.075s" in text
     assert yaml.safe_load(text)["static_resources"]["listeners"][0]["name"] == "ingress"
+
+
+def _domains(text: str) -> list[str]:
+    listener = yaml.safe_load(text)["static_resources"]["listeners"][0]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    domains = manager["route_config"]["virtual_hosts"][0]["domains"]
+    assert isinstance(domains, list)
+    return domains
+
+
+def test_hosts_are_named_one_by_one_or_with_commas() -> None:
+    _, text, _ = _config("--hosts", "a.example, *.b.example", "--hosts", "c.example")
+    assert _domains(text) == ["*.b.example", "a.example", "c.example"]
+    assert _domains(_config("--hosts", "*")[1]) == ["*"]
+    assert _domains(_config("--hosts", "a.example,*")[1]) == ["*"]
+
+
+def test_a_file_is_written_instead_of_standard_output(tmp_path: Path) -> None:
+    file = tmp_path / "envoy.yaml"
+    assert _config("--out", str(file)) == (0, "", "")
+    assert file.read_text() == _config()[1]
+
+
+def test_a_file_that_cannot_be_written_is_a_sentence_and_code_3(tmp_path: Path) -> None:
+    code, text, errors = _config("--out", str(tmp_path / "none" / "envoy.yaml"))
+    assert (code, text, errors.count("\n")) == (3, "", 1)
+    assert "name a file in a directory that can be written" in errors
 
 
 def test_help_shows_the_cors_file_line_by_line() -> None:
