@@ -1,0 +1,232 @@
+"""What is put into pods, as the chart renders it: `injection.json`, read strictly and once.
+
+One template, three injectors: the chart makes a MutatingAdmissionPolicy of it, the webhook and `authz inject`
+read it here. What it says is the same for all, so nothing unknown is skipped: a program that left out a part
+would make other pods.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+
+from authz.injection.tree import Json, Object, objects, quoted, text
+from authz.injection.variables import Variable, each_text, pattern_of, uses_in
+from authz.model.errors import ConfigError
+
+VERSION = 1
+MAX_BYTES = 1024 * 1024  # a ConfigMap holds no more
+MAX_DEPTH = 32  # the deepest value of a pod of ours has 10
+
+# Source: Kubernetes, "Labels and Selectors": an optional DNS name, `/`, and at most 63 characters.
+_KEY = re.compile(
+    r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?", re.ASCII
+)
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9]{0,31}")
+
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+
+
+class _Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    annotation: _Text
+    message: _Text
+    default: str = ""
+    pattern: _Text | None = None
+    choices: dict[str, str] = {}
+
+
+class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    annotations: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+
+class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    init_containers: list[dict[str, Any]] = []
+    containers: list[dict[str, Any]] = []
+    volumes: list[dict[str, Any]] = []
+    image_pull_secrets: list[dict[str, Any]] = []
+
+
+class _Pod(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    spec: _Spec
+    metadata: _Metadata = _Metadata()
+
+
+class _Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    target_port: _Text
+    annotation: _Text
+
+
+class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: int
+    label: _Text
+    variables: dict[str, _Variable]
+    pod: _Pod
+    service: _Service
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What a pod gets, and how it asks for it.
+
+    Args:
+        label: of pods and Services that ask for it, with the value `true`.
+        variables: what pods may choose, in the order in which they are judged.
+        annotations, labels: put on the pod; texts may use variables.
+        init_containers, containers, volumes, pull_secrets: appended to the pod's own, in this order.
+        target_port: the name of the port to which Services are moved.
+        service_annotation: by which a Service of several ports says which one.
+    """
+
+    label: str
+    variables: tuple[Variable, ...]
+    annotations: Object
+    labels: Object
+    init_containers: tuple[Object, ...]
+    containers: tuple[Object, ...]
+    volumes: tuple[Object, ...]
+    pull_secrets: tuple[Object, ...]
+    target_port: str
+    service_annotation: str
+
+    @classmethod
+    def parse(cls, content: bytes, file: str = "injection.json") -> Template:
+        """Read a template.
+
+        Args:
+            content: JSON, as the chart renders it.
+            file: its name, for errors.
+
+        Raises:
+            ConfigError: it cannot be used; where in it, what is wrong, what to do.
+        """
+        try:
+            return _checked(_read(content))
+        except ValueError as fault:
+            raise ConfigError(f"{file}: {fault}") from None
+
+
+def _read(content: bytes) -> _Written:
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{len(content)} bytes, the limit is {MAX_BYTES}: it is no template of ours")
+    try:
+        written = msgspec.json.decode(content, type=_Written)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{_lower(str(error))}: render it with the chart of this version") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ValueError("not JSON: write what the chart renders as `injection.json`") from None
+    if written.version != VERSION:
+        raise ValueError(
+            f"version {written.version} is not known here: use the program and the chart of one version"
+        )
+    return written
+
+
+def _lower(told: str) -> str:
+    return told[:1].lower() + told[1:]
+
+
+def _checked(written: _Written) -> Template:
+    spec, metadata = written.pod.spec, written.pod.metadata
+    template = Template(
+        label=_key(written.label, "label"),
+        variables=tuple(_variable(name, each) for name, each in written.variables.items()),
+        annotations=dict(metadata.annotations),
+        labels=dict(metadata.labels),
+        init_containers=tuple(spec.init_containers),
+        containers=tuple(spec.containers),
+        volumes=tuple(spec.volumes),
+        pull_secrets=tuple(spec.image_pull_secrets),
+        target_port=written.service.target_port,
+        service_annotation=_key(written.service.annotation, "service.annotation"),
+    )
+    _check_keys(template)
+    _check_names(template)
+    _check_uses(template)
+    _check_port(template)
+    return template
+
+
+def _key(written: str, where: str) -> str:
+    if not _KEY.fullmatch(written):
+        raise ValueError(f"`{where}` is {quoted(written)}: write a name such as `sidecar.authz/inject`")
+    return written
+
+
+def _variable(name: str, written: _Variable) -> Variable:
+    where = f"variables.{name}"
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError(f"`variables` names {quoted(name)}: use letters and digits")
+    if written.pattern is None and not written.choices:
+        raise ValueError(f"`{where}` has neither `pattern` nor `choices`: write what it may be")
+    try:
+        pattern = None if written.pattern is None else pattern_of(written.pattern)
+    except ValueError as fault:
+        raise ValueError(f"`{where}.pattern` {fault}") from None
+    annotation = _key(written.annotation, f"{where}.annotation")
+    return Variable(name, annotation, written.default, pattern, written.choices, written.message)
+
+
+def _check_keys(template: Template) -> None:
+    for part, where in ((template.annotations, "annotations"), (template.labels, "labels")):
+        for key in part:
+            _key(key, f"pod.metadata.{where}")
+    if template.label in template.labels:
+        raise ValueError("`pod.metadata.labels` sets the label that asks for it: remove it")
+
+
+def _check_names(template: Template) -> None:
+    containers = (*template.init_containers, *template.containers)
+    if not containers:
+        raise ValueError("`pod.spec` has no containers: write what is put into pods")
+    for items, what in ((containers, "container"), (template.volumes, "volume")):
+        found: set[str] = set()
+        for item in items:
+            name = item.get("name")
+            if not isinstance(name, str) or not _NAME.fullmatch(name) or name in found:
+                raise ValueError(f"`pod.spec` has a {what} named {quoted(name)}: each has a name of its own")
+            found.add(name)
+
+
+def _check_uses(template: Template) -> None:
+    known = {variable.name: variable for variable in template.variables}
+
+    def look(written: str, where: str) -> None:
+        try:
+            for use in uses_in(written):
+                if use.name not in known:
+                    raise ValueError(f"uses `{use.name}`, which `variables` does not have: add it")
+                if use.number:
+                    _check_number(known[use.name])
+        except ValueError as fault:
+            raise ValueError(f"`{where}` {fault}") from None
+
+    metadata: Json = {"annotations": template.annotations, "labels": template.labels}
+    spec: Json = {
+        "initContainers": list(template.init_containers),
+        "containers": list(template.containers),
+        "volumes": list(template.volumes),
+        "imagePullSecrets": list(template.pull_secrets),
+    }
+    each_text({"metadata": metadata, "spec": spec}, "pod", look)
+
+
+def _check_number(variable: Variable) -> None:
+    """Nothing but digits may get where a number is made of it."""
+    for word in (*variable.choices.values(), *(("x", "-", "1e3", "") if not variable.choices else ())):
+        if not word.isascii() or not word.isdigit():
+            if variable.choices or (variable.pattern is not None and variable.pattern.fullmatch(word)):
+                raise ValueError(f"makes a number of `{variable.name}`, which may be a text: use `${{name}}`")
+
+
+def _check_port(template: Template) -> None:
+    containers = (*template.init_containers, *template.containers)
+    ports = {text(port.get("name")) for each in containers for port in objects(each.get("ports"))}
+    if template.target_port not in ports:
+        raise ValueError(
+            f"`service.targetPort` is {quoted(template.target_port)}, which no container listens at: name a port"
+        )
