@@ -6,7 +6,7 @@ KEEP ?=
 ARGS ?=
 SECONDS ?= 60
 
-.PHONY: help demo test check bench fuzz soak schema lock clean
+.PHONY: help demo test test-kube check bench fuzz soak schema lock clean
 
 help: ## this list
 	@echo "Needs Python 3.11 or newer and make; no root. The first target makes .venv (half a minute)."
@@ -35,6 +35,11 @@ ifeq ($(strip $(ARGS)),)
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif
+
+# What Go builds is kept in ~/.cache/authz-tests, so that only the first time takes long.
+test-kube: .venv/.installed ## the Helm chart on a real Kubernetes API server, which Go builds first: ten minutes, once
+	$(BIN)/python -m tests.kube.tools
+	$(BIN)/python -m pytest --durations=10 $(or $(ARGS),tests/kube)
 
 check: .venv/.installed ## format, lint, types, import contract
 	$(BIN)/ruff format --check .

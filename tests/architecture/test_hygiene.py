@@ -120,3 +120,14 @@ def test_ci_runs_what_people_run() -> None:
     lines = script.read_text().splitlines()
     assert "set -euo pipefail" in lines
     assert {"make check", "make test"} <= set(lines)
+
+
+def test_every_folder_of_tests_is_run() -> None:
+    """One that `testpaths` forgets would never be: `kube` has a command of its own, `support` no tests."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"][
+        "testpaths"
+    ]
+    found = {path.parent.relative_to(ROOT).parts[:2] for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {"/".join(parts) for parts in found} - set(listed) == {"tests/kube"}
+    assert "tests/kube" in (ROOT / "Makefile").read_text()
+    assert "make test-kube" in (ROOT / ".ci" / "run").read_text()
