@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+from authz.injection.pod import asked
 from authz.injection.template import Template
-from authz.injection.tree import Object, TurnedAway
+from authz.injection.tree import Json, Object, TurnedAway, mapping, objects, quoted, text
+
+_HTTP = "http"  # the name by which a port of several is known to be ours to move
 
 
 class Moved(NamedTuple):
@@ -27,10 +31,56 @@ class Unmoved(NamedTuple):
 ServiceOutcome: TypeAlias = Moved | Unmoved | TurnedAway
 
 
-def move_service(service: Object, template: Template, *, asked: bool = False) -> ServiceOutcome:
+def move_service(service: Json, template: Template, *, selected: bool = False) -> ServiceOutcome:
     """Lead a Service to Envoy: its only port, the one that the annotation names, or the one named `http`.
 
+    Any JSON may stand in it: nothing is raised for it.
+
     Args:
-        asked: move it without the label, too, since it selects pods that were injected.
+        selected: it selects pods that were injected, and is moved unless its label says `"false"`.
     """
-    raise NotImplementedError
+    wanted = asked(service, template)
+    if isinstance(wanted, TurnedAway):
+        return wanted
+    labels = mapping(mapping(mapping(service).get("metadata")).get("labels"))
+    if not isinstance(service, dict) or not (wanted or (selected and template.label not in labels)):
+        return Unmoved(led=False)
+    ports = mapping(service.get("spec")).get("ports")
+    if not isinstance(ports, list) or not objects(ports):
+        return TurnedAway("it has no `spec.ports`: write the port that clients use")
+    if len(objects(ports)) != len(ports):
+        return TurnedAway("`spec.ports` holds what is no mapping: write its fields")
+    index = _which(service, objects(ports), template)
+    return index if isinstance(index, TurnedAway) else _moved(service, index, template)
+
+
+def _which(service: Object, ports: Sequence[Object], template: Template) -> int | TurnedAway:
+    """Return the position of the port to move."""
+    annotations = mapping(mapping(service.get("metadata")).get("annotations"))
+    said = annotations.get(template.service_annotation)
+    if said is None and len(ports) == 1:
+        return 0
+    if said is not None and not isinstance(said, str):
+        return TurnedAway(f"annotation `{template.service_annotation}` is no text: put it in quotes")
+    wanted = _HTTP if said is None else said
+    for index, port in enumerate(ports):
+        if text(port.get("name")) == wanted:
+            return index
+    have = ", ".join(quoted(port.get("name")) for port in ports[:8])
+    if said is None:
+        return TurnedAway(
+            f"it has {len(ports)} ports and none is named `{_HTTP}`: name the one to protect with the "
+            f"annotation `{template.service_annotation}`: {have}"
+        )
+    return TurnedAway(
+        f"annotation `{template.service_annotation}` says {quoted(said)}, but its ports are {have}: name one"
+    )
+
+
+def _moved(service: Object, index: int, template: Template) -> Moved | Unmoved:
+    spec = dict(mapping(service.get("spec")))
+    ports = list(objects(spec["ports"]))
+    if ports[index].get("targetPort") == template.target_port:
+        return Unmoved(led=True)
+    ports[index] = {**ports[index], "targetPort": template.target_port}
+    return Moved({**service, "spec": {**spec, "ports": [*ports]}})

@@ -26,6 +26,7 @@ _KEY = re.compile(
     r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?", re.ASCII
 )
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_NO_NUMBERS = ("x", "-", "-1", "+1", "1.5", "1e3", "0x1", " 1", "1 ", "1_0")
 _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9]{0,31}")
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
@@ -196,14 +197,13 @@ def _check_uses(template: Template) -> None:
     known = {variable.name: variable for variable in template.variables}
 
     def look(written: str, where: str) -> None:
-        try:
-            for use in uses_in(written):
-                if use.name not in known:
-                    raise ValueError(f"uses `{use.name}`, which `variables` does not have: add it")
-                if use.number:
-                    _check_number(known[use.name])
-        except ValueError as fault:
-            raise ValueError(f"`{where}` {fault}") from None
+        for use in uses_in(written, where):
+            if use.name not in known:
+                raise ValueError(f"`{where}` uses `{use.name}`, which `variables` does not have: add it")
+            if use.number and not _always_a_number(known[use.name]):
+                raise ValueError(
+                    f"`{where}` makes a number of `{use.name}`, which may be a text: mend its pattern"
+                )
 
     metadata: Json = {"annotations": template.annotations, "labels": template.labels}
     spec: Json = {
@@ -215,12 +215,11 @@ def _check_uses(template: Template) -> None:
     each_text({"metadata": metadata, "spec": spec}, "pod", look)
 
 
-def _check_number(variable: Variable) -> None:
-    """Nothing but digits may get where a number is made of it."""
-    for word in (*variable.choices.values(), *(("x", "-", "1e3", "") if not variable.choices else ())):
-        if not word.isascii() or not word.isdigit():
-            if variable.choices or (variable.pattern is not None and variable.pattern.fullmatch(word)):
-                raise ValueError(f"makes a number of `{variable.name}`, which may be a text: use `${{name}}`")
+def _always_a_number(variable: Variable) -> bool:
+    """Tell whether a number can be made of whatever a pod may say; of a pattern, by what it must not take."""
+    if variable.choices:
+        return all(word.isascii() and word.isdigit() for word in variable.choices.values())
+    return not any(map(variable.value, _NO_NUMBERS))
 
 
 def _check_port(template: Template) -> None:
@@ -228,5 +227,5 @@ def _check_port(template: Template) -> None:
     ports = {text(port.get("name")) for each in containers for port in objects(each.get("ports"))}
     if template.target_port not in ports:
         raise ValueError(
-            f"`service.targetPort` is {quoted(template.target_port)}, which no container listens at: name a port"
+            f"`service.targetPort` is {quoted(template.target_port)}, which is no container's: name a port"
         )

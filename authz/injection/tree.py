@@ -26,10 +26,25 @@ class TurnedAway(NamedTuple):
     why: str
 
 
-def quoted(value: object) -> str:
+def quoted(value: Json) -> str:
     """Return what others wrote, for an error: short, in one line, in backticks."""
-    text = visible(str(value)).replace("`", "'")
-    return f"`{text[:_SHOWN]}...`" if len(text) > _SHOWN else f"`{text}`"
+    shown = visible(_told(value)[: _SHOWN + 1]).replace("`", "'")
+    return f"`{shown[:_SHOWN]}...`" if len(shown) > _SHOWN else f"`{shown}`"
+
+
+def _told(value: Json) -> str:
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case None:
+            return "null"
+        case dict():
+            return "{...}"
+        case list():
+            return "[...]"
+    return str(value)
 
 
 def mapping(value: Json) -> Mapping[str, Json]:
@@ -62,10 +77,10 @@ def misshapen(pod: Json) -> str:
     if not isinstance(pod, dict):
         return "it is no mapping: write a pod"
     for part in ("metadata", "spec"):
-        if not isinstance(pod.get(part) or {}, dict):
+        if not isinstance(pod.get(part), dict | None):
             return f"`{part}` is no mapping: write one"
     for part in ("labels", "annotations"):
-        if not isinstance(mapping(pod.get("metadata")).get(part) or {}, dict):
+        if not isinstance(mapping(pod.get("metadata")).get(part), dict | None):
             return f"`metadata.{part}` is no mapping: write one"
     for part in ("initContainers", "containers", "ephemeralContainers", "volumes", "imagePullSecrets"):
         if fault := _misshapen_list(mapping(pod.get("spec")).get(part), f"spec.{part}"):
@@ -74,8 +89,10 @@ def misshapen(pod: Json) -> str:
 
 
 def _misshapen_list(value: Json, where: str) -> str:
-    if not isinstance(value or [], list):
+    if value is None:
+        return ""
+    if not isinstance(value, list):
         return f"`{where}` is no list: write one"
-    if len(objects(value or [])) != len(value or []):
+    if not all(isinstance(each, dict) for each in value):
         return f"`{where}` holds what is no mapping: write its fields"
     return ""

@@ -113,19 +113,20 @@ class Use(NamedTuple):
     number: bool
 
 
-def uses_in(text: str) -> Iterator[Use]:
+def uses_in(written: str, where: str) -> Iterator[Use]:
     """Yield the variables that a text of the template uses.
 
     Raises:
         ValueError: `${` begins something else; says what to do.
     """
-    rest = _USE.sub("", text)
-    if "${" in rest:
-        raise ValueError("holds `${` that begins no variable: write `${name}` or `${int:name}`")
-    for use in _USE.finditer(text):
+    if "${" in _USE.sub("", written):
+        raise ValueError(
+            f"`{where}` holds `${{` that begins no variable: write `${{name}}` or `${{int:name}}`"
+        )
+    for use in _USE.finditer(written):
         number = use["number"] is not None
-        if number and use[0] != text:
-            raise ValueError(f"holds {quoted(use[0])} within a text: a number stands alone")
+        if number and use[0] != written:
+            raise ValueError(f"`{where}` holds `{use[0]}` within a text: a number stands alone")
         yield Use(use["name"], number)
 
 
