@@ -9,12 +9,13 @@ from typing import Annotated
 import msgspec
 import typer
 
-from authz.cli import conditions, explain_page
+from authz.cli import conditions, explain_page, proxies_page
 from authz.cli.explain_page import examples, recorded
 from authz.config.settings import KEYS
 from authz.config.sources import Key
 from authz.model.meaning import DETAILS, REASONS
 from authz.model.reason import Reason, coarse_of, code_of, status_of
+from authz.policy.integration import Proxy
 from authz.record import fields, notice
 from authz.record.catalogue import METRICS
 from authz.rehearsal.explaining import explanation
@@ -43,6 +44,7 @@ def pages() -> Mapping[str, str]:
         "docs/conditions.md": _conditions(),
         "docs/records.md": _records(),
         "docs/explain.md": _explain(),
+        "docs/proxies.md": _proxies(),
     }
 
 
@@ -72,8 +74,13 @@ def _settings() -> str:
         "Read once at start: `authz.toml` (or the file that `--config` or `AUTHZ_CONFIG` names), then the\n"
         "environment, then flags; the later wins. Unknown keys and unknown `AUTHZ_*` variables stop the\n"
         "start, and so does an empty value. A list is a list in the file, a repeated flag, and one text\n"
-        "with commas in the environment. Secrets come from the environment alone. Paths are relative to\n"
-        "the working directory; the runtime directory is `$XDG_RUNTIME_DIR/authz`, else `/run/authz`.",
+        "with commas in the environment. Paths are relative to the working directory; the runtime\n"
+        "directory is `$XDG_RUNTIME_DIR/authz`, else `/run/authz`.",
+        "Secrets have no key in `authz.toml`. They come from the environment, or from files: each in a\n"
+        "file that is named like its variable, in the directory that `secrets` names. A file there that\n"
+        "is no secret of ours stops the start, names that begin with a dot do not; so does a secret that\n"
+        "stands in both places with two values. One newline at the end of a file is no part of the\n"
+        "secret, while the environment is taken as it stands.",
         _table(("key in `authz.toml`", "environment", "flag of `serve`", "default", "meaning"), rows),
     )
 
@@ -213,6 +220,20 @@ def _records() -> str:
         "## An event",
         _fields(notice.Event),
         _table(("event", "means"), ((f"`{event}`", meaning) for event, meaning in notice.EVENTS.items())),
+    )
+
+
+def _proxies() -> str:
+    return _page(
+        "What each Envoy sends",
+        "authz/policy/integration.py` and `authz/cli/proxies_page.py",
+        proxies_page.INTRODUCTION,
+        _table(
+            ("`--sends`", "what it is", "needed by", *(f"`{proxy}`" for proxy in Proxy)), proxies_page.rows()
+        ),
+        "## What is alike",
+        proxies_page.ALIKE,
+        _table(("", *(f"`{proxy}`" for proxy in Proxy)), proxies_page.DIFFERENCES),
     )
 
 

@@ -16,8 +16,10 @@ from authz.cli.policyset import PartFault, PolicySet, read_set
 from authz.model.errors import PolicyError
 from authz.policy.document import json_schema
 from authz.policy.host import parse_host
+from authz.policy.integration import NAMES, Input, Proxy
 from authz.policy.lint.lint import lint
 from authz.policy.loaded import Loaded
+from authz.policy.needs import Integration, unsendable
 from authz.policy.newer import need_newer
 from authz.snapshot.build import Surroundings
 from authz.snapshot.parts import PLATFORM
@@ -50,11 +52,13 @@ class _Verdict(NamedTuple):
         return self.found.faults
 
 
-def _judge(named: Directories, served: Sequence[str], around: Surroundings) -> _Verdict:
-    found = read_set(named, around)
+def _judge(
+    named: Directories, served: Sequence[str], around: Surroundings, integration: Integration | None
+) -> _Verdict:
+    found = read_set(named, around, integration)
     if found.built is None:
-        return _Verdict(found, found.warnings)
-    warnings = lint(found.loaded, found.compiler, served)
+        return _Verdict(found, found.warnings + found.of_proxy)
+    warnings = found.of_proxy + lint(found.loaded, found.compiler, served)
     if found.overrides.policies:
         warnings += lint(found.overrides, found.compiler, served, overrides=True)
     return _Verdict(found, warnings)
@@ -75,6 +79,14 @@ def validate(
     clustered: Annotated[
         bool, typer.Option("--clustered", help="Where REDIS_URL will name a Cluster: limits must fit there.")
     ] = False,
+    proxy: Annotated[
+        Proxy | None,
+        typer.Option("--proxy", help="Whose Envoy will ask: refuse what it cannot send; docs/proxies.md."),
+    ] = None,
+    sends: Annotated[
+        list[Input] | None,
+        typer.Option("--sends", help="What that Envoy is set to send, though not by itself; repeat."),
+    ] = None,
     output: _Output = Output.TEXT,
 ) -> None:
     """Check that a policy set could be served, and say why not.
@@ -85,7 +97,8 @@ def validate(
     Exit codes: 0 it could be served; 1 it has faults, or with --strict warnings; 2 usage.
     """
     named = Directories(directories, scopes or (), overrides or ())
-    verdict = _judge(named, _patterns(hosts or []), Surroundings(clustered=clustered))
+    integration = _integration(proxy, sends or [])
+    verdict = _judge(named, _patterns(hosts or []), Surroundings(clustered=clustered), integration)
     if output is Output.JSON:
         typer.echo(json.dumps(_as_json(verdict), ensure_ascii=False))
     else:
@@ -100,6 +113,17 @@ def _patterns(hosts: list[str]) -> list[str]:
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--hosts") from None
     return hosts
+
+
+def _integration(proxy: Proxy | None, sends: list[Input]) -> Integration | None:
+    if proxy is None:
+        if sends:
+            raise typer.BadParameter("name the Envoy, too: --proxy", param_hint="--sends")
+        return None
+    for one in unsendable(proxy, sends):
+        what = f"{NAMES[proxy]} cannot send `{one}`, whatever is set: leave it out"
+        raise typer.BadParameter(what, param_hint="--sends")
+    return Integration(proxy, frozenset(sends))
 
 
 app.command("test")(policy_test.command)

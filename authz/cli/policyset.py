@@ -11,6 +11,7 @@ from authz.policy.compile import compile_set
 from authz.policy.condition import Compiler
 from authz.policy.load import load_lenient
 from authz.policy.loaded import Loaded
+from authz.policy.needs import Integration, behind
 from authz.policy.scope_bounds import breaches
 from authz.snapshot.build import Builder, Built, Surroundings
 from authz.snapshot.overrides import BuiltOverrides, OverridesBuilder
@@ -36,6 +37,7 @@ class PolicySet(NamedTuple):
         overrides: the documents of the overrides, likewise.
         faults: sorted by place.
         warnings: of compiling, sorted by place.
+        of_proxy: warnings about the Envoy that will ask, sorted by place.
         compiler: which has compiled every condition.
     """
 
@@ -44,25 +46,33 @@ class PolicySet(NamedTuple):
     overrides: Loaded
     faults: list[PartFault]
     warnings: list[PolicyError]
+    of_proxy: list[PolicyError]
     compiler: Compiler
 
 
-def read_set(named: Directories, around: Surroundings | None = None) -> PolicySet:
+def read_set(
+    named: Directories, around: Surroundings | None = None, integration: Integration | None = None
+) -> PolicySet:
     """Read and check a set as `serve` would, but go on past the first room that finds faults.
 
     A set of which `serve` would serve a part is faulty here: this is for those who write it.
+
+    Args:
+        integration: whose Envoy will ask; None where nobody says, and any may.
     """
-    return _Reader(Sources(named).read(), around or Surroundings()).read()
+    return _Reader(Sources(named).read(), around or Surroundings(), integration).read()
 
 
 class _Reader:
-    def __init__(self, reading: Reading, around: Surroundings) -> None:
+    def __init__(self, reading: Reading, around: Surroundings, integration: Integration | None) -> None:
         self._reading = reading
+        self._integration = integration
         self._whole = WholeBuilder(Builder(around))
         self._clustered = around.clustered
         self._compiler = Compiler()
         self._faults: list[PartFault] = []
         self._warnings: list[PolicyError] = []
+        self._of_proxy: list[PolicyError] = []
 
     def read(self) -> PolicySet:
         scopes = self._scopes()
@@ -77,6 +87,7 @@ class _Reader:
             overrides.loaded,
             sorted(self._faults, key=_place_of),
             sorted([*self._warnings, *overrides.warnings], key=_by_place),
+            sorted(self._of_proxy, key=_by_place),
             self._compiler,
         )
 
@@ -98,6 +109,7 @@ class _Reader:
         faults += [*compiled.faults, *breaches(loaded, scopes.bounds, ownership.scope_of)]
         if self._clustered:
             faults += faults_on_cluster(loaded)
+        faults += self._behind(loaded)
         for fault in faults:
             self._add(ownership.part_of(fault.place.file), [fault])
         self._warnings += [*loaded.warnings, *compiled.warnings]
@@ -107,8 +119,15 @@ class _Reader:
         if self._reading.overrides is None:
             return BuiltOverrides()
         built, faults = OverridesBuilder().build_lenient(self._reading.overrides)
-        self._add(OVERRIDES, faults)
+        self._add(OVERRIDES, [*faults, *self._behind(built.loaded)])
         return built
+
+    def _behind(self, loaded: Loaded) -> list[PolicyError]:
+        if self._integration is None:
+            return []
+        found = behind(loaded, self._compiler, self._integration)
+        self._of_proxy += found.warnings
+        return found.faults
 
     def _built(self, parts: Parts, scopes: Scopes, overrides: BuiltOverrides) -> Built:
         files = self._reading.scopes

@@ -77,6 +77,45 @@ def test_a_set_for_a_cluster_is_held_to_what_is_exact_there() -> None:
     assert "not supported yet on Cluster" in result.stderr
 
 
+def test_a_set_is_held_to_what_its_envoy_can_send() -> None:
+    write(PROVIDER, policy(f"{ALLOW}, when: '\"a\" in context'"))
+    words = ["validate", "set", "--proxy"]
+    assert CliRunner().invoke(app, words[:2]).exit_code == 0
+    refused = CliRunner().invoke(app, [*words, "istio"])
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith(
+        "set/a.yaml:9:96: `context` needs context extensions of the route, which"
+    )
+    warned = CliRunner().invoke(app, [*words, "gateway"])
+    assert warned.exit_code == 0
+    assert "[proxy-setting]" in warned.stderr
+    told = CliRunner().invoke(app, [*words, "gateway", "--sends", "context"])
+    assert "[proxy-setting]" not in told.stderr
+
+
+def test_overrides_are_held_to_it_too(here: Path) -> None:
+    write(PROVIDER, policy(ALLOW))
+    (here / "brake").mkdir()
+    (here / "brake/a.yaml").write_text(policy("effect: deny, peers: ['spiffe://prod/a']"))
+    words = ["validate", "set", "--overrides", "brake", "--proxy"]
+    refused = CliRunner().invoke(app, [*words, "managed", "--output", "json"])
+    assert refused.exit_code == 1
+    assert [row["part"] for row in json.loads(refused.stdout)["errors"]] == ["overrides"]
+    warned = json.loads(CliRunner().invoke(app, [*words, "istio", "--output", "json"]).stdout)
+    assert "proxy-setting" in {row["code"] for row in warned["warnings"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--sends", "body"], "name the Envoy"), (["--proxy", "istio", "--sends", "context"], "cannot send")],
+)
+def test_what_is_sent_belongs_to_an_envoy_that_can_send_it(words: list[str], said: str) -> None:
+    write(PROVIDER, policy(ALLOW))
+    result = CliRunner().invoke(app, ["validate", "set", *words])
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
 def test_strict_takes_a_warning_for_a_no() -> None:
     write(PROVIDER, policy(ALLOW))
     result = CliRunner().invoke(app, ["validate", "--strict", "set"])
