@@ -21,9 +21,10 @@ Examples:
       --tls-cert tls.crt --tls-key tls.key \\
       --tls-client-ca ca.crt --tls-clients 'spiffe://prod/ns/web/sa/*'
 
-API_KEY_SALT in the environment is the pepper of API keys. Settings come from authz.toml, then the
-environment, then these flags; the later wins. Files are followed: a change of them needs no restart.
-Records go to standard output unless AUTHZ_RECORD_SINK says otherwise: see docs/sinks.md.
+API_KEY_SALT in the environment, or a file of that name in --secrets, is the pepper of API keys. Settings
+come from authz.toml, then the environment, then these flags; the later wins; all are read once. Files of
+policies are followed: a change of them needs no restart. Records go to standard output unless
+AUTHZ_RECORD_SINK says otherwise: see docs/sinks.md.
 
 Exit codes: 0 told to stop; 2 usage; 3 a setting, an address, a certificate or the pepper cannot be used; 27
 and 70 see docs/operations.md."""
@@ -116,6 +117,12 @@ def command(
             "--tls-clients", metavar="SPIFFE-ID", help="Whose certificate may ask; repeat. `*`: all."
         ),
     ] = None,
+    secrets: Annotated[
+        Path | None,
+        typer.Option(
+            "--secrets", metavar="DIR", help="Files named like the secrets' variables, in place of those."
+        ),
+    ] = None,
     source_revision: Annotated[
         str | None,
         typer.Option("--source-revision", metavar="TEXT", help="Commit of the documents, for records."),
@@ -142,6 +149,7 @@ def command(
         "tls_key": tls_key,
         "tls_client_ca": tls_client_ca,
         "tls_clients": tls_clients,
+        "secrets": secrets,
         "source_revision": source_revision,
     }
     settings = load(flags, os.environb, config)

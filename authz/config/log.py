@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 # structlog colours consoles with rich wherever it is installed, and loads 5 MiB for it. We write JSON: while
 # structlog is loaded, rich is not to be found. (`authz` itself needs rich for people, and loads it later.)
@@ -82,6 +83,14 @@ def correlated(**ids: str) -> Iterator[None]:
     """Put ids (a decision's, a reload's) on every line that is logged inside."""
     with structlog.contextvars.bound_contextvars(**ids):
         yield
+
+
+def place_of(error: BaseException) -> str:
+    """Return the file and line that raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"
 
 
 class _Naming:

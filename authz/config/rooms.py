@@ -23,7 +23,7 @@ def _set(
         meaning: the line in `docs/settings.md`.
         env: its name in the environment, where the contract fixes one; else `AUTHZ_` and the key.
         flag: `authz serve` has a flag of this name.
-        secret: read from the environment alone, masked, and never repeated in an error.
+        secret: read from the environment or a file of its own, masked, and never repeated in an error.
         bounds: pydantic's own (`ge`, `le`).
     """
     extra: dict[str, Any] = {"flag": flag, "secret": secret} | ({"env": env} if env else {})
@@ -341,6 +341,17 @@ class TraceSettings(Room):
         " whoever may send requests may set the flag, unless Envoy traces itself",
         ge=1,
         le=100_000,
+    )
+
+
+class SecretSettings(Room):
+    """Where secrets come from that do not stand in the environment."""
+
+    secrets: values.File = _set(
+        None,
+        "directory whose files are named like the secrets here (`API_KEY_SALT`, `REDIS_URL`) and hold them,"
+        " as a mounted Secret does; default: secrets come from the environment alone",
+        flag=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""All settings, read once at start: file, then environment, then flags; the later wins.
+"""All settings, read once at start: file, then files of secrets, environment, flags; the later wins.
 
 One name serves everywhere: the key `trusted_hops` in `authz.toml` is `AUTHZ_TRUSTED_HOPS` in the environment
 and `--trusted-hops` on the command line. Unknown names stop us: a typo must not leave a door open.
@@ -20,12 +20,14 @@ from authz.config.rooms import (
     LogSettings,
     RecordSettings,
     RequestSettings,
+    SecretSettings,
     ServeSettings,
     SharedSettings,
     SnapshotSettings,
     TlsSettings,
     TraceSettings,
 )
+from authz.config.secretfiles import read_secrets, refuse_two_values
 from authz.config.sources import Key, Layer
 from authz.model.address import Address, TcpAddress, UnixAddress
 from authz.model.errors import ConfigError
@@ -55,6 +57,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     record: RecordSettings = RecordSettings()
     trace: TraceSettings = TraceSettings()
+    secret: SecretSettings = SecretSettings()
     log: LogSettings = LogSettings()
     shared: SharedSettings = SharedSettings()
 
@@ -120,9 +123,11 @@ def load(
     layers: dict[str, Any] = {
         "flags": sources.read_flags(flags, KEYS),
         "environment": sources.read_environment(environment, KEYS),
+        "secret_files": {},
         "file": sources.read_file(path, KEYS) if path else {},
         "defaults": _directory_defaults(environment),
     }
+    layers["secret_files"] = _secrets(layers)
     try:
         settings = Settings(**layers)  # layers, not rooms: see settings_customise_sources
     except ValidationError as error:
@@ -131,6 +136,17 @@ def load(
     _refuse_contradictions(settings.limits)
     _refuse_record_contradictions(settings.record)
     return settings
+
+
+def _secrets(layers: Mapping[str, Layer]) -> Layer:
+    """Read the directory of secrets that the strongest layer names; {} where none does."""
+    named = (layers[source].get("secret", {}).get("secrets") for source in ("flags", "environment", "file"))
+    directory = next((value for value in named if value is not None), None)
+    if not isinstance(directory, str | Path) or "\x00" in str(directory):
+        return {}  # none, or nothing that is a path: that is said with the other faults
+    files = read_secrets(Path(directory), KEYS)
+    refuse_two_values(files, layers["environment"], KEYS)
+    return files
 
 
 def _refuse_contradictions(limits: LimitSettings) -> None:
@@ -211,7 +227,13 @@ def _xdg(environ: Mapping[bytes, bytes], name: bytes, otherwise: Path) -> Path:
 def _origins(layers: Mapping[str, Layer], path: Path | None) -> dict[str, str]:
     """Return for every key that was set where its winning value stands, in the user's words."""
     origins: dict[str, str] = {}
-    for source in ("defaults", "file", "environment", "flags"):  # the strongest comes last and stays
+    for source in (
+        "defaults",
+        "file",
+        "secret_files",
+        "environment",
+        "flags",
+    ):  # the strongest comes last and stays
         for room in layers[source].values():
             origins |= {name: _origin(source, KEYS[name], path) for name in room}
     return origins
@@ -223,6 +245,8 @@ def _origin(source: str, key: Key, path: Path | None) -> str:
             return key.flag or key.name
         case "environment":
             return key.env
+        case "secret_files":
+            return f"{key.env} in its file"
         case "file":
             return f"{path}: {key.name}"
         case _:

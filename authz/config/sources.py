@@ -79,14 +79,15 @@ def read_file(path: Path, keys: Mapping[str, Key]) -> Layer:
     for name, value in (table := _toml(path)).items():
         key = keys.get(name)
         if key is None:
-            raise ConfigError(f"{path}: `{printable(name)}` is no setting; {_nearest(name, keys)}")
+            raise ConfigError(f"{path}: `{printable(name)}` is no setting; {nearest(name, keys)}")
         if key.secret:
             raise ConfigError(
-                f"{path}: `{name}` is a secret and has no place in a file; set {key.env} in the environment"
+                f"{path}: `{name}` is a secret and has no place in this file; set {key.env} in the"
+                " environment, or write it to a file of that name in the directory `secrets`"
             )
         if value in ("", []):
             raise ConfigError(f"{path}: `{name}` is empty; give it a value or take it out")
-    return _layer((keys[name], value) for name, value in table.items())
+    return layer((keys[name], value) for name, value in table.items())
 
 
 def _toml(path: Path) -> dict[str, object]:
@@ -110,12 +111,12 @@ def read_environment(environ: Mapping[bytes, bytes], keys: Mapping[str, Key]) ->
     for name in environ:
         if name.startswith(PREFIX.encode()) and name not in by_env:
             _refuse_unknown(name.decode("utf-8", "replace"), known)
-    return _layer((key, _value(key, environ[name])) for name, key in by_env.items() if name in environ)
+    return layer((key, _value(key, environ[name])) for name, key in by_env.items() if name in environ)
 
 
 def _refuse_unknown(name: str, known: set[str]) -> None:
     if name != CONFIG_ENV and not _SERVICE_LINK.fullmatch(name):
-        raise ConfigError(f"environment: `{printable(name)}` is no setting; {_nearest(name, known)}")
+        raise ConfigError(f"environment: `{printable(name)}` is no setting; {nearest(name, known)}")
 
 
 def _value(key: Key, raw: bytes) -> object:
@@ -136,18 +137,19 @@ def read_flags(flags: Mapping[str, object], keys: Mapping[str, Key]) -> Layer:
     }
     for name in given:
         if name not in keys or keys[name].secret:
-            raise ConfigError(f"flags: `{printable(name)}` is no flag; {_nearest(name, keys)}")
-    return _layer((keys[name], value) for name, value in given.items())
+            raise ConfigError(f"flags: `{printable(name)}` is no flag; {nearest(name, keys)}")
+    return layer((keys[name], value) for name, value in given.items())
 
 
-def _layer(pairs: Iterable[tuple[Key, object]]) -> Layer:
-    layer: Layer = {}
+def layer(pairs: Iterable[tuple[Key, object]]) -> Layer:
+    """Sort values into their rooms."""
+    sorted_out: Layer = {}
     for key, value in pairs:
-        layer.setdefault(key.room, {})[key.name] = value
-    return layer
+        sorted_out.setdefault(key.room, {})[key.name] = value
+    return sorted_out
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """Say which name was meant. The prefix says nothing: `AUTHZ_LOG_LEVEL` is meant for `LOG_LEVEL`."""
     by_bare = {full.removeprefix(PREFIX): full for full in known}
     close = difflib.get_close_matches(name.removeprefix(PREFIX), sorted(by_bare), n=1)
