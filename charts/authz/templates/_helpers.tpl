@@ -63,6 +63,9 @@ app.kubernetes.io/component: {{ .component }}
 {{- $ours := printf "%s-policies-%s" (include "authz.fullname" $) $name -}}
 {{- $_ := set $sets $name (default $ours ($set).existingConfigMap) -}}
 {{- end -}}
+{{- if include "authz.tests" . -}}
+{{- $_ := set $sets "helm-test" (printf "%s-policies-helm-test" (include "authz.fullname" .)) -}}
+{{- end -}}
 {{- $sets | toJson -}}
 {{- end -}}
 
@@ -86,7 +89,8 @@ app.kubernetes.io/component: {{ .component }}
 
 {{/* authz.secretNames (root): JSON list of the Secrets whose keys become the files of /etc/authz/secrets. */}}
 {{- define "authz.secretNames" -}}
-{{- list (include "authz.keysSecret" .) (include "authz.redisSecret" .) | compact | uniq | toJson -}}
+{{- $ours := list (include "authz.keysSecret" .) (include "authz.redisSecret" .) -}}
+{{- concat $ours .Values.extraSecrets | compact | uniq | toJson -}}
 {{- end -}}
 
 {{/* authz.containerSecurity: what each container of ours may do: nothing but run. */}}
@@ -122,9 +126,10 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* authz.injects (root): "true" where pods of this release get a sidecar with an Envoy or for a mesh's. */}}
+{{/* authz.injects (root): "true" where pods of this release have a sidecar, whoever puts it there: with
+     `injection: none` that is `authz inject`, which reads the same ConfigMap and is held to the same guard. */}}
 {{- define "authz.injects" -}}
-{{- if and (eq .Values.deployment "sidecar") (ne .Values.injection "none") -}}true{{- end -}}
+{{- if eq .Values.deployment "sidecar" -}}true{{- end -}}
 {{- end -}}
 
 {{/* authz.atLeast (dict "root" $ "version" "1.36"): "true" where the cluster is of that version or newer. A
@@ -132,4 +137,35 @@ imagePullSecrets:
 {{- define "authz.atLeast" -}}
 {{- $found := regexReplaceAll "[-+].*$" .root.Capabilities.KubeVersion.Version "" -}}
 {{- if semverCompare (printf ">=%s.0" .version) $found -}}true{{- end -}}
+{{- end -}}
+
+{{/* authz.managed (root): "true" where each pod has an Envoy of ours. */}}
+{{- define "authz.managed" -}}
+{{- if and (eq .Values.deployment "sidecar") (eq .Values.envoy "managed") -}}true{{- end -}}
+{{- end -}}
+
+{{/* authz.tests (root): "true" where `helm test` can try an injected pod. It needs policies of its own, which Git
+     does not have; and a pod that ends, which is native sidecars' doing. */}}
+{{- define "authz.tests" -}}
+{{- $could := and .Values.test.enabled .Values.sidecar.native (not .Values.policies.git.enabled) -}}
+{{- if and $could (ne .Values.injection "none") (include "authz.managed" .) -}}true{{- end -}}
+{{- end -}}
+
+{{/* authz.testNamespace (root): where the pod of `helm test` runs: at home, where home is served. */}}
+{{- define "authz.testNamespace" -}}
+{{- $served := include "authz.namespaces" . | fromJsonArray -}}
+{{- if has .Release.Namespace $served -}}{{ .Release.Namespace }}{{- else -}}{{ first $served }}{{- end -}}
+{{- end -}}
+
+{{/* authz.listenPorts (root): JSON list of the ports at which an Envoy of ours may listen. Where network policies
+     are rendered they name each as a number, since not every network plug-in finds the named ports of init
+     containers; so a pod may choose among these alone. Empty: any port. */}}
+{{- define "authz.listenPorts" -}}
+{{- $ports := list -}}
+{{- if .Values.networkPolicy.enabled -}}
+{{- range concat (list .Values.sidecar.listenPort) .Values.networkPolicy.listenPorts -}}
+{{- $ports = append $ports (int .) -}}
+{{- end -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
 {{- end -}}
