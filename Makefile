@@ -56,10 +56,11 @@ fuzz: .venv/.installed ## every fuzz target for SECONDS (60) each; ARGS=path run
 soak: .venv/.installed ## sets that change for a minute, limits in a Redis in trouble for another, records on their way for a third, then ten minutes of everything at once, or SECONDS; ends with 1 where anything was wrong
 	@$(BIN)/python -m tests.soak $(if $(filter file,$(origin SECONDS)),,--seconds $(SECONDS)) $(ARGS)
 
-schema: .venv/.installed ## write what is generated from code: policies/schema, docs, .env.example, dashboards
+schema: .venv/.installed ## write what is generated from code: policies/schema, docs, .env.example, dashboards, the chart's schema
 	$(BIN)/authz policy schema > policies/schema/policy.schema.json
 	$(BIN)/authz docs
 	$(BIN)/python -m charts.monitoring.code
+	$(BIN)/python -m charts.authz.code
 
 lock: ## renew the lock files (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
