@@ -22,11 +22,11 @@
      is request and limit at once, while their defaults differ. */}}
 {{- define "authz.injection.variables" -}}
 {{- $port := "^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$" -}}
-{{- $host := "(\\*\\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]{2,45}\\]" -}}
+{{- $host := "(\\*\\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\]" -}}
 hosts:
   annotation: sidecar.authz/hosts
   default: {{ .Values.sidecar.hosts | join "," | quote }}
-  pattern: {{ printf "^(\\*|(%s)(,(%s)){0,63})$" $host $host | squote }}
+  pattern: {{ printf "^(\\*|(%s)(,(%s))*)$" $host $host | squote }}
   message: "the hosts that the application serves, as clients write them, with commas and no spaces, such as items.example.com,*.items.example.com; or * for every host"
 policies:
   annotation: sidecar.authz/policies
@@ -47,8 +47,13 @@ port:
 listenPort:
   annotation: sidecar.authz/listen-port
   default: {{ .Values.sidecar.listenPort | toString | quote }}
+  {{- with include "authz.listenPorts" . | fromJsonArray }}
+  pattern: '^({{ join "|" . }})$'
+  message: "a port of Envoy's that the network policy opens: {{ join " or " . }}; others go into networkPolicy.listenPorts"
+  {{- else }}
   pattern: {{ $port | squote }}
   message: "the port at which the pod's Envoy listens, 1 to 65535"
+  {{- end }}
 {{ include "authz.injection.amounts" (dict "resources" .Values.envoyProxy.resources "name" "envoy" "prefix" "envoy-") }}
 {{- end }}
 {{ include "authz.injection.amounts" (dict "resources" .Values.sidecar.resources "name" "authz" "prefix" "") }}
@@ -123,6 +128,19 @@ spec:
     {{- end }}
   volumes:
     {{- include "authz.injection.volumes" . | nindent 4 }}
+  {{- with .Values.image.pullSecrets }}
+  imagePullSecrets:
+    {{- range . }}
+    - {name: {{ . | quote }}}
+    {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{/* authz.injection.names (spec): JSON list of the names of the containers that are ours. */}}
+{{- define "authz.injection.names" -}}
+{{- $names := list -}}
+{{- range concat .initContainers .containers }}{{ $names = append $names .name }}{{ end -}}
+{{- $names | toJson -}}
 {{- end -}}
 
 {{/* authz.injection.running (root): the containers that stay, in the order in which native sidecars start. */}}
