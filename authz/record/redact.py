@@ -20,7 +20,6 @@ PATH_MAX = 1024
 PROTOCOL_MAX = 16
 REQUEST_ID_MAX = 128
 TRACE_ID_MAX = 32
-ADDRESS_MAX = 64
 HEADER_MAX = 256
 NAME_MAX = 256  # subjects, customers, scopes, labels: a token's issuer chooses them
 ITEMS_MAX = 32  # scopes, labels, headers of one record

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import NamedTuple
 
-from authz.config.log import get_logger
+from authz.config.log import get_logger, place_of
 from authz.record.notice import Why
 from authz.shipping.delivery import Refused, Rejected, Sink, Unavailable
 from authz.shipping.parcel import ChainAt, Parcel
@@ -294,12 +294,3 @@ class Carrier:
             _log.error("a sink takes no records", sink=self.sink.name, cause=self.tally.why)
             self._route.let_go()  # what is replaced while it is away is read as it is then
         return self._retry.failed(retry_s)
-
-
-def place_of(error: BaseException) -> str:
-    """Return the file and line that raised it."""
-    trace, place = error.__traceback__, ""
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        place, trace = f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}", trace.tb_next
-    return place

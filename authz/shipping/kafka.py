@@ -49,21 +49,13 @@ class KafkaSink:
         access: who we are there.
     """
 
+    batch_bytes = BATCH_BYTES
+
     def __init__(self, address: SinkAddress, access: Access, name: str) -> None:
-        self._address, self._access, self._name = address, access, name
+        self._address, self._access, self.name = address, access, name
         self._producer: Producer | None = None
         self._trouble = Trouble(name)
         self._reopen = False
-
-    @property
-    def name(self) -> str:
-        """Its name in metrics and logs."""
-        return self._name
-
-    @property
-    def batch_bytes(self) -> int:
-        """How much it is glad to take at once."""
-        return BATCH_BYTES
 
     def deliver(self, batch: Batch) -> None:
         """Produce a batch, and wait until all replicas that count have it.

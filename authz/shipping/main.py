@@ -16,11 +16,10 @@ import threading
 import time
 from contextlib import suppress
 
-from authz.config.log import configure, get_logger
+from authz.config.log import configure, get_logger, place_of
 from authz.model.errors import ConfigError
 from authz.record.ledger import Changes
 from authz.shipping import report
-from authz.shipping.carrier import place_of
 from authz.shipping.open import open_sinks
 from authz.shipping.report import DRAIN, REOPEN, Report
 from authz.shipping.shipper import Shipper, open_spool

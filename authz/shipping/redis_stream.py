@@ -62,10 +62,12 @@ class RedisStreamSink:
         access: who we are there; `redis_max_len` bounds the stream, about; 0: not at all.
     """
 
+    batch_bytes = BATCH_BYTES
+
     def __init__(self, address: SinkAddress, access: Access, name: str) -> None:
         host, port = address.servers[0]
         self._server = TcpAddress(host, port)
-        self._stream, self._name, self._access = address.target, name, access
+        self._stream, self.name, self._access = address.target, name, access
         self._dial = Dial(
             Login(access.redis_user, access.redis_password.encode("utf-8", "surrogateescape")),
             RedisTls(access.ca, access.cert, access.key) if address.tls else None,
@@ -74,16 +76,6 @@ class RedisStreamSink:
         )
         self._link: Link | None = None
         self._reopen = False
-
-    @property
-    def name(self) -> str:
-        """Its name in metrics and logs."""
-        return self._name
-
-    @property
-    def batch_bytes(self) -> int:
-        """How much it is glad to take at once."""
-        return BATCH_BYTES
 
     def deliver(self, batch: Batch) -> None:
         """Append a batch: all of it, or an error. Waits for the time limit twice: once to connect.

@@ -5,9 +5,7 @@ It became `internal_error`; or the reply had left, and documents in shadow or re
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from authz.config.log import get_logger
+from authz.config.log import get_logger, place_of
 from authz.wiring.clock import SystemClock
 
 CRASHES_PER_S = (
@@ -39,11 +37,3 @@ class Crashes:
             unlogged=self._silent,
         )
         self._next_us, self._silent = now_us + int(1e6 / CRASHES_PER_S), 0
-
-
-def place_of(error: BaseException) -> str:
-    """Return the file and line that raised."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"

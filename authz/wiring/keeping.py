@@ -9,11 +9,10 @@ from collections import Counter
 from threading import Condition, Thread
 from typing import NamedTuple
 
-from authz.config.log import get_logger
+from authz.config.log import get_logger, place_of
 from authz.model.errors import StateUnusable
 from authz.snapshot.parts import Parts
 from authz.snapshot.state import State
-from authz.wiring.crashes import place_of
 
 _PAUSE_S = 1.0  # between two writes: of sets that follow each other faster, the last is kept
 _CLOSE_S = 2.0

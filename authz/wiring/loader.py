@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from authz.config.log import place_of
 from authz.config.rooms import SnapshotSettings
 from authz.model.errors import Place, PolicyError
 from authz.record.facts import AgeFacts
@@ -20,7 +21,6 @@ from authz.snapshot.state import Former, State
 from authz.snapshot.trial import Gate
 from authz.wiring.brake import Brake
 from authz.wiring.clock import SystemClock
-from authz.wiring.crashes import place_of
 from authz.wiring.inforce import InForce
 from authz.wiring.news import overriding, tell_loaded
 from authz.wiring.past import Past

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
 
-from authz.config.log import get_logger
+from authz.config.log import get_logger, place_of
 from authz.config.rooms import SnapshotSettings
 from authz.record.facts import LoadFacts
 from authz.snapshot.scan import Watched
 from authz.snapshot.watch import Watch
-from authz.wiring.crashes import place_of
 from authz.wiring.loader import GivenUp, Loader
 from authz.wiring.mounts import Mounts
 
