@@ -1,8 +1,8 @@
 """Whether what stands in a pod is what the template put there, its defaults filled in by an API server.
 
-An API server adds fields that have defaults, leaves out fields that say nothing, and mounts its token for the
-service account; whoever sizes pods changes resources. Anything else that is more, less or other is a
-difference: an environment variable or a command of somebody else's makes another program of a container.
+An API server adds fields that have defaults and leaves out fields that say nothing; whoever sizes pods changes
+resources. Anything else that is more, less or other is a difference: an environment variable or a command of
+somebody else's makes another program of a container.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ _DEFAULTS: dict[str, tuple[Json, ...]] = {
     "expirationSeconds": (3600,),
 }
 _SIZED = "resources"  # what sizes pods may change it in pods that exist
-_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where it is mounted, not the token
 
 
 def covers(have: Json, want: Json) -> bool:
@@ -33,8 +32,7 @@ def covers(have: Json, want: Json) -> bool:
     if isinstance(want, dict) and isinstance(have, dict):
         return _covers_object(have, want)
     if isinstance(want, list) and isinstance(have, list):
-        mine = [each for each in have if not _is_token_mount(each)] if want != have else have
-        return len(mine) == len(want) and all(map(covers, mine, want))
+        return len(have) == len(want) and all(map(covers, have, want))
     return type(have) is type(want) and have == want
 
 
@@ -51,7 +49,3 @@ def _covers_object(have: Object, want: Object) -> bool:
         elif not covers(have[key], want[key]):
             return False
     return True
-
-
-def _is_token_mount(value: Json) -> bool:
-    return isinstance(value, dict) and value.get("mountPath") == _TOKEN

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from authz.injection.pod import asked
-from authz.injection.template import Template
+from authz.injection.template import ServiceRule, Template
 from authz.injection.tree import Json, Object, TurnedAway, mapping, objects, quoted, text
 
 _HTTP = "http"  # the name by which a port of several is known to be ours to move
@@ -39,29 +39,31 @@ def move_service(service: Json, template: Template, *, selected: bool = False) -
     Args:
         selected: it selects pods that were injected, and is moved unless its label says `"false"`.
     """
+    if template.service is None or not isinstance(service, dict):
+        return Unmoved(led=False)
     wanted = asked(service, template)
     if isinstance(wanted, TurnedAway):
         return wanted
-    labels = mapping(mapping(mapping(service).get("metadata")).get("labels"))
-    if not isinstance(service, dict) or not (wanted or (selected and template.label not in labels)):
+    labels = mapping(mapping(service.get("metadata")).get("labels"))
+    if not (wanted or (selected and template.label not in labels)):
         return Unmoved(led=False)
     ports = mapping(service.get("spec")).get("ports")
     if not isinstance(ports, list) or not objects(ports):
         return TurnedAway("it has no `spec.ports`: write the port that clients use")
     if len(objects(ports)) != len(ports):
         return TurnedAway("`spec.ports` holds what is no mapping: write its fields")
-    index = _which(service, objects(ports), template)
-    return index if isinstance(index, TurnedAway) else _moved(service, index, template)
+    index = _which(service, objects(ports), template.service)
+    return index if isinstance(index, TurnedAway) else _moved(service, index, template.service)
 
 
-def _which(service: Object, ports: Sequence[Object], template: Template) -> int | TurnedAway:
+def _which(service: Object, ports: Sequence[Object], rule: ServiceRule) -> int | TurnedAway:
     """Return the position of the port to move."""
     annotations = mapping(mapping(service.get("metadata")).get("annotations"))
-    said = annotations.get(template.service_annotation)
+    said = annotations.get(rule.annotation)
     if said is None and len(ports) == 1:
         return 0
     if said is not None and not isinstance(said, str):
-        return TurnedAway(f"annotation `{template.service_annotation}` is no text: put it in quotes")
+        return TurnedAway(f"annotation `{rule.annotation}` is no text: put it in quotes")
     wanted = _HTTP if said is None else said
     for index, port in enumerate(ports):
         if text(port.get("name")) == wanted:
@@ -70,17 +72,17 @@ def _which(service: Object, ports: Sequence[Object], template: Template) -> int 
     if said is None:
         return TurnedAway(
             f"it has {len(ports)} ports and none is named `{_HTTP}`: name the one to protect with the "
-            f"annotation `{template.service_annotation}`: {have}"
+            f"annotation `{rule.annotation}`: {have}"
         )
     return TurnedAway(
-        f"annotation `{template.service_annotation}` says {quoted(said)}, but its ports are {have}: name one"
+        f"annotation `{rule.annotation}` says {quoted(said)}, but its ports are {have}: name one"
     )
 
 
-def _moved(service: Object, index: int, template: Template) -> Moved | Unmoved:
+def _moved(service: Object, index: int, rule: ServiceRule) -> Moved | Unmoved:
     spec = dict(mapping(service.get("spec")))
     ports = list(objects(spec["ports"]))
-    if ports[index].get("targetPort") == template.target_port:
+    if ports[index].get("targetPort") == rule.target_port:
         return Unmoved(led=True)
-    ports[index] = {**ports[index], "targetPort": template.target_port}
+    ports[index] = {**ports[index], "targetPort": rule.target_port}
     return Moved({**service, "spec": {**spec, "ports": [*ports]}})

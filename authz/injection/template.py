@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -67,7 +67,19 @@ class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     label: _Text
     variables: dict[str, _Variable]
     pod: _Pod
-    service: _Service
+    service: _Service | None = None
+
+
+class ServiceRule(NamedTuple):
+    """How a Service is led to the sidecar.
+
+    Args:
+        target_port: the name of the port that becomes its target.
+        annotation: by which a Service of several ports says which one.
+    """
+
+    target_port: str
+    annotation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +91,7 @@ class Template:
         variables: what pods may choose, in the order in which they are judged.
         annotations, labels: put on the pod; texts may use variables.
         init_containers, containers, volumes, pull_secrets: appended to the pod's own, in this order.
-        target_port: the name of the port to which Services are moved.
-        service_annotation: by which a Service of several ports says which one.
+        service: how Services are led to it; None where they stay, since a mesh catches what is sent.
     """
 
     label: str
@@ -91,8 +102,7 @@ class Template:
     containers: tuple[Object, ...]
     volumes: tuple[Object, ...]
     pull_secrets: tuple[Object, ...]
-    target_port: str
-    service_annotation: str
+    service: ServiceRule | None
 
     @classmethod
     def parse(cls, content: bytes, file: str = "injection.json") -> Template:
@@ -142,8 +152,7 @@ def _checked(written: _Written) -> Template:
         containers=tuple(spec.containers),
         volumes=tuple(spec.volumes),
         pull_secrets=tuple(spec.image_pull_secrets),
-        target_port=written.service.target_port,
-        service_annotation=_key(written.service.annotation, "service.annotation"),
+        service=_service(written.service),
     )
     _check_keys(template)
     _check_names(template)
@@ -170,6 +179,12 @@ def _variable(name: str, written: _Variable) -> Variable:
         raise ValueError(f"`{where}.pattern` {fault}") from None
     annotation = _key(written.annotation, f"{where}.annotation")
     return Variable(name, annotation, written.default, pattern, written.choices, written.message)
+
+
+def _service(written: _Service | None) -> ServiceRule | None:
+    if written is None:
+        return None
+    return ServiceRule(written.target_port, _key(written.annotation, "service.annotation"))
 
 
 def _check_keys(template: Template) -> None:
@@ -225,7 +240,7 @@ def _always_a_number(variable: Variable) -> bool:
 def _check_port(template: Template) -> None:
     containers = (*template.init_containers, *template.containers)
     ports = {text(port.get("name")) for each in containers for port in objects(each.get("ports"))}
-    if template.target_port not in ports:
+    if template.service is not None and template.service.target_port not in ports:
         raise ValueError(
-            f"`service.targetPort` is {quoted(template.target_port)}, which is no container's: name a port"
+            f"`service.targetPort` is {quoted(template.service.target_port)}, which is no container's: name a port"
         )

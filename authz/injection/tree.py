@@ -6,11 +6,27 @@ Pods come from an API server, which has judged their shape, and from files, whic
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from authz.model.text import visible
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """An unquoted word of YAML that readers take for different things (`no`, `010`), or a number spelt so.
+
+    Kept as it was written, so that whoever reads it next sees what stood there; never a text. Pods that an
+    API server sends hold none.
+    """
+
+    spelt: str
+
+    def __str__(self) -> str:
+        return self.spelt
+
+
+Json: TypeAlias = "bool | int | float | str | Word | list[Json] | dict[str, Json] | None"
 Object: TypeAlias = dict[str, Json]
 
 _SHOWN = 80  # characters of what somebody else wrote; more of it explains nothing
