@@ -1,4 +1,4 @@
-"""The webhook that injects the sidecar, and who counts pods without it: processes of their own in the cluster.
+"""The webhook that injects the sidecar, and who counts pods without it: processes of their own.
 
 In: an API server's questions about pods and Services; its Secrets and lists.
 Out: patches and refusals, a certificate kept fresh, metrics.

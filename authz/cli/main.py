@@ -40,6 +40,8 @@ _PARTS = {
     "demo": _Part("authz.cli.demo"),
     "bench": _Part("authz.cli.bench"),
     "attack": _Part("authz.cli.attack"),
+    "inject-webhook": _Part("authz.cli.inject_webhook"),
+    "inject-watch": _Part("authz.cli.inject_watch"),
     "docs": _Part("authz.cli.docs", hidden=True),
 }
 
