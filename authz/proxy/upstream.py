@@ -44,11 +44,15 @@ class Seen:
 
 
 class Upstream:
-    """The server, on a free port of the loopback, in threads of its own."""
+    """The server, in threads of its own.
 
-    def __init__(self) -> None:
+    Args:
+        address: where it listens; port 0 is a free one.
+    """
+
+    def __init__(self, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self._seen: deque[Seen] = deque(maxlen=_REMEMBERED)
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(address, _Handler)
         self._server.remember = self._seen.append
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="upstream", daemon=True

@@ -118,7 +118,7 @@ seccompProfile:
 
 {{/* authz.pullSecrets (root): `imagePullSecrets` of a pod of ours, or nothing. */}}
 {{- define "authz.pullSecrets" -}}
-{{- with .Values.image.pullSecrets }}
+{{- with .Values.image.pullSecrets -}}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . }}

@@ -1,8 +1,10 @@
 {{/* authz.service.settings (root): the environment of `authz serve` in the service, as a list. */}}
 {{- define "authz.service.settings" -}}
 {{- $directories := list -}}
+{{- $git := .Values.policies.git -}}
+{{- $top := $git.enabled | ternary (list "/etc/authz/policies/current" (trimAll "/" $git.path) | compact | join "/") "/etc/authz/policies" -}}
 {{- range $name, $_ := include "authz.policySets" . | fromJson -}}
-{{- $directories = append $directories (printf "/etc/authz/policies/%s" $name) -}}
+{{- $directories = append $directories (printf "%s/%s" $top $name) -}}
 {{- end -}}
 {{- $said := dict
       "AUTHZ_POLICIES" (join "," $directories)
@@ -25,8 +27,23 @@
 {{- range $name, $value := .Values.sidecar.settings -}}
 {{- $_ := set $said $name (toString $value) -}}
 {{- end -}}
-{{- range $name, $value := $said }}
-- name: {{ $name }}
-  value: {{ $value | quote }}
+{{- $list := list -}}
+{{- range $name, $value := $said -}}
+{{- $list = append $list (dict "name" $name "value" $value) -}}
+{{- end -}}
+{{- $list | toYaml -}}
+{{- end -}}
+
+{{/* authz.service.git (root): the volumes of git-sync's container, which is that of injected pods. */}}
+{{- define "authz.service.git" -}}
+- name: authz-policies
+  emptyDir: {sizeLimit: 1Gi}
+- name: authz-git-tmp
+  emptyDir: {sizeLimit: 64Mi}
+- name: authz-none
+  emptyDir: {sizeLimit: 1Mi}
+{{- with .Values.policies.git.existingSecret }}
+- name: authz-git-secret
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
 {{- end -}}
