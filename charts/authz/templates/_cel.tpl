@@ -51,21 +51,21 @@ int(variables.{{ $number | trimPrefix "${int:" | trimSuffix "}" }})
 {{- $told := get $.variables $name -}}
 {{- $all = append $all (printf "variables.%sFits" $name) }}
 - name: {{ $name }}Said
-  expression: {{ printf "object.metadata.?annotations[?%s].orValue(%s)" (toJson $told.annotation) (toJson $told.default) | squote }}
+  expression: {{ printf "object.metadata.?annotations[?%s].orValue(%s)" (toJson $told.annotation) (toJson $told.default) | toJson }}
 {{- if $told.choices }}
 - name: {{ $name }}Fits
-  expression: {{ printf "variables.%sSaid in %s" $name ($told.choices | keys | sortAlpha | toJson) | squote }}
+  expression: {{ printf "variables.%sSaid in %s" $name ($told.choices | keys | sortAlpha | toJson) | toJson }}
 - name: {{ $name }}
-  expression: {{ printf "%s[?variables.%sSaid].orValue(\"\")" (toJson $told.choices) $name | squote }}
+  expression: {{ printf "%s[?variables.%sSaid].orValue(\"\")" (toJson $told.choices) $name | toJson }}
 {{- else }}
 - name: {{ $name }}Fits
-  expression: {{ printf "variables.%sSaid.matches(%s)" $name (toJson $told.pattern) | squote }}
+  expression: {{ printf "variables.%sSaid.matches(%s)" $name (toJson $told.pattern) | toJson }}
 - name: {{ $name }}
-  expression: {{ printf "variables.%sSaid" $name | squote }}
+  expression: {{ printf "variables.%sSaid" $name | toJson }}
 {{- end }}
 {{- end }}
 - name: valid
-  expression: {{ $all | join " && " | squote }}
+  expression: {{ $all | join " && " | toJson }}
 {{- end -}}
 
 {{/* authz.cel.port: for `variables:` of a policy about Services: `port`, the one that leads to Envoy, as a list of
@@ -74,10 +74,22 @@ int(variables.{{ $number | trimPrefix "${int:" | trimSuffix "}" }})
 - name: ports
   expression: 'object.spec.?ports.orValue([]).filter(p, p.?protocol.orValue("TCP") == "TCP")'
 - name: named
-  expression: {{ printf "object.metadata.?annotations[?%s].orValue(\"http\")" (toJson .service.annotation) | squote }}
+  expression: {{ printf "object.metadata.?annotations[?%s].orValue(\"http\")" (toJson .service.annotation) | toJson }}
 - name: chosen
   expression: >-
     variables.ports.size() == 1 && !(has(object.metadata.annotations) && {{ toJson .service.annotation }} in object.metadata.annotations)
     ? variables.ports
     : variables.ports.filter(p, p.?name.orValue("") == variables.named || string(p.port) == variables.named)
+{{- end -}}
+
+{{/* authz.cel.ours (expression): whether a name is one of those that belong to the sidecar. */}}
+{{- define "authz.cel.ours" -}}
+({{ . }} == "authz" || {{ . }}.startsWith("authz-"))
+{{- end -}}
+
+{{/* authz.cel.says (dict "key" "sidecar.authz/port" "said" EXPRESSION): the text with which a sentence about an
+     annotation begins. Others wrote the value: it is cut, and a message of several lines would not be shown. */}}
+{{- define "authz.cel.says" -}}
+{{- $cut := printf "(%s.size() > 80 ? %s.substring(0, 80) + \"...\" : %s).replace(\"\\n\", \" \")" .said .said .said -}}
+({{ .said }} == "" ? {{ printf "annotation `%s` is missing, and the release has no default" .key | toJson }} : {{ printf "annotation `%s` says `" .key | toJson }} + {{ $cut }} + "`")
 {{- end -}}

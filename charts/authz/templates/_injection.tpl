@@ -9,7 +9,11 @@
 {{- define "authz.injection" -}}
 {{- $pod := include "authz.injection.pod" . | fromYaml -}}
 {{- $status := $pod | toJson | sha256sum | trunc 16 -}}
-{{- $_ := set $pod "metadata" (dict "annotations" (dict "sidecar.authz/status" $status)) -}}
+{{- $annotations := dict "sidecar.authz/status" $status -}}
+{{- if eq .Values.envoy "istio" -}}
+{{- $_ := set $annotations "traffic.sidecar.istio.io/excludeInboundPorts" "${openPorts}" -}}
+{{- end -}}
+{{- $_ := set $pod "metadata" (dict "annotations" $annotations) -}}
 {{- $told := dict "version" 1 "label" "sidecar.authz/inject" "pod" $pod -}}
 {{- $_ := set $told "variables" (include "authz.injection.variables" . | fromYaml) -}}
 {{- if eq .Values.envoy "managed" -}}
@@ -26,7 +30,7 @@
 hosts:
   annotation: sidecar.authz/hosts
   default: {{ .Values.sidecar.hosts | join "," | quote }}
-  pattern: {{ printf "^(\\*|(%s)(,(%s))*)$" $host $host | squote }}
+  pattern: {{ printf "^(\\*|(%s)(,(%s))*)$" $host $host | toJson }}
   message: "the hosts that the application serves, as clients write them, with commas and no spaces, such as items.example.com,*.items.example.com; or * for every host"
 policies:
   annotation: sidecar.authz/policies
@@ -38,11 +42,14 @@ trustedHops:
   default: {{ .Values.sidecar.trustedHops | toString | quote }}
   pattern: '^(0|[1-9][0-9]?)$'
   message: "how many proxies of yours stand before this pod, 0 to 99"
+{{- if eq .Values.envoy "istio" }}
+{{ include "authz.istio.openPorts" . }}
+{{- end }}
 {{- if eq .Values.envoy "managed" }}
 port:
   annotation: sidecar.authz/port
   default: {{ .Values.sidecar.port | toString | quote }}
-  pattern: {{ $port | squote }}
+  pattern: {{ $port | toJson }}
   message: "the port at which the application listens, 1 to 65535"
 listenPort:
   annotation: sidecar.authz/listen-port
@@ -51,7 +58,7 @@ listenPort:
   pattern: '^({{ join "|" . }})$'
   message: "a port of Envoy's that the network policy opens: {{ join " or " . }}; others go into networkPolicy.listenPorts"
   {{- else }}
-  pattern: {{ $port | squote }}
+  pattern: {{ $port | toJson }}
   message: "the port at which the pod's Envoy listens, 1 to 65535"
   {{- end }}
 {{ include "authz.injection.amounts" (dict "resources" .Values.envoyProxy.resources "name" "envoy" "prefix" "envoy-") }}

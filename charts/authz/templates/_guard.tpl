@@ -1,0 +1,58 @@
+{{/* What the guard holds a pod to, in CEL. SECURITY: everything that the kernel gives the sidecar is compared: a field
+     that is not named here, or that Kubernetes has only since yesterday, makes the container differ. */}}
+
+{{/* authz.guard.containers (description): `variables:` that hold what each container of ours should be, and the names
+     of the fields in which it differs. Left to the cluster: what it costs (LimitRange, VPA), when an image is pulled,
+     and how a message is read when it ends. */}}
+{{- define "authz.guard.containers" -}}
+{{- range $list := list "initContainers" "containers" }}
+{{- range $index, $want := index $.pod.spec $list }}
+{{- $name := printf "%s%d" $list $index }}
+- name: {{ $name }}
+  expression: >-
+    {{ include "authz.cel" (dict "value" (omit $want "resources" "imagePullPolicy")) }}
+- name: {{ $name }}Found
+  expression: {{ printf "object.spec.?%s.orValue([]).filter(c, c.name == %s)" $list (toJson $want.name) | toJson }}
+- name: {{ $name }}Differs
+  expression: >-
+    variables.{{ $name }}Found.size() != 1 ? ["name"] :
+    variables.{{ $name }}.filter(k, !(k in variables.{{ $name }}Found[0])) +
+    variables.{{ $name }}Found[0].filter(k,
+    k in variables.{{ $name }} ? variables.{{ $name }}Found[0][k] != variables.{{ $name }}[k] :
+    k == "terminationMessagePath" ? variables.{{ $name }}Found[0][k] != "/dev/termination-log" :
+    !(k in ["resources", "resizePolicy", "imagePullPolicy", "terminationMessagePolicy"]))
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* authz.guard.annotations (description): `validations:` of what the pod chose, each annotation once. */}}
+{{- define "authz.guard.annotations" -}}
+{{- $seen := list -}}
+{{- range $name := keys .variables | sortAlpha }}
+{{- $told := get $.variables $name }}
+{{- if not (has $told.annotation $seen) }}
+{{- $seen = append $seen $told.annotation }}
+{{- $write := printf ": write %s" $told.message }}
+- expression: {{ printf "!variables.judged || variables.%sFits" $name | toJson }}
+  message: {{ printf "annotation `%s`%s" $told.annotation $write | quote }}
+  messageExpression: {{ printf "%s + %s" (include "authz.cel.says" (dict "key" $told.annotation "said" (printf "variables.%sSaid" $name))) (toJson $write) | toJson }}
+{{- end }}
+{{- end }}
+{{- if .variables.listenPort }}
+- expression: >-
+    !variables.judged || !variables.valid ||
+    !(variables.listenPort in [variables.port, "9192", "9193"] || variables.port in ["9192", "9193"])
+  message: "two listen at one port: Envoy has `sidecar.authz/listen-port` and 9193, the sidecar 9192, the application `sidecar.authz/port`; give each its own"
+{{- end }}
+{{- end -}}
+
+{{/* authz.guard.lacks (root): what is wrong where a pod came without its sidecar. */}}
+{{- define "authz.guard.lacks" -}}
+{{- if eq .Values.injection "policy" -}}
+the sidecar was not put in: see that `kubectl get mutatingadmissionpolicy {{ include "authz.clusterName" (dict "root" . "suffix" "inject") }}` and its binding are there
+{{- else if eq .Values.injection "webhook" -}}
+the sidecar was not put in: see that the webhook runs, `kubectl -n {{ .Release.Namespace }} get pods -l app.kubernetes.io/instance={{ .Release.Name }}`
+{{- else -}}
+the sidecar is not in it: put it into the manifest with `authz inject -f`
+{{- end -}}
+{{- end -}}
