@@ -34,6 +34,17 @@ _SETS: Schema = {
         "properties": {"files": _NAMES, "existingConfigMap": {"type": "string"}},
     },
 }
+_BODY: Schema = {"type": "integer", "minimum": 0, "maximum": 3 * 1024 * 1024}  # a check holds 4 MiB
+_GATEWAY: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["name", "namespace"],
+    "properties": {
+        "name": {"type": "string", "minLength": 1},
+        "namespace": {"type": "string", "minLength": 1},
+    },
+}
+_GATEWAYS: Schema = {"type": "array", "items": _GATEWAY, "uniqueItems": True}
 
 # What the default alone does not tell.
 _TOLD: Mapping[str, Schema] = {
@@ -57,12 +68,26 @@ _TOLD: Mapping[str, Schema] = {
     "service.affinity": _OBJECT,
     "service.tolerations": _OBJECTS,
     "service.topologySpreadConstraints": _OBJECTS,
+    "istio.provider": {"type": "string", "minLength": 1, "maxLength": 63},
+    "istio.timeoutMs": {"type": "integer", "minimum": 1, "maximum": 60000},
+    "istio.bodyBytes": _BODY,
+    "istio.rules": {**_OBJECTS, "minItems": 1},
+    "istio.openPorts": _PORTS,
+    "gateway.gateways": _GATEWAYS,
+    "gateway.timeoutMs": {"type": "integer", "minimum": 1, "maximum": 60000},
+    "gateway.bodyBytes": _BODY,
+    "gateway.retries": {"type": "integer", "minimum": 0, "maximum": 10},
+    "gateway.clientTraffic.escapedSlashes": {"enum": ["RejectRequest", "KeepUnchanged"]},
+    "gateway.clientTraffic.underscores": {"enum": ["RejectRequest", "DropHeader", "Allow"]},
     "networkPolicy.listenPorts": _PORTS,
     "networkPolicy.openPorts": _PORTS,
     "networkPolicy.monitoring": _OBJECTS,
     "networkPolicy.serviceClients": _OBJECTS,
     "podDisruptionBudget.maxUnavailable": {"type": "integer", "minimum": 1},
     "webhook.replicas": {"type": "integer", "minimum": 1},
+    "webhook.port": {"type": "integer", "minimum": 1024, "maximum": 65535},
+    "webhook.tolerations": _OBJECTS,
+    "watch.tolerations": _OBJECTS,
 }
 
 

@@ -13,8 +13,11 @@ Plain = str | int | bool | list["Plain"] | dict[str, "Plain"]
 OPEN = (
     "sidecar.settings",
     "policies.sets",
+    "webhook.nodeSelector",
+    "watch.nodeSelector",
     "service.nodeSelector",
     "service.affinity",
+    "gateway.contextExtensions",
     "monitoring.podMonitor.labels",
     "monitoring.rules.labels",
     "monitoring.dashboards.labels",

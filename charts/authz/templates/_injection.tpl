@@ -249,6 +249,10 @@ failureThreshold: {{ .failures }}
   args: [serve]
   env:
     {{- include "authz.injection.settings" . | nindent 4 }}
+    # The pod's own name in records, whatever it sets as its host name.
+    - name: AUTHZ_SIDECAR
+      valueFrom:
+        fieldRef: {apiVersion: v1, fieldPath: metadata.name}
   ports:
     - {name: authz-ops, containerPort: 9192, protocol: TCP}
   {{- if .Values.sidecar.native }}
@@ -292,7 +296,7 @@ failureThreshold: {{ .failures }}
 {{- $_ := set $ours "AUTHZ_SECRETS" "/etc/authz/secrets" -}}
 {{- end -}}
 {{- range $name, $text := .Values.sidecar.settings -}}
-{{- if hasKey $ours $name -}}
+{{- if or (hasKey $ours $name) (eq $name "AUTHZ_SIDECAR") -}}
 {{- fail (printf "sidecar.settings: the chart sets %s itself, since containers and probes depend on it; take it out and use the value made for it" $name) -}}
 {{- end -}}
 {{- $_ := set $ours $name (toString $text) -}}

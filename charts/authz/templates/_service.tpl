@@ -24,6 +24,9 @@
 {{- if include "authz.secretNames" . | fromJsonArray -}}
 {{- $_ := set $said "AUTHZ_SECRETS" "/etc/authz/secrets" -}}
 {{- end -}}
+{{- if eq .Values.envoy "gateway" -}}
+{{- $said = merge $said (include "authz.gateway.settings" . | fromJson) -}}
+{{- end -}}
 {{- range $name, $value := .Values.sidecar.settings -}}
 {{- $_ := set $said $name (toString $value) -}}
 {{- end -}}

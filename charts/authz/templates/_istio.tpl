@@ -1,0 +1,62 @@
+{{/* What templates and notes say about a mesh of Istio. */}}
+
+{{/* authz.istio.host (root): the name under which the mesh knows the sidecar of each pod. Not below `.local`, where
+     meshes have rules for everything that speaks mTLS; the sidecar on the loopback does not. */}}
+{{- define "authz.istio.host" -}}
+{{ include "authz.fullname" . }}.{{ .Release.Namespace }}.authz.internal
+{{- end -}}
+
+{{/* authz.istio.openPorts (root): the variable that keeps the probes of the sidecar out of the mesh. The mesh would
+     ask the sidecar about its own probes, which carry no credential, and STRICT refuses the kubelet. Where Istio's CNI
+     is used it writes its own ports to ours, in the same annotation. */}}
+{{- define "authz.istio.openPorts" -}}
+{{- $ports := list "9192" "15020" "15021" "15090" -}}
+{{- range .Values.istio.openPorts }}{{ $ports = append $ports (int . | toString) }}{{ end -}}
+{{- $any := printf "(%s)" (join "|" $ports) -}}
+openPorts:
+  annotation: traffic.sidecar.istio.io/excludeInboundPorts
+  default: "9192"
+  pattern: {{ printf "^(%s,)*9192(,%s)*$" $any $any | squote }}
+  message: "the ports that go past the mesh, with commas and no spaces: 9192, where the sidecar is probed, and of others those in the value istio.openPorts alone"
+{{- end -}}
+
+{{/* authz.istio.mesh (root): what the mesh's own configuration must say. Durations are those of protobuf: 0.200s. */}}
+{{- define "authz.istio.mesh" -}}
+{{- $ms := int .Values.istio.timeoutMs -}}
+meshConfig:
+  pathNormalization:
+    normalization: MERGE_SLASHES
+  extensionProviders:
+    - name: {{ .Values.istio.provider }}
+      envoyExtAuthzGrpc:
+        service: {{ .Release.Namespace }}/{{ include "authz.istio.host" . }}
+        port: 9191
+        timeout: {{ printf "%d.%03ds" (div $ms 1000) (mod $ms 1000) }}
+        failOpen: false
+        statusOnError: "503"
+        {{- with int .Values.istio.bodyBytes }}
+        includeRequestBodyInCheck:
+          maxRequestBytes: {{ . }}
+          allowPartialMessage: false
+          packAsBytes: true
+        {{- end }}
+{{- end -}}
+
+{{/* authz.istio.notes (root): the same with the words around it. */}}
+{{- define "authz.istio.notes" -}}
+{{- if eq .Values.envoy "istio" -}}
+Until the mesh knows the provider {{ .Values.istio.provider | quote }}, it refuses every request to pods with a sidecar.
+Put this into the mesh's own configuration (IstioOperator, or the values of the chart istiod):
+
+{{ include "authz.istio.mesh" . }}
+
+`timeout` is ten minutes where nobody says it. How to see that it fails closed: docs/istio.md.
+{{- end -}}
+{{- end -}}
+
+{{/* authz.istio.refuse (root): a provider that no mesh would take. */}}
+{{- define "authz.istio.refuse" -}}
+{{- if and (eq .Values.envoy "istio") (not (regexMatch "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" .Values.istio.provider)) -}}
+{{- fail (printf "`istio.provider` is %q, which a mesh does not take for a name: a-z, 0-9 and -, at most 63" .Values.istio.provider) -}}
+{{- end -}}
+{{- end -}}
