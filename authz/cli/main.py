@@ -37,6 +37,7 @@ _PARTS = {
     "limits": _Part("authz.cli.limits"),
     "logs": _Part("authz.cli.logs"),
     "envoy": _Part("authz.cli.envoy_config"),
+    "inject": _Part("authz.cli.inject"),
     "demo": _Part("authz.cli.demo"),
     "bench": _Part("authz.cli.bench"),
     "attack": _Part("authz.cli.attack"),

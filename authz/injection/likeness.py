@@ -1,8 +1,8 @@
 """Whether what stands in a pod is what the template put there, its defaults filled in by an API server.
 
-An API server adds fields that have defaults and leaves out fields that say nothing; whoever sizes pods changes
-resources. Anything else that is more, less or other is a difference: an environment variable or a command of
-somebody else's makes another program of a container.
+An API server adds fields that have defaults and leaves out fields that say nothing; whoever sizes pods
+changes resources. Anything else that is more, less or other is a difference: an environment variable or a
+command of somebody else's makes another program of a container.
 """
 
 from __future__ import annotations

@@ -238,9 +238,9 @@ def _always_a_number(variable: Variable) -> bool:
 
 
 def _check_port(template: Template) -> None:
+    if template.service is None:
+        return
     containers = (*template.init_containers, *template.containers)
     ports = {text(port.get("name")) for each in containers for port in objects(each.get("ports"))}
-    if template.service is not None and template.service.target_port not in ports:
-        raise ValueError(
-            f"`service.targetPort` is {quoted(template.service.target_port)}, which is no container's: name a port"
-        )
+    if (target := template.service.target_port) not in ports:
+        raise ValueError(f"`service.targetPort` is {quoted(target)}, which is no container's: name a port")

@@ -75,12 +75,11 @@ def resolve(variables: Sequence[Variable], annotations: Json) -> Values | Turned
 
 
 def _wrong(variable: Variable, word: Json, *, said: bool) -> str:
-    may = f"one of {', '.join(map(quoted, variable.choices))}" if variable.choices else variable.message
     if not said:
-        return f"annotation `{variable.annotation}` is missing: write {may}"
+        return f"annotation `{variable.annotation}` is missing: write {variable.message}"
     if not isinstance(word, str):
-        return f"annotation `{variable.annotation}` is no text: put it in quotes; write {may}"
-    return f"annotation `{variable.annotation}` says {quoted(word)}: write {may}"
+        return f"annotation `{variable.annotation}` is no text: put {quoted(word)} in quotes"
+    return f"annotation `{variable.annotation}` says {quoted(word)}: write {variable.message}"
 
 
 def filled(part: Json, values: Values) -> Json:
