@@ -3,10 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 KEEP ?=
+IMAGE ?= authz:dev
 ARGS ?=
 SECONDS ?= 60
 
-.PHONY: help demo test test-kube check bench fuzz soak schema lock clean
+.PHONY: help demo test test-kube check bench fuzz soak schema lock image clean
 
 help: ## this list
 	@echo "Needs Python 3.11 or newer and make; no root. The first target makes .venv (half a minute)."
@@ -62,9 +63,24 @@ schema: .venv/.installed ## write what is generated from code: policies/schema, 
 	$(BIN)/python -m charts.monitoring.code
 	$(BIN)/python -m charts.authz.code
 
+# The image has what serves and two extras, at the versions that the tests ran with; what builds it stays outside.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: ## renew the lock files (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements-dev.lock
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) --extra dev pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --no-annotate --extra kafka --extra kubernetes -c requirements-dev.lock pyproject.toml -o requirements-image.lock
+	echo hatchling | $(COMPILE) --no-annotate -c requirements-dev.lock - -o requirements-build.lock
+
+# An engine counts where it has somebody to build with: a client of Docker alone has not.
+image: ## build the container image IMAGE (authz:dev) with docker or podman; ARGS go to the engine
+	@for engine in docker podman; do \
+	    if $$engine info > /dev/null 2>&1; then break; fi; engine=; \
+	done; \
+	[ -n "$$engine" ] || { echo "authz: neither docker nor podman can build here; start one of them (try \`docker info\`), or let CI build the Dockerfile" >&2; exit 1; }; \
+	echo "$$engine builds $(IMAGE)"; \
+	$$engine build --tag $(IMAGE) \
+	    --build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' authz/__init__.py) \
+	    --build-arg REVISION=$$(git rev-parse HEAD 2> /dev/null || echo unknown) $(ARGS) .
 
 clean: ## remove what was made here
 	rm -rf .venv .run .coverage .coverage.* htmlcov
