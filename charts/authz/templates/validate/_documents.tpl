@@ -66,7 +66,7 @@
 {{- fail (printf "`%s` are all set, and limits are kept in one Redis; take out all but one" (join "`, `" $said)) -}}
 {{- end -}}
 {{- if and .url (not (regexMatch "^(redis|rediss|unix|redis\\+sentinel|redis\\+cluster|rediss\\+sentinel|rediss\\+cluster)://." .url)) -}}
-{{- fail "`redis.url` is no address of a Redis: redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster://; see docs/redis.md" -}}
+{{- fail "`redis.url` is no address of a Redis; write redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster:// before it, see docs/redis.md" -}}
 {{- end -}}
 {{- if and .development.enabled (not (regexMatch "^[A-Za-z0-9]{8,}$" .development.password)) -}}
 {{- fail "`redis.development.password` must have 8 letters and digits or more, since it stands in an address; set another" -}}
