@@ -1,84 +1,86 @@
-"""What a pod brings of its own that would stand in the sidecar's place, or beside it under its name.
+"""What a pod brings of its own that would stand in the sidecar's way, or pass for a part of it.
 
-SECURITY: what is merged instead of refused is a way around the sidecar: an application's port called as
-Envoy's takes the Service's traffic, a mount of our volumes reads the pepper of the keys.
+SECURITY: an application's port called as Envoy's takes the Service's traffic, a mount of our volumes reads
+the pepper of the keys, and shared processes show both. The guard in the cluster refuses the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from authz.injection.tree import Json, Object, names, objects, quoted, text
+from authz.injection.tree import Json, Object, is_ours, mapping, objects, quoted, text
 from authz.injection.variables import Values
 
-_LISTS = ("initContainers", "containers", "ephemeralContainers")
+CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+_SHARED = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")
 _APPLICATION_PORT = "port"  # the variable that says where the application listens
 
 
-def claims_ours(spec: Mapping[str, Json], wanted: Mapping[str, Json], values: Values) -> str:
-    """Return what a pod that was not injected has of ours, and what to do; "" where it has nothing."""
-    for fault in (
-        _names(spec, wanted),
-        _volumes(spec, wanted),
-        _ports(spec, wanted),
-        _application_port(wanted, values),
-    ):
-        if fault:
-            return fault
-    return ""
+def hindrance(spec: Mapping[str, Json], ours: Mapping[str, Json], values: Values) -> str:
+    """Return what of a pod's own keeps the sidecar from doing its work, and what to do; "" for nothing.
+
+    Args:
+        ours: what the template puts into its `spec`.
+    """
+    numbers = [number for each in containers(ours) for number in _numbers(each)]
+    others = [each for each in containers(spec) if not is_ours(text(each.get("name")))]
+    return (
+        _shares(spec)
+        or _same_port(numbers, values)
+        or next(filter(None, map(_mounts, others)), "")
+        or next(filter(None, (_listens(each, numbers) for each in others)), "")
+    )
 
 
-def _containers(spec: Mapping[str, Json]) -> Iterator[Object]:
-    for name in _LISTS:
+def containers(spec: Mapping[str, Json]) -> Iterator[Object]:
+    """Yield the containers of a pod, of whichever kind."""
+    for name in CONTAINERS:
         yield from objects(spec.get(name))
 
 
-def _names(spec: Mapping[str, Json], wanted: Mapping[str, Json]) -> str:
-    ours = {text(each.get("name")) for each in _containers(wanted)}
-    for each in _containers(spec):
-        if (name := text(each.get("name"))) in ours:
+def _shares(spec: Mapping[str, Json]) -> str:
+    for field in _SHARED:
+        if spec.get(field):
+            return f"`spec.{field}` takes away what keeps the sidecar and its secrets apart: leave it out"
+    return ""
+
+
+def _numbers(container: Object) -> Iterator[int]:
+    for port in objects(container.get("ports")):
+        if isinstance(number := port.get("containerPort"), int):
+            yield number
+
+
+def _same_port(numbers: Sequence[int], values: Values) -> str:
+    every = [*map(str, numbers), *(port for name, port in values.items() if name == _APPLICATION_PORT)]
+    twice = next((port for index, port in enumerate(every) if port in every[:index]), None)
+    if twice is None:
+        return ""
+    return f"two listen at port {twice}: give the application, Envoy and the sidecar a port each"
+
+
+def _mounts(container: Object) -> str:
+    for mount in objects(container.get("volumeMounts")):
+        if is_ours(name := text(mount.get("name"))):
+            who = quoted(container.get("name"))
             return (
-                f"it has a container {quoted(name)} that is not the template's: rename it, or if an earlier "
-                "template put it there, begin with the manifest as it was before"
+                f"container {who} mounts {quoted(name)}, which is the sidecar's: mount a volume of your own"
             )
     return ""
 
 
-def _volumes(spec: Mapping[str, Json], wanted: Mapping[str, Json]) -> str:
-    ours = set(names(wanted.get("volumes")))
-    for name in names(spec.get("volumes")):
-        if name in ours:
-            return f"it has a volume {quoted(name)}, which is a name of the sidecar's: rename it"
-    for container in _containers(spec):
-        for mount in objects(container.get("volumeMounts")):
-            if (name := text(mount.get("name"))) in ours:
-                who = quoted(text(container.get("name")))
-                return f"container {who} mounts {quoted(name)}, which is the sidecar's: remove the mount"
+def _listens(container: Object, numbers: Sequence[int]) -> str:
+    who = quoted(container.get("name"))
+    for port in objects(container.get("ports")):
+        if is_ours(name := text(port.get("name"))):
+            return f"container {who} names a port {quoted(name)}, as the sidecar does: name it otherwise"
+        if port.get("containerPort") in numbers:
+            number = quoted(port.get("containerPort"))
+            return f"container {who} listens at {number}, as the sidecar does: move one of them"
     return ""
 
 
-def _ports(spec: Mapping[str, Json], wanted: Mapping[str, Json]) -> str:
-    called, numbers = _our_ports(wanted)
-    for container in _containers(spec):
-        who = quoted(text(container.get("name")))
-        for port in objects(container.get("ports")):
-            if (name := text(port.get("name"))) in called:
-                return f"container {who} calls a port {quoted(name)}, as the sidecar does: rename it"
-            if port.get("containerPort") in numbers:
-                number = port.get("containerPort")
-                return f"container {who} listens at {number}, as the sidecar does: move one of them"
-    return ""
-
-
-def _our_ports(wanted: Mapping[str, Json]) -> tuple[set[str], list[int]]:
-    ports = [port for each in _containers(wanted) for port in objects(each.get("ports"))]
-    called = {text(port.get("name")) for port in ports} - {""}
-    return called, [number for port in ports if isinstance(number := port.get("containerPort"), int)]
-
-
-def _application_port(wanted: Mapping[str, Json], values: Values) -> str:
-    port = values.get(_APPLICATION_PORT, "")
-    numbers = _our_ports(wanted)[1]
-    if str(port) in map(str, numbers):
-        return f"the application's port is said to be {quoted(port)}, where the sidecar listens: name another"
-    return ""
+def names_ours(spec: Mapping[str, Json]) -> bool:
+    """Tell whether a pod has a container or a volume with a name of the sidecar's."""
+    items = [*containers(spec), *objects(spec.get("volumes"))]
+    return any(is_ours(text(mapping(each).get("name"))) for each in items)

@@ -1,20 +1,29 @@
 """A pod with the sidecar put into it, or the sentence that says why it cannot be.
 
-What comes out is what the API server stores when the chart's MutatingAdmissionPolicy has applied the same
-template (server-side apply: mappings are merged, lists by the name of their items, what is new comes last).
-There is one difference, on purpose: where a pod brings something of its own under one of our names, the
-policy merges both and leaves it to the guard to refuse the pod. Here it is refused at once.
+What comes out is what the API server stores when the chart's MutatingAdmissionPolicy has put the same
+template in: what is new comes last in each list. What that policy leaves to the guard is refused here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from authz.injection.foreign import claims_ours
-from authz.injection.likeness import covers
+from authz.injection.foreign import hindrance, names_ours
+from authz.injection.likeness import differences
 from authz.injection.template import Template
-from authz.injection.tree import Json, Object, TurnedAway, mapping, misshapen, names, objects, quoted, text
+from authz.injection.tree import (
+    Json,
+    Object,
+    TurnedAway,
+    is_ours,
+    mapping,
+    misshapen,
+    names,
+    objects,
+    quoted,
+    text,
+)
 from authz.injection.variables import Values, filled, filled_object, resolve
 
 
@@ -34,14 +43,16 @@ class LeftAlone(NamedTuple):
     complete: bool
 
 
+_ANEW = "from what the template puts in: begin with the manifest as it was before"
+
 Outcome: TypeAlias = Injected | LeftAlone | TurnedAway
 
 
 def asked(thing: Json, template: Template) -> bool | TurnedAway:
     """Tell whether a pod, a pod template or a Service asks for the sidecar by its label."""
     labels = mapping(mapping(mapping(thing).get("metadata")).get("labels"))
-    word = labels.get(template.label, "false")
-    if word in ("true", "false") and isinstance(word, str):
+    word = labels.get(template.label, "")
+    if isinstance(word, str) and word in ("true", "false", ""):
         return word == "true"
     # A word that only looks like yes would start a pod without its sidecar, and nobody would be told.
     return TurnedAway(f'label `{template.label}` says {quoted(word)}: write `"true"` or `"false"`, in quotes')
@@ -62,7 +73,7 @@ def inject_pod(pod: Json, template: Template) -> Outcome:
     values = resolve(template.variables, mapping(pod.get("metadata")).get("annotations"))
     if isinstance(values, TurnedAway):
         return values
-    return _put_in(pod, part_for(template, values), values)
+    return _put_in(pod, part_for(template, values), values, template)
 
 
 def part_for(template: Template, values: Values) -> Object:
@@ -79,24 +90,39 @@ def part_for(template: Template, values: Values) -> Object:
     return {"metadata": metadata, "spec": spec}
 
 
-def _put_in(pod: Object, part: Object, values: Values) -> Outcome:
-    wanted = mapping(part["spec"])
-    if _has_all(mapping(pod.get("spec")), wanted):
-        merged = merge(pod, part)
-        return LeftAlone(complete=True) if merged == pod else Injected(merged)
-    if why := claims_ours(mapping(pod.get("spec")), wanted, values):
+def _put_in(pod: Object, part: Object, values: Values, template: Template) -> Outcome:
+    spec, ours = mapping(pod.get("spec")), mapping(part["spec"])
+    if why := hindrance(spec, ours, values):
         return TurnedAway(why)
-    return Injected(merge(pod, part))
+    if not names_ours(spec):
+        return Injected(merge(pod, part))
+    if why := _incomplete(spec, ours, mesh=template.service is None):
+        return TurnedAway(why)
+    return LeftAlone(complete=True)
 
 
-def _has_all(spec: Mapping[str, Json], wanted: Mapping[str, Json]) -> bool:
-    """Tell whether everything of ours stands in a pod, as the template has it and in its order."""
-    for name, items in wanted.items():
-        ours = [text(each.get("name")) for each in objects(items)]
-        found = [each for each in objects(spec.get(name)) if text(each.get("name")) in ours]
-        if not covers(list(found), list(objects(items))):
-            return False
-    return True
+def _incomplete(spec: Mapping[str, Json], ours: Mapping[str, Json], *, mesh: bool) -> str:
+    """Return how what a pod has under our names differs from the template; "" where it is all of it."""
+    for part in ("initContainers", "containers", "volumes"):
+        wanted = objects(ours.get(part))
+        found = [each for each in objects(spec.get(part)) if is_ours(text(each.get("name")))]
+        if part == "volumes":  # whose order means nothing
+            found.sort(key=lambda each: text(each.get("name")))
+            wanted = sorted(wanted, key=lambda each: text(each.get("name")))
+        if [each.get("name") for each in found] != [each.get("name") for each in wanted]:
+            return _other_names(part, wanted)
+        for have, want in zip(found, wanted, strict=True):
+            if fields := ", ".join(differences(have, want, mesh=mesh)):
+                return f"{quoted(want['name'])} in `spec.{part}` differs in {fields} {_ANEW}"
+    return ""
+
+
+def _other_names(part: str, wanted: Sequence[Object]) -> str:
+    names_wanted = ", ".join(text(each.get("name")) for each in wanted) or "none"
+    return (
+        f"names `authz` and `authz-*` in `spec.{part}` belong to the sidecar, which has {names_wanted}: "
+        "rename yours, or begin with the manifest as it was before anything was put in"
+    )
 
 
 def merge(pod: Object, part: Object) -> Object:

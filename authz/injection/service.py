@@ -9,6 +9,7 @@ from authz.injection.pod import asked
 from authz.injection.template import ServiceRule, Template
 from authz.injection.tree import Json, Object, TurnedAway, mapping, objects, quoted, text
 
+_TCP = "TCP"
 _HTTP = "http"  # the name by which a port of several is known to be ours to move
 
 
@@ -59,24 +60,23 @@ def move_service(service: Json, template: Template, *, selected: bool = False) -
 def _which(service: Object, ports: Sequence[Object], rule: ServiceRule) -> int | TurnedAway:
     """Return the position of the port to move."""
     annotations = mapping(mapping(service.get("metadata")).get("annotations"))
-    said = annotations.get(rule.annotation)
-    if said is None and len(ports) == 1:
-        return 0
-    if said is not None and not isinstance(said, str):
-        return TurnedAway(f"annotation `{rule.annotation}` is no text: put it in quotes")
-    wanted = _HTTP if said is None else said
-    for index, port in enumerate(ports):
-        if text(port.get("name")) == wanted:
-            return index
-    have = ", ".join(quoted(port.get("name")) for port in ports[:8])
-    if said is None:
-        return TurnedAway(
-            f"it has {len(ports)} ports and none is named `{_HTTP}`: name the one to protect with the "
-            f"annotation `{rule.annotation}`: {have}"
-        )
+    said = annotations.get(rule.annotation, _HTTP)
+    if not isinstance(said, str):
+        return TurnedAway(f"annotation `{rule.annotation}` is no text: put {quoted(said)} in quotes")
+    over_tcp = [index for index, port in enumerate(ports) if (port.get("protocol") or _TCP) == _TCP]
+    if rule.annotation in annotations or len(over_tcp) != 1:
+        over_tcp = [index for index in over_tcp if _is_called(ports[index], said)]
+    if len(over_tcp) == 1:
+        return over_tcp[0]
     return TurnedAway(
-        f"annotation `{rule.annotation}` says {quoted(said)}, but its ports are {have}: name one"
+        "which of its TCP ports leads to the application is not clear: "
+        f"name one of them `{_HTTP}`, or name it in annotation `{rule.annotation}`"
     )
+
+
+def _is_called(port: Object, word: str) -> bool:
+    """Tell whether a port is meant by a word: its name or its number."""
+    return text(port.get("name")) == word or str(port.get("port")) == word
 
 
 def _moved(service: Object, index: int, rule: ServiceRule) -> Moved | Unmoved:

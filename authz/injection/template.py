@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from authz.injection.tree import Json, Object, objects, quoted, text
+from authz.injection.tree import Json, Object, is_ours, objects, quoted, text
 from authz.injection.variables import Variable, each_text, pattern_of, uses_in
 from authz.model.errors import ConfigError
 
@@ -205,6 +205,8 @@ def _check_names(template: Template) -> None:
             name = item.get("name")
             if not isinstance(name, str) or not _NAME.fullmatch(name) or name in found:
                 raise ValueError(f"`pod.spec` has a {what} named {quoted(name)}: each has a name of its own")
+            if not is_ours(name):
+                raise ValueError(f"`pod.spec` has a {what} named {quoted(name)}: call it `authz-{name}`")
             found.add(name)
 
 

@@ -42,6 +42,11 @@ class TurnedAway(NamedTuple):
     why: str
 
 
+def is_ours(name: str) -> bool:
+    """Tell whether a name of a container, volume or port belongs to the sidecar."""
+    return name == "authz" or name.startswith("authz-")
+
+
 def quoted(value: Json) -> str:
     """Return what others wrote, for an error: short, in one line, in backticks."""
     shown = visible(_told(value)[: _SHOWN + 1]).replace("`", "'")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from authz.injection.tree import Json, Object, TurnedAway, mapping, quoted
 
-MAX_VALUE_CHARS = 4096  # of an annotation's value: 50 hosts; patterns are not tried on more
+MAX_VALUE_CHARS = 32 * 1024  # of an annotation's value: 64 hosts have half; patterns are not tried on more
 
 _USE = re.compile(r"\$\{(?P<number>int:)?(?P<name>[A-Za-z][A-Za-z0-9]*)\}")
 # What Python's patterns know and RE2 does not: look-around, references, possessive and atomic parts.
@@ -69,17 +69,19 @@ def resolve(variables: Sequence[Variable], annotations: Json) -> Values | Turned
         word = said.get(variable.annotation, variable.default)
         value = variable.value(word) if isinstance(word, str) else None
         if value is None:
-            return TurnedAway(_wrong(variable, word, said=variable.annotation in said))
+            return TurnedAway(_wrong(variable, word))
         values[variable.name] = value
     return values
 
 
-def _wrong(variable: Variable, word: Json, *, said: bool) -> str:
-    if not said:
-        return f"annotation `{variable.annotation}` is missing: write {variable.message}"
-    if not isinstance(word, str):
+def _wrong(variable: Variable, word: Json) -> str:
+    if word == "":
+        why = "is missing, and the template has no default"
+    elif not isinstance(word, str):
         return f"annotation `{variable.annotation}` is no text: put {quoted(word)} in quotes"
-    return f"annotation `{variable.annotation}` says {quoted(word)}: write {variable.message}"
+    else:
+        why = f"says {quoted(word)}"
+    return f"annotation `{variable.annotation}` {why}: write {variable.message}"
 
 
 def filled(part: Json, values: Values) -> Json:
