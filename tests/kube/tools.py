@@ -65,7 +65,7 @@ def tool(key: str) -> str:
     """Return the path of a program; where it was not built the test is skipped, but never in CI."""
     path = TOOLS[key].path(key)
     if not path.is_file():
-        _missing(f"`{key}` is not built: run `make test-kube`, or `python -m tests.kube.tools {key}`")
+        missing(f"`{key}` is not built: run `make test-kube`, or `python -m tests.kube.tools {key}`")
     return str(path)
 
 
@@ -73,11 +73,11 @@ def etcd() -> str:
     """Return the path of etcd, which the system has; likewise."""
     found = shutil.which("etcd")
     if found is None:
-        _missing("`etcd` is not here: install Debian's etcd-server")
+        missing("`etcd` is not here: install Debian's etcd-server")
     return str(found)
 
 
-def _missing(why: str) -> None:
+def missing(why: str) -> None:
     (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
 
 
