@@ -68,18 +68,17 @@ int(variables.{{ $number | trimPrefix "${int:" | trimSuffix "}" }})
   expression: {{ $all | join " && " | toJson }}
 {{- end -}}
 
-{{/* authz.cel.port: for `variables:` of a policy about Services: `port`, the one that leads to Envoy, as a list of
-     one, or of none where nobody can tell which. */}}
+{{/* authz.cel.ports (description): for `variables:` of a policy about Services: `chosen`, the port that leads to
+     Envoy, as a list of one, or of none where nobody can tell which. */}}
 {{- define "authz.cel.ports" -}}
 - name: ports
-  expression: 'object.spec.?ports.orValue([]).filter(p, p.?protocol.orValue("TCP") == "TCP")'
-- name: named
-  expression: {{ printf "object.metadata.?annotations[?%s].orValue(\"http\")" (toJson .service.annotation) | toJson }}
+  expression: object.spec.?ports.orValue([])
+- name: said
+  expression: {{ printf "object.metadata.?annotations[?%s]" (toJson .service.annotation) | toJson }}
 - name: chosen
   expression: >-
-    variables.ports.size() == 1 && !(has(object.metadata.annotations) && {{ toJson .service.annotation }} in object.metadata.annotations)
-    ? variables.ports
-    : variables.ports.filter(p, p.?name.orValue("") == variables.named || string(p.port) == variables.named)
+    variables.ports.size() == 1 && !variables.said.hasValue() ? variables.ports :
+    variables.ports.filter(p, p.?name.orValue("") == variables.said.orValue("http"))
 {{- end -}}
 
 {{/* authz.cel.ours (expression): whether a name is one of those that belong to the sidecar. */}}
