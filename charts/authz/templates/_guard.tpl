@@ -18,7 +18,9 @@
     variables.{{ $name }}Found.size() != 1 ? ["name"] :
     variables.{{ $name }}.filter(k, !(k in variables.{{ $name }}Found[0])) +
     variables.{{ $name }}Found[0].filter(k,
-    k in variables.{{ $name }} ? variables.{{ $name }}Found[0][k] != variables.{{ $name }}[k] :
+    k in variables.{{ $name }} ? variables.{{ $name }}Found[0][k] != variables.{{ $name }}[k]
+    {{- if $.variables.openPorts }} &&
+    !({{ include "authz.istio.probed" (printf "variables.%sFound[0][k]" $name) }}) {{- end }} :
     k == "terminationMessagePath" ? variables.{{ $name }}Found[0][k] != "/dev/termination-log" :
     !(k in ["resources", "resizePolicy", "imagePullPolicy", "terminationMessagePolicy"]))
 {{- end }}

@@ -60,3 +60,10 @@ Put this into the mesh's own configuration (IstioOperator, or the values of the 
 {{- fail (printf "`istio.provider` is %q, which a mesh does not take for a name: a-z, 0-9 and -, at most 63" .Values.istio.provider) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* authz.istio.probed (CEL of a container's field, whose name is `k`): whether it is a probe that Istio leads through
+     its own Envoy, as it does with every container's. SECURITY: nothing but the address may have changed, or a probe
+     could run a command among the sidecar's secrets. */}}
+{{- define "authz.istio.probed" -}}
+k in ["startupProbe", "livenessProbe", "readinessProbe"] && has({{ . }}.httpGet) && !has({{ . }}.exec) && {{ . }}.httpGet.port == 15020 && {{ . }}.httpGet.path.startsWith("/app-health/authz/") && !has({{ . }}.httpGet.host)
+{{- end -}}
