@@ -1,0 +1,160 @@
+"""`authz inject-webhook` as the chart runs it, but as a process here: its arguments, its file, its rights.
+
+What Kubernetes would do between API server and pod is done here: the Service is made one of the type
+ExternalName, so the API server connects to this machine, by the Service's name and with the bundle it finds.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from authz.proxy.process import Child, Plan
+from tests.kube.cluster import Cluster
+from tests.support.http import get
+from tests.support.redis import LOOPBACK, free_ports
+
+START_S = 60.0
+_AUTHZ = str(Path(sys.executable).with_name("authz"))
+_CHUNK_BYTES = 64 * 1024
+
+
+class Replica:
+    """One process of a Deployment of the chart's.
+
+    Args:
+        port: where it is asked by the API server; 0 where nobody asks it.
+        ops: where its operators' door is.
+    """
+
+    def __init__(self, child: Child, port: int, ops: int) -> None:
+        self.child = child
+        self.port = port
+        self.ops = ops
+
+    def status(self, path: str) -> int:
+        """Return the status of a page of its operators' door; 0 where nobody answers."""
+        try:
+            return get(f"{LOOPBACK}:{self.ops}", path)[0]
+        except OSError:
+            return 0
+
+    def metric(self, line: str) -> float | None:
+        """Return the value of a series, named as `/metrics` names it; None: it is not there."""
+        for each in get(f"{LOOPBACK}:{self.ops}", "/metrics")[1].splitlines():
+            name, _, value = each.rpartition(" ")
+            if name == line:
+                return float(value)
+        return None
+
+    def leave(self) -> int | None:
+        """End it as a cluster would; return its exit code."""
+        self.child.send(signal.SIGTERM)
+        return self.child.wait(START_S)
+
+
+@contextmanager
+def replica(cluster: Cluster, namespace: str, deployment: str, home: Path) -> Iterator[Replica]:
+    """Run what a Deployment says, as its service account, and wait until it is ready."""
+    spec = cluster.get("deployment", deployment, namespace)["spec"]["template"]["spec"]
+    port, ops = free_ports(2)
+    home.mkdir()
+    words = _words(cluster, namespace, spec, home, port, ops)
+    account = cluster.service_account_kubeconfig(namespace, spec["serviceAccountName"])
+    plan = Plan(
+        "webhook", [_AUTHZ, *words], home / "log", home / "log", {"KUBECONFIG": str(account), "HOME": "/none"}
+    )
+    with Child(plan) as child:
+        ours = Replica(child, port, ops)
+        child.wait_until(lambda: ours.status("/ready") == 200, START_S)
+        yield ours
+
+
+def _words(
+    cluster: Cluster, namespace: str, spec: dict[str, Any], home: Path, port: int, ops: int
+) -> list[str]:
+    (container,) = spec["containers"]
+    (volume,) = spec["volumes"]
+    (mount,) = container["volumeMounts"]
+    assert container["command"] == ["authz"]
+    for name, text in cluster.get("configmap", volume["configMap"]["name"], namespace)["data"].items():
+        (home / name).write_text(text)
+    words = []
+    for word in container["args"]:
+        flag, _, value = str(word).partition("=")
+        here = {"--listen": f"{LOOPBACK}:{port}", "--ops": f"{LOOPBACK}:{ops}"}
+        moved = here.get(flag, value.replace(mount["mountPath"], str(home)))
+        words.append(f"{flag}={moved}" if moved else flag)
+    return [*words, *(["--drain=1"] if "inject-webhook" in words else [])]
+
+
+def lead_here(cluster: Cluster, namespace: str, service: str) -> None:
+    """Have a Service lead to this machine, at the port that it has."""
+    spec = {"type": "ExternalName", "externalName": "localhost", "clusterIP": None, "clusterIPs": None}
+    text = json.dumps({"spec": spec})
+    cluster.kubectl("patch", "service", service, "-n", namespace, "--type=merge", "-p", text)
+
+
+class Balancer:
+    """What kube-proxy would be: connections to a port go to the backends in turn, to those that take them."""
+
+    def __init__(self, port: int) -> None:
+        self._listener = socket.create_server((LOOPBACK, port))
+        self._backends: list[int] = []
+        self._turn = 0
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def lead_to(self, ports: Sequence[int]) -> None:
+        """Send what connects from now on there."""
+        self._backends = list(ports)
+
+    def close(self) -> None:
+        """Stop to listen."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                caller, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._carry, args=(caller,), daemon=True).start()
+
+    def _carry(self, caller: socket.socket) -> None:
+        with ExitStack() as stack:
+            stack.enter_context(caller)
+            backend = self._connect()
+            if backend is None:
+                return
+            stack.enter_context(backend)
+            back = threading.Thread(target=_pump, args=(backend, caller), daemon=True)
+            back.start()
+            _pump(caller, backend)
+            back.join()
+
+    def _connect(self) -> socket.socket | None:
+        for _ in range(len(self._backends)):
+            self._turn += 1
+            with suppress(OSError):
+                return socket.create_connection((LOOPBACK, self._backends[self._turn % len(self._backends)]))
+        return None
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(_CHUNK_BYTES):
+            sink.sendall(data)
+    for end in (source, sink):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
