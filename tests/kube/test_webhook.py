@@ -1,4 +1,4 @@
-"""`injection: webhook` on a real API server: the chart installed, two processes of the webhook, real rights."""
+"""`injection: webhook` on a real API server: the chart installed, two processes of it, their real rights."""
 
 from __future__ import annotations
 
