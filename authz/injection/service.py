@@ -63,20 +63,17 @@ def _which(service: Object, ports: Sequence[Object], rule: ServiceRule) -> int |
     said = annotations.get(rule.annotation, _HTTP)
     if not isinstance(said, str):
         return TurnedAway(f"annotation `{rule.annotation}` is no text: put {quoted(said)} in quotes")
-    over_tcp = [index for index, port in enumerate(ports) if (port.get("protocol") or _TCP) == _TCP]
-    if rule.annotation in annotations or len(over_tcp) != 1:
-        over_tcp = [index for index in over_tcp if _is_called(ports[index], said)]
-    if len(over_tcp) == 1:
-        return over_tcp[0]
-    return TurnedAway(
-        "which of its TCP ports leads to the application is not clear: "
-        f"name one of them `{_HTTP}`, or name it in annotation `{rule.annotation}`"
-    )
-
-
-def _is_called(port: Object, word: str) -> bool:
-    """Tell whether a port is meant by a word: its name or its number."""
-    return text(port.get("name")) == word or str(port.get("port")) == word
+    found = [index for index, port in enumerate(ports) if text(port.get("name")) == said]
+    if len(ports) == 1 and rule.annotation not in annotations:
+        found = [0]
+    if len(found) != 1:
+        return TurnedAway(
+            "which port of the Service leads to the application is not clear: "
+            f"name it `{_HTTP}`, or write its name into annotation `{rule.annotation}`"
+        )
+    if (ports[found[0]].get("protocol") or _TCP) != _TCP:
+        return TurnedAway("the port that is to lead to the application is not TCP: choose another")
+    return found[0]
 
 
 def _moved(service: Object, index: int, rule: ServiceRule) -> Moved | Unmoved:
