@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tests.kube.api import Answer, Api
@@ -73,33 +74,47 @@ class Release(NamedTuple):
         path = f"/api/v1/namespaces/{namespace or self.namespace}/{kind}/{name}{below}?dryRun=All"
         return read(self.api.ask("PATCH", path, fields, "application/strategic-merge-patch+json"))
 
-    def in_force(self) -> bool:
+    def in_force(self, annotations: Mapping[str, str]) -> bool:
         """Tell whether labelled pods and Services get what they ask for, and are refused where they err.
 
         The API server learns of policies a moment after they were stored.
         """
-        bad_pod, bad_service = pod({"sidecar.authz/port": "none"}), service(annotations={PORT_KEY: "none"})
-        injected = self.create(pod()).stored.get("spec", {}).get("initContainers")
+        bad_pod = pod(annotations, initContainers=[{"name": "authz", "image": "mine"}])
+        bad_service = service([{"port": 53, "protocol": "UDP"}])
+        injected = self.create(pod(annotations)).stored.get("spec", {}).get("initContainers")
         moved = self.create(service()).stored.get("spec", {}).get("ports", [{}])[0].get("targetPort")
-        refused = [self.create(each).why for each in (bad_pod, bad_service)]
-        return bool(injected) and moved == "authz-http" and all(refused)
+        guard = f"'{self.name}-authz-guard"  # other releases have theirs
+        refused = all(guard in self.create(each).why for each in (bad_pod, bad_service))
+        return bool(injected) and moved == "authz-http" and refused
 
 
 @contextmanager
 def release(
-    helm: Helm, cluster: Cluster, chart: str, name: str, namespace: str, values: Mapping[str, Any]
+    helm: Helm,
+    cluster: Cluster,
+    chart: str,
+    name: str,
+    namespace: str,
+    values: Mapping[str, Any],
+    annotations: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Release]:
-    """Install the chart, and wait until labelled pods are judged; leaving removes it."""
+    """Install the chart, and wait until labelled pods are judged; leaving removes it.
+
+    Args:
+        annotations: with which a pod is good.
+    """
     given = json.dumps({"sidecar": {"hosts": [HOSTS]}, **values})
     where = ("-n", namespace)
     api = Api(cluster)
     helm("upgrade", "--install", name, chart, *where, "--values=-", given=given)
+    ours = Release(name, namespace, cluster, api)
     try:
-        ours = Release(name, namespace, cluster, api)
-        cluster.until(ours.in_force, "the policies to be in force")
+        cluster.until(lambda: ours.in_force(annotations), "the policies to be in force")
         yield ours
     finally:
         helm("uninstall", name, *where)
+        # The API server learns of that a moment later, too, and the next test asks the same server.
+        cluster.until(lambda: f"'{name}-authz-guard" not in ours.create(pod(label="x")).why, "it to be gone")
         api.close()
 
 
