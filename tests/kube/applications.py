@@ -1,21 +1,19 @@
-"""What tests install: the chart, and applications that ask for a sidecar; and who calls these."""
+"""Applications that ask for a sidecar and are really run, policies for them, and who calls them."""
 
 from __future__ import annotations
 
 import http.client
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from authz.proxy.client import Reply
 from authz.proxy.keys import Wanted, make_keys
-from tests.kube.cluster import Cluster, Helm
 from tests.kube.kubelet import NODE, Kubelet
 from tests.kube.node.images import SAMPLE
 from tests.kube.node.pod import Pod
+from tests.kube.pods import Release
 
 Object = dict[str, Any]
 PEPPER = "pepper-of-the-tests-of-the-chart-32-bytes"
@@ -89,91 +87,24 @@ def service(name: str, port: int = 80) -> Object:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
-    """The chart, installed.
+def bound(release: Release, app: str) -> str:
+    """Wait for the pod that the controllers make for a Deployment on our node; return its name."""
+    found: list[str] = []
 
-    Args:
-        cluster: where.
-        helm: by which Helm.
-        chart: where the chart is.
-        name: of the release.
-        namespace: of the release, which it serves.
-    """
+    def made() -> bool:
+        pods = release.cluster.list("pods", release.namespace, f"app={app}")
+        here = [one for one in pods if one["spec"].get("nodeName") == NODE]
+        found.extend(one["metadata"]["name"] for one in here if "deletionTimestamp" not in one["metadata"])
+        return bool(found)
 
-    cluster: Cluster
-    helm: Helm
-    chart: str
-    name: str
-    namespace: str
-
-    def pod_name(self, app: str) -> str:
-        """Return the pod that the controllers have made for a Deployment."""
-        found: list[str] = []
-
-        def made() -> bool:
-            pods = self.cluster.list("pods", self.namespace, f"app={app}")
-            found.extend(
-                one["metadata"]["name"] for one in pods if "deletionTimestamp" not in one["metadata"]
-            )
-            return bool(found)
-
-        self.cluster.until(made, f"a pod of {app}")
-        return found[0]
-
-    def run(self, kubelet: Kubelet, *objects: Mapping[str, Any]) -> Pod:
-        """Create a Deployment and what goes with it, and run its pod."""
-        self.cluster.apply(*objects, namespace=self.namespace)
-        return kubelet.run(self.namespace, self.pod_name(objects[0]["metadata"]["name"]))
+    release.cluster.until(made, f"a pod of {app} on {NODE}")
+    return found[0]
 
 
-@contextmanager
-def released(
-    cluster: Cluster, helm: Helm, chart: str, name: str, values: Mapping[str, Any]
-) -> Iterator[Release]:
-    """Install the chart into a namespace of its own; leaving takes both away."""
-    namespace = cluster.create_namespace(name)
-    given = json.dumps(values)
-    try:
-        helm("install", name, chart, "-n", namespace, "--values", "-", given=given)
-        wait_injecting(cluster, namespace)
-        yield Release(cluster, helm, chart, name, namespace)
-    finally:
-        helm("uninstall", name, "-n", namespace, check=False)
-        cluster.delete_namespace(namespace)
-
-
-def wait_injecting(cluster: Cluster, namespace: str) -> None:
-    """Wait until the API server knows its new policies: a moment after they are stored."""
-    pod = deployment("trial")["spec"]["template"]
-    trial = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "trial", **pod["metadata"]},
-        "spec": pod["spec"],
-    }
-
-    def injected() -> bool:
-        said = cluster.kubectl(
-            "create",
-            "-n",
-            namespace,
-            "--dry-run=server",
-            "-o",
-            "name",
-            "-f",
-            "-",
-            given=json.dumps(trial),
-            check=False,
-        )
-        if said.code:
-            return False
-        said = cluster.kubectl(
-            "create", "-n", namespace, "--dry-run=server", "-o", "json", "-f", "-", given=json.dumps(trial)
-        )
-        return "authz-init" in said.out
-
-    cluster.until(injected, "pods to be injected")
+def run(release: Release, kubelet: Kubelet, *objects: Mapping[str, Any]) -> Pod:
+    """Create a Deployment and what goes with it, and run its pod."""
+    release.cluster.apply(*objects, namespace=release.namespace)
+    return kubelet.run(release.namespace, bound(release, objects[0]["metadata"]["name"]))
 
 
 def keys(directory: Path, *names: str) -> tuple[dict[str, str], str]:
@@ -208,16 +139,3 @@ class Caller:
             return Reply(answer.status, got, answer.read())
         finally:
             line.close()
-
-
-def endpoints(kubelet: Kubelet, namespace: str, name: str) -> list[tuple[str, int]]:
-    """Return where a Service sends, as the API server's own controller has worked it out."""
-    path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector="
-    slices = kubelet.api.items(f"{path}kubernetes.io%2Fservice-name%3D{name}")
-    return [
-        (each["addresses"][0], port["port"])
-        for one in slices
-        for each in one["endpoints"] or ()
-        for port in one["ports"] or ()
-        if each["conditions"].get("ready")
-    ]

@@ -25,6 +25,7 @@ from authz.proxy.stage import short_directory
 from tests.kube.api import Api
 from tests.kube.node.network import Network
 from tests.kube.node.pod import PACE, Pod
+from tests.kube.node.services import ServiceProxy
 
 NODE = "this-machine"
 # No endpoint of a Service is on a node that nobody knows. The scheduler leaves it alone.
@@ -49,6 +50,7 @@ class Kubelet:
         self.api, self.network = api, network
         self._home = home
         self._pods: list[Pod] = []
+        self._services: list[ServiceProxy] = []
 
     def run(self, namespace: str, name: str, pace: float = PACE) -> Pod:
         """Take a pod over.
@@ -64,8 +66,15 @@ class Kubelet:
         self._pods.append(pod := Pod(self.api, self.network, stored, home, pace))
         return pod
 
+    def serve(self, namespace: str, service: str) -> ServiceProxy:
+        """Answer at a Service's address."""
+        self._services.append(made := ServiceProxy(self.api, self.network, namespace, service))
+        return made
+
     def close(self) -> None:
         """End all that runs."""
+        for service in self._services:
+            service.close()
         for pod in self._pods:
             pod.kill()
             self.network.detach(pod.place)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -11,6 +13,8 @@ from pathlib import Path
 from tests.support.redis import redis_program
 
 _ROOT = Path(__file__).parents[3]
+_DOCKERFILE = _ROOT / "Dockerfile"
+_WORD = re.compile(r"^(ENV|WORKDIR|USER|ENTRYPOINT|CMD) ((?:.*\\\n)*.*)$", re.MULTILINE)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OURS = str(Path(sys.prefix) / "bin")
 _NOBODY = "65532"
@@ -41,7 +45,8 @@ class Image:
         binds: source -> target, all read-only.
         env: its environment.
         files: path -> text of what it brings beside.
-        user: as whom it runs where the container says nothing.
+        user: as whom it runs where the container says nothing, `user` or `user:group`.
+        directory: where it runs.
     """
 
     entrypoint: tuple[str, ...]
@@ -50,6 +55,7 @@ class Image:
     env: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     user: str = _NOBODY
+    directory: str = "/"
 
 
 def image(name: str) -> Image:
@@ -87,8 +93,13 @@ def _python(*code: Path) -> dict[str, str]:
 
 
 def _authz() -> Image:
-    env = {"PATH": f"{_OURS}:{_PATH}", "PYTHONDONTWRITEBYTECODE": "1"}
-    return Image(("authz",), ("serve",), _python(_ROOT / "authz"), env)
+    """Our own image: what its Dockerfile says last, this machine's environment standing for `/opt/authz`."""
+    said = dict(_WORD.findall(_DOCKERFILE.read_text().rpartition("\nFROM ")[2]))
+    env = dict(pair.split("=", 1) for pair in said["ENV"].replace("\\\n", " ").split())
+    entrypoint, arguments = (tuple(json.loads(said[word])) for word in ("ENTRYPOINT", "CMD"))
+    binds = _python(_ROOT / "authz")
+    env["PATH"] = f"{_OURS}:{env['PATH']}"
+    return Image(entrypoint, arguments, binds, env, user=said["USER"], directory=said["WORKDIR"])
 
 
 def _envoy() -> Image:

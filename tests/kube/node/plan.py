@@ -61,16 +61,17 @@ def write_plan(container: Object, house: House) -> Path:
     env = environment(container, house.pod, house.stored, made.env)
     home = house.home / str(container["name"])
     (home / "root").mkdir(parents=True, exist_ok=True)
+    directory = container.get("workingDir", made.directory)
     plan = {
         "command": command(container, made.entrypoint, made.arguments, env),
         "env": env,
-        "directory": container.get("workingDir", "/"),
+        "directory": directory,
         "root": str(home / "root"),
         "network": house.place.path,
         "mounts": house.mounts,
         "hostname": house.spec.get("hostname", house.pod["metadata"]["name"])[:63],
         "links": system_links(),
-        "directories": _DIRECTORIES | {container.get("workingDir", "/tmp"): 0o1777},
+        "directories": {directory: 0o755} | _DIRECTORIES,
         "binds": list(_binds(container, house, made, home)),
         **_user(container, house, made),
     }
@@ -82,7 +83,8 @@ def write_plan(container: Object, house: House) -> Path:
 def _user(container: Object, house: House, made: Image) -> Object:
     own, shared = container.get("securityContext", {}), house.spec.get("securityContext", {})
     merged = {**shared, **own}
-    uid = int(merged.get("runAsUser", made.user))
+    user, _, group_of_image = made.user.partition(":")
+    uid = int(merged.get("runAsUser", user))
     if merged.get("runAsNonRoot") and uid == 0:
         raise NotConfigured(
             f"container has runAsNonRoot and image will run as root (container: {container['name']})"
@@ -90,7 +92,7 @@ def _user(container: Object, house: House, made: Image) -> Object:
     group = [shared["fsGroup"]] if "fsGroup" in shared else []
     return {
         "uid": uid,
-        "gid": int(merged.get("runAsGroup", 0)),
+        "gid": int(merged.get("runAsGroup", group_of_image or 0)),
         "groups": [*shared.get("supplementalGroups", ()), *group],
         "escalation": own.get("allowPrivilegeEscalation", True),
         "drop_capabilities": "ALL" in own.get("capabilities", {}).get("drop", ()),

@@ -19,8 +19,8 @@ from tests.kube.node.status import status
 from tests.kube.node.volumes import NotMounted, Volumes
 
 PACE = 0.2  # of probes
-_TICK_S = 0.02
-_LOOK_S = 0.1  # between two looks at what the API server wants of a pod
+_TICK_S = 0.05
+_LOOK_S = 0.2  # between two looks at what the API server wants of a pod
 _LEAST_GRACE_S = 2.0  # a kubelet gives this much, whatever was used up before
 _START_S = 60.0
 
