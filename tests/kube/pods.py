@@ -52,14 +52,6 @@ class Release(NamedTuple):
     cluster: Cluster
     api: Api
 
-    def template(self) -> bytes:
-        """Return what the release puts into pods, as the webhook and `authz inject` read it."""
-        told = self.api.get("configmaps", self.namespace, f"{self.name}-authz-injection")
-        assert told is not None
-        text = told["data"]["injection.json"]
-        assert isinstance(text, str)
-        return text.encode()
-
     def create(self, thing: Mapping[str, Any], namespace: str = "", *, real: bool = False) -> Created:
         """Create a pod or a Service; unless `real`, it is judged like any other and then forgotten."""
         kind = f"{thing['kind'].lower()}s"
