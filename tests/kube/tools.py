@@ -34,11 +34,14 @@ class Tool(NamedTuple):
         version: of its module.
         pinned: built inside of `tests/kube/go`; else by `go install` of that one version, whose hash the
             checksum database of Go vouches for.
+        named: it takes long and few tests ask it, so it is built only where it is named, and they are skipped
+            where it was not, in CI, too.
     """
 
     package: str
     version: str
     pinned: bool = False
+    named: bool = False
 
     @property
     def name(self) -> str:
@@ -58,12 +61,15 @@ TOOLS: Mapping[str, Tool] = {
     "helm3": Tool("helm.sh/helm/v3/cmd/helm", "3.22.0"),
     "helm4": Tool("helm.sh/helm/v4/cmd/helm", "4.3.1"),
     "kwok": Tool("sigs.k8s.io/kwok/cmd/kwok", "0.8.0"),
+    "egctl": Tool("github.com/envoyproxy/gateway/cmd/egctl", "1.9.1", named=True),
 }
 
 
 def tool(key: str) -> str:
     """Return the path of a program; where it was not built the test is skipped, but never in CI."""
     path = TOOLS[key].path(key)
+    if TOOLS[key].named and not path.is_file():
+        pytest.skip(f"`{key}` is not built: it takes minutes, by `python -m tests.kube.tools {key}`")
     if not path.is_file():
         missing(f"`{key}` is not built: run `make test-kube`, or `python -m tests.kube.tools {key}`")
     return str(path)
@@ -132,7 +138,7 @@ def _go(made: Tool, into: Path) -> None:
 
 def main() -> None:
     """Build the programs named on the command line, or all."""
-    wanted = sys.argv[1:] or list(TOOLS)
+    wanted = sys.argv[1:] or [key for key, made in TOOLS.items() if not made.named]
     if unknown := [key for key in wanted if key not in TOOLS]:
         sys.exit(f"no such program: {', '.join(unknown)}; there are {', '.join(TOOLS)}")
     if shutil.which("go") is None:
