@@ -167,7 +167,8 @@ def test_every_container_of_ours_may_do_nothing_but_run(variant: str) -> None:
             assert security["capabilities"] == {"drop": ["ALL"]}
             assert security["readOnlyRootFilesystem"] is True
             assert security["runAsNonRoot"] is True
-            assert security["runAsUser"] == security["runAsGroup"] == 65532
+            user = 65533 if container["name"].startswith("authz-git") else 65532  # git-sync's own
+            assert security["runAsUser"] == security["runAsGroup"] == user
             assert security["seccompProfile"] == {"type": "RuntimeDefault"}
             assert "privileged" not in security
             assert {"requests", "limits"} <= set(container["resources"]), (whose, container["name"])

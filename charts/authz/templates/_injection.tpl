@@ -351,6 +351,12 @@ failureThreshold: {{ .failures }}
     - {name: GITSYNC_LINK, value: current}
     - {name: GITSYNC_PERIOD, value: {{ $git.period | quote }}}
     - {name: GITSYNC_ONE_TIME, value: {{ .once | quote }}}
+    # What a repository leads to by its submodules is somebody else's.
+    - {name: GITSYNC_SUBMODULES, value: "off"}
+    {{- if not .once }}
+    # A repository that cannot be reached for a while is no reason to stop: the documents that came last stay.
+    - {name: GITSYNC_MAX_FAILURES, value: "-1"}
+    {{- end }}
     - {name: HOME, value: /tmp}
     {{- if $git.existingSecret }}
     {{- if $ssh }}
@@ -367,8 +373,8 @@ failureThreshold: {{ .failures }}
   restartPolicy: Always
   {{- end }}
   resources: {{ $git.resources | toJson }}
-  securityContext:
-    {{- include "authz.containerSecurity" .root | nindent 4 }}
+  # The user of git-sync's own image: ssh refuses one that its /etc/passwd does not know.
+  securityContext: {{ mergeOverwrite (include "authz.containerSecurity" .root | fromYaml) (dict "runAsUser" 65533 "runAsGroup" 65533) | toJson }}
   volumeMounts:
     - {name: authz-policies, mountPath: /etc/authz/policies}
     - {name: authz-git-tmp, mountPath: /tmp}
