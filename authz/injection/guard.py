@@ -26,7 +26,7 @@ def lacks_sidecar(pod: Json, template: Template) -> str:
     for each in (*template.init_containers, *template.containers):
         name = text(each.get("name"))
         if name not in runs and _stays(each, template):
-            return f"it runs without the container {quoted(name)}: delete it, and it is created with it"
+            return f"it runs without the container {quoted(name)}: delete it, and have it created again"
     return ""
 
 

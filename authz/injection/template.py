@@ -19,7 +19,6 @@ from authz.model.errors import ConfigError
 
 VERSION = 1
 MAX_BYTES = 1024 * 1024  # a ConfigMap holds no more
-MAX_DEPTH = 32  # the deepest value of a pod of ours has 10
 
 # Source: Kubernetes, "Labels and Selectors": an optional DNS name, `/`, and at most 63 characters.
 _KEY = re.compile(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from authz.injection.tree import Json, Object, TurnedAway, mapping, quoted
 
 MAX_VALUE_CHARS = 32 * 1024  # of an annotation's value: 64 hosts have half; patterns are not tried on more
+MAX_DEPTH = 32  # of a template; its deepest value stands 12 deep
 
 _USE = re.compile(r"\$\{(?P<number>int:)?(?P<name>[A-Za-z][A-Za-z0-9]*)\}")
 # What Python's patterns know and RE2 does not: look-around, references, possessive and atomic parts.
@@ -131,13 +132,19 @@ def uses_in(written: str, where: str) -> Iterator[Use]:
         yield Use(use["name"], number)
 
 
-def each_text(part: Json, where: str, look: Callable[[str, str], None]) -> None:
-    """Show every text below a part, and where it stands; names of fields are no texts."""
+def each_text(part: Json, where: str, look: Callable[[str, str], None], room: int = MAX_DEPTH) -> None:
+    """Show every text below a part, and where it stands; names of fields are no texts.
+
+    Raises:
+        ValueError: it is nested deeper than there is room.
+    """
+    if not room:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}: nothing of a pod is")
     if isinstance(part, str):
         look(part, where)
     elif isinstance(part, list):
         for index, each in enumerate(part):
-            each_text(each, f"{where}[{index}]", look)
+            each_text(each, f"{where}[{index}]", look, room - 1)
     elif isinstance(part, dict):
         for key, value in part.items():
-            each_text(value, f"{where}.{key}", look)
+            each_text(value, f"{where}.{key}", look, room - 1)

@@ -1,6 +1,6 @@
 """`authz/injection/default.json`: what the chart renders with default values, for `authz inject` alone.
 
-`python -m tests.support.default_template` writes it, with Helm as `python -m tests.kube.tools helm4` builds it.
+`python -m tests.support.default_template` writes it; `python -m tests.kube.tools helm4` builds its Helm.
 """
 
 from __future__ import annotations
