@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -124,14 +123,12 @@ def connect(wall_s: Callable[[], float] = time.time) -> Cluster:
     """
     try:
         config = KubeConfig.from_env().get()
-        if config is None or config.user is None:
-            raise ConfigError("the API server: KUBECONFIG names nobody; choose a context with a user")
         verify = verify_cluster(config.cluster, config.user, config.abs_file)
         clock = ServerTime(httpx2.HTTPTransport(verify=verify), wall_s)
         timeout = httpx2.Timeout(TIMEOUT_S)
         return Cluster(Client(config, timeout=timeout, transport=clock, field_manager=FIELD_MANAGER), clock)
-    except (KubeConfigError, OSError, ssl.SSLError, ValueError, KeyError, TypeError) as error:
-        words = str(error).splitlines()[0] if str(error) else "cannot be read"
+    except Exception as error:  # noqa: BLE001 - a kubeconfig can be wrong in all the ways that YAML can
+        words = _one_line(str(error)) or "cannot be read"
         raise ConfigError(
             f"the API server: {words}; run in a pod with a service account, or set KUBECONFIG"
         ) from None

@@ -40,10 +40,9 @@ class Door:
     """
 
     def __init__(self, address: TcpAddress, secured: Callable[[], ssl.SSLContext], answer: Answer) -> None:
-        self._wanted = address
+        self._address = address
         self._secured = secured
         self._answer = answer
-        self._listener: socket.socket | None = None
         self._lock = threading.Lock()
         self._open: dict[socket.socket, float] = {}  # connection -> since when it is silent; inf: it is not
         self._bodies = 0
@@ -53,9 +52,7 @@ class Door:
     @property
     def address(self) -> TcpAddress:
         """Where it listens: once open, with the real port where 0 was asked."""
-        if self._listener is None:
-            return self._wanted
-        return TcpAddress(self._wanted.host, self._listener.getsockname()[1])
+        return self._address
 
     def open(self) -> None:
         """Begin to listen and answer.
@@ -63,21 +60,10 @@ class Door:
         Raises:
             ConfigError: the port cannot be had.
         """
-        try:
-            family = socket.AF_INET6 if ":" in self._wanted.host else socket.AF_INET
-            self._listener = socket.create_server(
-                (self._wanted.host, self._wanted.port),
-                family=family,
-                backlog=_BACKLOG,
-                dualstack_ipv6=self._wanted.host == "::" and socket.has_dualstack_ipv6(),
-            )
-        except OSError as error:
-            words = (error.strerror or str(error)).lower()
-            raise ConfigError(
-                f"listener `{self._wanted}`: {words}; stop what listens there or choose another address"
-            ) from None
-        self._listener.settimeout(_POLL_S)
-        threading.Thread(target=self._accept, args=(self._listener,), name="door", daemon=True).start()
+        listener = _listen(self._address)
+        self._address = TcpAddress(self._address.host, listener.getsockname()[1])
+        listener.settimeout(_POLL_S)
+        threading.Thread(target=self._accept, args=(listener,), name="door", daemon=True).start()
 
     def drain(self) -> None:
         """Ask whoever is connected to go elsewhere: each reply from now on is the last of its connection."""
@@ -134,16 +120,22 @@ class Door:
                 connection, server_side=True, do_handshake_on_connect=False
             ) as stream:
                 self._move(connection, stream)
-                stream.do_handshake()  # within HANDSHAKE_S as a whole
-                self._converse(stream)
+                try:
+                    stream.do_handshake()  # within HANDSHAKE_S as a whole
+                    self._converse(stream)
+                finally:
+                    self._forget(stream)
         except (OSError, ValueError):  # TLS errors are of the first kind; a socket hung up on, of the second
             pass
         except Exception as error:  # noqa: BLE001 - a bug of ours: it is told, and costs one connection
             _log.error("a connection failed", kind=type(error).__name__)
         finally:
             connection.close()
-            with self._lock:
-                self._open.pop(connection, None)
+            self._forget(connection)
+
+    def _forget(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._open.pop(connection, None)
 
     def _move(self, connection: socket.socket, stream: ssl.SSLSocket) -> None:
         """A secured socket takes over the descriptor of the one below."""
@@ -158,8 +150,6 @@ class Door:
                 self._mark(stream, time.monotonic())
         finally:
             wire.forget()
-            with self._lock:
-                self._open.pop(stream, None)
 
     def _exchange(self, stream: ssl.SSLSocket, wire: Wire) -> bool:
         """Answer one question; whether another may follow."""
@@ -190,6 +180,21 @@ class Door:
     def _release(self, size: int) -> None:
         with self._lock:
             self._bodies -= size
+
+
+def _listen(address: TcpAddress) -> socket.socket:
+    try:
+        return socket.create_server(
+            (address.host, address.port),
+            family=socket.AF_INET6 if ":" in address.host else socket.AF_INET,
+            backlog=_BACKLOG,
+            dualstack_ipv6=address.host == "::" and socket.has_dualstack_ipv6(),
+        )
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"listener `{address}`: {words}; stop what listens there or choose another address"
+        ) from None
 
 
 def _hang_up(connection: socket.socket) -> None:
