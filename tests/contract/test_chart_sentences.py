@@ -14,6 +14,8 @@ from tests.support.chart import CHART, HELMS
 _FAIL = re.compile(r"fail (?:\(printf )?\"((?:[^\"\\]|\\.)*)\"")
 _TO_DO = re.compile(r"(?i)\b(set|take|give|make|let|write|leave|call)\b|a-z, 0-9|sha256:")
 _SERVICE = {"envoy": "gateway", "deployment": "service"}
+_ASKED = {**_SERVICE, "service": {"tls": {"existingSecret": "t", "clients": ["*"]}}}
+_GATEWAY = {"name": "public", "namespace": "edge"}
 _PEPPER = "a-pepper-of-tests-and-of-nothing-else"
 _DOCUMENT = "kind: Policy"
 
@@ -93,6 +95,21 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"redis": {"development": {"enabled": True, "password": "a@b"}}},
         "must have 8 letters and digits or more",
+    ),
+    ({"envoy": "istio", "istio": {"provider": "Authz"}}, '`istio.provider` is "Authz", which a mesh'),
+    ({"envoy": "istio", "sidecar": {"workers": 2}}, "`sidecar.workers` is 2, and a mesh asks at one"),
+    (_ASKED, "`gateway.gateways` is empty, so nothing would ask the service"),
+    ({**_ASKED, "gateway": {"gateways": [_GATEWAY]}}, "`gateway.tls.clientSecret` is empty"),
+    (
+        {
+            **_ASKED,
+            "gateway": {
+                "gateways": [_GATEWAY],
+                "tls": {"clientSecret": "c"},
+                "contextExtensions": {"a b": "c"},
+            },
+        },
+        '`gateway.contextExtensions` has "a b", which no rule could read',
     ),
 ]
 

@@ -33,25 +33,6 @@
 {{- $told | toJson -}}
 {{- end -}}
 
-{{/* authz.gateway.refuse (root): values that leave a Gateway without us, or ask in vain. */}}
-{{- define "authz.gateway.refuse" -}}
-{{- if eq .Values.envoy "gateway" -}}
-{{- with .Values.gateway -}}
-{{- if not .gateways -}}
-{{- fail "`gateway.gateways` is empty, so nothing would ask the service; set each Gateway's name and namespace" -}}
-{{- end -}}
-{{- if not .tls.clientSecret -}}
-{{- fail "`gateway.tls.clientSecret` is empty, and the service answers only to those who show a certificate; set the name of a Secret with tls.crt and tls.key in each Gateway's namespace" -}}
-{{- end -}}
-{{- range $name, $text := .contextExtensions -}}
-{{- if or (not (regexMatch "^[A-Za-z0-9_.-]{1,128}$" $name)) (not $text) -}}
-{{- fail (printf "`gateway.contextExtensions` has %q, which no rule could read: a name of letters, digits, _ . and -, and a text that is not empty" $name) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-
 {{/* authz.gateway.notes (root): what is left to do. */}}
 {{- define "authz.gateway.notes" -}}
 {{- if eq .Values.envoy "gateway" -}}

@@ -54,13 +54,6 @@ Put this into the mesh's own configuration (IstioOperator, or the values of the 
 {{- end -}}
 {{- end -}}
 
-{{/* authz.istio.refuse (root): a provider that no mesh would take. */}}
-{{- define "authz.istio.refuse" -}}
-{{- if and (eq .Values.envoy "istio") (not (regexMatch "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" .Values.istio.provider)) -}}
-{{- fail (printf "`istio.provider` is %q, which a mesh does not take for a name: a-z, 0-9 and -, at most 63" .Values.istio.provider) -}}
-{{- end -}}
-{{- end -}}
-
 {{/* authz.istio.probed (CEL of a container's field, whose name is `k`): whether it is a probe that Istio leads through
      its own Envoy, as it does with every container's. SECURITY: nothing but the address may have changed, or a probe
      could run a command among the sidecar's secrets. */}}
