@@ -79,6 +79,11 @@ class Release(NamedTuple):
         refused = all(guard in self.create(each).why for each in (bad_pod, bad_service))
         return bool(injected) and moved == "authz-http" and refused
 
+    def is_gone(self) -> bool:
+        """Tell whether nothing of the release judges any more, so that the next one's tests may begin."""
+        guard = f"'{self.name}-authz-guard"
+        return not any(guard in self.create(each).why for each in (pod(label="x"), service(label="x")))
+
 
 @contextmanager
 def release(
@@ -105,8 +110,7 @@ def release(
         yield ours
     finally:
         helm("uninstall", name, *where)
-        # The API server learns of that a moment later, too, and the next test asks the same server.
-        cluster.until(lambda: f"'{name}-authz-guard" not in ours.create(pod(label="x")).why, "it to be gone")
+        cluster.until(ours.is_gone, "the policies to be gone")
         api.close()
 
 

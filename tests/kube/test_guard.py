@@ -341,3 +341,17 @@ def test_nothing_in_the_policies_puzzles_the_api_server(guarded: Release) -> Non
     for kind in ("validatingadmissionpolicy", "mutatingadmissionpolicy"):
         for policy in guarded.cluster.list(kind, selector="app.kubernetes.io/instance=guard"):
             assert "expressionWarnings" not in str(policy.get("status")), policy["metadata"]["name"]
+
+
+def test_a_large_pod_costs_less_than_an_expression_may(guarded: Release) -> None:
+    large = pod({**ASKED, "note": "x" * 100_000, "sidecar.authz/hosts": ",".join(["items.example.com"] * 64)})
+    large["metadata"]["name"] = "large"
+    container = {**mine(large), "env": [{"name": f"E{number}", "value": "x" * 50} for number in range(100)]}
+    container["volumeMounts"] = [{"name": f"v{number}", "mountPath": f"/v{number}"} for number in range(50)]
+    large["spec"]["volumes"] = [{"name": f"v{number}", "emptyDir": {}} for number in range(50)]
+    large["spec"]["containers"] = [{**container, "name": f"c{number}"} for number in range(40)]
+    for each in large["spec"]["containers"][1:]:
+        del each["ports"], each["livenessProbe"]
+    made = guarded.create(large)
+    assert not made.why, made.why
+    assert guarded.create(as_manifest(made.stored)).why == ""
