@@ -1,4 +1,4 @@
-"""The debug socket of a running sidecar, asked over HTTP."""
+"""The debug socket of a running sidecar, or its operations, asked over HTTP."""
 
 from __future__ import annotations
 
@@ -37,11 +37,14 @@ class Reply(NamedTuple):
         return str(said.get("detail", said.get("title", ""))) if isinstance(said, dict) else ""
 
 
-def ask(address: Address, path: str, most_bytes: int, posted: bytes | None = None) -> Reply:
+def ask(
+    address: Address, path: str, most_bytes: int, posted: bytes | None = None, flag: str = "--debug"
+) -> Reply:
     """Ask for a path, or post JSON to it.
 
     Args:
         most_bytes: more of a reply is not read.
+        flag: of `serve` that names this address, for the error.
 
     Raises:
         ConfigError: nobody answers there.
@@ -57,7 +60,7 @@ def ask(address: Address, path: str, most_bytes: int, posted: bytes | None = Non
     except (OSError, HTTPException) as error:
         words = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ConfigError(
-            f"--debug: nobody answers at {address}: {words.lower()}; is it the address of `serve --debug`?"
+            f"{flag}: nobody answers at {address}: {words.lower()}; is it the address of `serve {flag}`?"
         ) from None
     finally:
         connection.close()

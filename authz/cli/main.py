@@ -32,6 +32,7 @@ class _Part(NamedTuple):
 
 _PARTS = {
     "serve": _Part("authz.cli.serve"),
+    "health": _Part("authz.cli.health"),
     "policy": _Part("authz.cli.policy"),
     "key": _Part("authz.cli.key"),
     "limits": _Part("authz.cli.limits"),
@@ -59,7 +60,7 @@ def build(words: list[str]) -> typer.Typer:
     )
     app.callback()(_root)
     first = next((word for word in words if not word.startswith("-")), "")
-    wanted = {first: _PARTS[first]} if first in _PARTS else _PARTS
+    wanted = {first: _PARTS[first]} if first in _PARTS else {} if words == ["--version"] else _PARTS
     for name, part in wanted.items():
         module = import_module(part.module)
         if hasattr(module, "app"):
