@@ -71,18 +71,20 @@ class Release(NamedTuple):
 
         The API server learns of policies a moment after they were stored.
         """
-        bad_pod = pod(annotations, initContainers=[{"name": "authz", "image": "mine"}])
-        bad_service = service([{"port": 53, "protocol": "UDP"}])
         injected = self.create(pod(annotations)).stored.get("spec", {}).get("initContainers")
         moved = self.create(service()).stored.get("spec", {}).get("ports", [{}])[0].get("targetPort")
-        guard = f"'{self.name}-authz-guard"  # other releases have theirs
-        refused = all(guard in self.create(each).why for each in (bad_pod, bad_service))
-        return bool(injected) and moved == "authz-http" and refused
+        return bool(injected) and moved == "authz-http" and self._refuses() == 2
 
     def is_gone(self) -> bool:
         """Tell whether nothing of the release judges any more, so that the next one's tests may begin."""
+        return self._refuses() == 0
+
+    def _refuses(self) -> int:
+        """Return how many of its two guards refuse what those of other releases let pass."""
+        claims = pod(initContainers=[{"name": "authz", "image": "mine"}])
+        ports = ({"name": "a", "port": 1, "targetPort": "authz-http"}, {"name": "b", "port": 2})
         guard = f"'{self.name}-authz-guard"
-        return not any(guard in self.create(each).why for each in (pod(label="x"), service(label="x")))
+        return sum(guard in self.create(each).why for each in (claims, service(ports)))
 
 
 @contextmanager
