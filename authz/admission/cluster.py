@@ -16,7 +16,8 @@ import httpx2
 import msgspec
 from lightkube import Client
 from lightkube.config.client_adapter import verify_cluster
-from lightkube.config.kubeconfig import KubeConfig
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+from lightkube.config.models import User
 from lightkube.core.exceptions import ApiError
 from lightkube.core.exceptions import ConfigError as KubeConfigError
 from lightkube.models.meta_v1 import ObjectMeta
@@ -122,8 +123,8 @@ def connect(wall_s: Callable[[], float] = time.time) -> Cluster:
         ConfigError: neither is there, or cannot be read.
     """
     try:
-        config = KubeConfig.from_env().get()
-        verify = verify_cluster(config.cluster, config.user, config.abs_file)
+        config, user = _config()
+        verify = verify_cluster(config.cluster, user, config.abs_file)
         clock = ServerTime(httpx2.HTTPTransport(verify=verify), wall_s)
         timeout = httpx2.Timeout(TIMEOUT_S)
         return Cluster(Client(config, timeout=timeout, transport=clock, field_manager=FIELD_MANAGER), clock)
@@ -132,6 +133,13 @@ def connect(wall_s: Callable[[], float] = time.time) -> Cluster:
         raise ConfigError(
             f"the API server: {words}; run in a pod with a service account, or set KUBECONFIG"
         ) from None
+
+
+def _config() -> tuple[SingleConfig, User]:
+    config = KubeConfig.from_env().get()
+    if config is None or config.user is None:
+        raise KubeConfigError("the context names no user; choose one that does")
+    return config, config.user
 
 
 def _is_over(pod: Pod) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from authz.admission.catalogue import METRICS as INJECTION
 from authz.cli import conditions, explain_page, proxies_page
 from authz.cli.explain_page import examples, recorded
 from authz.config.settings import KEYS
@@ -17,7 +18,7 @@ from authz.model.meaning import DETAILS, REASONS
 from authz.model.reason import Reason, coarse_of, code_of, status_of
 from authz.policy.integration import Proxy
 from authz.record import fields, notice
-from authz.record.catalogue import METRICS
+from authz.record.catalogue import METRICS, Shape
 from authz.rehearsal.explaining import explanation
 
 _GENERATED = "<!-- Written by `authz docs` from {source}. Change it there. -->"
@@ -120,19 +121,24 @@ def _plain(text: str) -> str:
 
 
 def _metrics() -> str:
-    rows = (
-        (f"`{name}`", shape.kind, ", ".join(f"`{label}`" for label in shape.labels), shape.help)
-        for name, shape in METRICS.items()
-    )
+    header = ("metric", "kind", "labels", "meaning")
     return _page(
         "Metrics",
-        "authz/record/catalogue.py",
+        "authz/record/catalogue.py` and `authz/admission/catalogue.py",
         "Shown at `/metrics` of the address `--ops`. Series appear on first use, but for counters that\n"
         "alerts ask, which begin at 0. Label values come from documents and enums, never from requests.\n"
         "The usual `process_*` metrics stand beside them, with workers those of the supervisor.\n"
         "Dashboards and alerts: [monitoring.md](monitoring.md).",
-        _table(("metric", "kind", "labels", "meaning"), rows),
+        _table(header, map(_metric, METRICS.items())),
+        "## Of `authz inject-webhook` and `authz inject-watch`",
+        "What injects pods and counts them: see [webhook.md](webhook.md).",
+        _table(header, map(_metric, INJECTION.items())),
     )
+
+
+def _metric(told: tuple[str, Shape]) -> tuple[str, str, str, str]:
+    name, shape = told
+    return f"`{name}`", shape.kind, ", ".join(f"`{label}`" for label in shape.labels), shape.help
 
 
 def _reasons() -> str:

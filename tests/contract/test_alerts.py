@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from authz.record.catalogue import METRICS
+from authz.admission.catalogue import METRICS as INJECTION
+from authz.record.catalogue import METRICS as SIDECAR
 from tests.support.prometheus import MONITORING, ROOT, promtool, scaled
 
+METRICS = {**SIDECAR, **INJECTION}
 RUNBOOKS = ROOT / "docs" / "runbooks"
 TRIALS = sorted((MONITORING / "tests").glob("*.yaml"))
 HEADINGS = (
