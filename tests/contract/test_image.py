@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 from collections.abc import Iterator
@@ -15,12 +14,13 @@ from packaging.requirements import Requirement
 
 from authz import __version__
 from authz.proxy.process import Child, Plan, free_port, http_get
+from tests.kube.tools import missing
 from tests.support.checks import check_request
 from tests.support.dockerfile import Dockerfile, context, read
 from tests.support.grpc import client
 from tests.support.grpc import read as answer
 from tests.support.policies import PEPPER
-from tests.support.rootfs import Broken, Image, built, missing
+from tests.support.rootfs import Broken, Image, built, lacking
 from tests.support.sets import KEY, small_set
 from tests.support.wheels import wheels_of
 from tests.support.workers import status
@@ -117,20 +117,14 @@ def test_its_lock_is_what_the_tests_ran_with_by_hash() -> None:
         assert len(pinned) == len(re.findall(r"^\S", lock.read_text(), re.MULTILINE))
 
 
-def _unable(why: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(why)
-    pytest.skip(why)
-
-
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     """Return the image, built by its own Dockerfile."""
-    if why := missing():
-        _unable(why)
+    if why := lacking():
+        missing(why)
     wheels = wheels_of((LOCK, BUILD_LOCK))
     if wheels is None:
-        _unable("the wheels of the image cannot be had")
+        missing("the wheels of the image cannot be had")
     assert wheels is not None
     with built(DOCKERFILE, ROOT, wheels, tmp_path_factory.mktemp("image")) as made:
         yield made
@@ -255,8 +249,8 @@ def test_it_leaves_when_it_is_told_to(serving: tuple[Child, int, int]) -> None:
 
 
 def test_a_build_that_breaks_is_noticed(tmp_path: Path) -> None:
-    if why := missing():
-        _unable(why)
+    if why := lacking():
+        missing(why)
     first = DOCKERFILE.stages[0]
     broken = [one for one in first.instructions if one.word != "COPY"]  # there is no lock then
     stages = (type(first)(first.base, first.name, tuple(broken)),)

@@ -144,13 +144,13 @@ class Rooms:
         self._holder.communicate(timeout=10)
 
 
-def missing() -> str:
+def lacking() -> str:
     """Return what this machine lacks for building; "" where it can."""
     if os.geteuid():
         return "only root builds an image without an engine"
-    lacking = [name for name in ("unshare", "nsenter", "setpriv", "chroot") if shutil.which(name) is None]
-    if lacking:
-        return f"there is no {lacking[0]} here"
+    absent = [name for name in ("unshare", "nsenter", "setpriv", "chroot") if shutil.which(name) is None]
+    if absent:
+        return f"there is no {absent[0]} here"
     if sys.base_prefix == "/usr" or not Path("/bin").is_symlink():
         return "this machine is laid out otherwise than Python's image"
     return ""
