@@ -71,7 +71,7 @@ class Release(NamedTuple):
 
         The API server learns of policies a moment after they were stored.
         """
-        injected = self.create(pod(annotations)).stored.get("spec", {}).get("initContainers")
+        injected = self.create(pod(annotations, name="probe")).stored.get("spec", {}).get("initContainers")
         moved = self.create(service()).stored.get("spec", {}).get("ports", [{}])[0].get("targetPort")
         return bool(injected) and moved == "authz-http" and self._refuses() == 2
 
@@ -81,7 +81,7 @@ class Release(NamedTuple):
 
     def _refuses(self) -> int:
         """Return how many of its two guards refuse what those of other releases let pass."""
-        claims = pod(initContainers=[{"name": "authz", "image": "mine"}])
+        claims = pod(name="probe", initContainers=[{"name": "authz", "image": "mine"}])
         ports = ({"name": "a", "port": 1, "targetPort": "authz-http"}, {"name": "b", "port": 2})
         guard = f"'{self.name}-authz-guard"
         return sum(guard in self.create(each).why for each in (claims, service(ports)))
@@ -124,10 +124,12 @@ def read(answer: Answer) -> Created:
     return Created(answer.body, "")
 
 
-def pod(annotations: Mapping[str, str] | None = None, label: str | None = "true", **spec: Any) -> Object:
+def pod(
+    annotations: Mapping[str, str] | None = None, label: str | None = "true", name: str = "items", **spec: Any
+) -> Object:
     """Return a pod with one container that asks for the sidecar."""
     labels = {"app": "items", **({LABEL: label} if label is not None else {})}
-    metadata: Object = {"name": "items", "labels": labels}
+    metadata: Object = {"name": name, "labels": labels}
     if annotations:
         metadata["annotations"] = dict(annotations)
     containers = copy.deepcopy([_APPLICATION])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.kube.cluster import Cluster, Helm
 from tests.kube.pods import (
+    INJECTED,
     LABEL,
     PORT_KEY,
     Created,
@@ -207,6 +209,7 @@ ATTACKS: dict[str, tuple[Change, str]] = {
     ),
     "Envoy's port name": (_port(name="authz-http"), "names a port `authz-*`"),
     "Envoy's port": (_port(containerPort=9180), "at which the sidecar or its Envoy listens"),
+    "a port of the node": (_port(hostPort=80), "the application's port is a `hostPort`"),
     "the sidecar's port": (_port(containerPort=9192), "at which the sidecar or its Envoy listens"),
 }
 
@@ -274,17 +277,6 @@ def test_a_pod_that_asks_where_nobody_is_served_is_refused(guarded: Release) -> 
     refused(guarded.create(service(), ELSEWHERE), "release `guard` in namespace `guard-here` does not serve")
     assert guarded.create(pod(label=None), ELSEWHERE).why == ""
     assert guarded.create(service(label="false"), ELSEWHERE).why == ""
-
-
-def test_a_second_release_serves_its_own_namespaces(
-    guarded: Release, cluster: Cluster, helm4: Helm, chart: str
-) -> None:
-    values = {"image": {"tag": "another"}, "sidecar": {"hosts": ["*"]}}
-    with release(helm4, cluster, chart, "second", ANOTHERS, values) as second:
-        made = second.create(pod())
-        assert ours(made.stored)["image"] == "authz:another"
-        assert ours(guarded.create(pod(ASKED)).stored)["image"] != "authz:another"
-        assert "release `second`" in second.create(pod(initContainers=[{"name": SIDECAR, "image": "m"}])).why
 
 
 def _label(word: str | None) -> Object:
@@ -355,3 +347,43 @@ def test_a_large_pod_costs_less_than_an_expression_may(guarded: Release) -> None
     made = guarded.create(large)
     assert not made.why, made.why
     assert guarded.create(as_manifest(made.stored)).why == ""
+
+
+GIT = {"git": {"enabled": True, "repository": "https://git.example.com/policies.git"}}
+ANOTHER = {"image": {"tag": "another"}, "sidecar": {"hosts": ["*"]}}
+
+
+def test_a_second_release_and_its_next_version(
+    guarded: Release, cluster: Cluster, helm4: Helm, chart: str
+) -> None:
+    with release(helm4, cluster, chart, "second", ANOTHERS, {**ANOTHER, "policies": GIT}) as second:
+        made = second.create(pod(), real=True)
+        assert ours(made.stored)["image"] == "authz:another"
+        assert ours(guarded.create(pod(ASKED, name="more")).stored)["image"] != "authz:another"
+        words = ("upgrade", "second", chart, "-n", ANOTHERS, "--values=-")
+        helm4(*words, given=json.dumps(ANOTHER))
+        once = pod(name="once")
+
+        def renewed() -> bool:
+            containers = second.create(once).stored.get("spec", {}).get("initContainers", ())
+            return [each["name"] for each in containers] == list(INJECTED)
+
+        cluster.until(renewed, "the next version to be in force")
+        # What runs is as the last version made it, and somebody has to be able to finish it.
+        assert second.change("pods", "items", {"metadata": {"finalizers": ["a.example/b"]}}).why == ""
+        again = as_manifest(made.stored)
+        again["metadata"]["name"] = "again"
+        assert "`initContainers`: the names" in second.create(again).why
+        second.api.remove("pods", ANOTHERS, "items", grace_s=0)
+
+
+def test_a_guard_that_is_not_exact_takes_what_another_version_made(
+    guarded: Release, injected: Object, cluster: Cluster, helm4: Helm, chart: str
+) -> None:
+    older = copy.deepcopy(injected)
+    ours(older).update(image="authz:older")
+    with release(helm4, cluster, chart, "loose", ANOTHERS, {**ANOTHER, "guard": {"exact": False}}) as loose:
+        older["metadata"].update(name="older", namespace=ANOTHERS)
+        assert loose.create(older).why == ""
+        mine(older).update(volumeMounts=[{"name": "authz-secrets", "mountPath": "/mine"}])
+        assert "mounts a volume `authz-*`" in loose.create(older).why
