@@ -16,11 +16,13 @@ from authz.injection.manifest import Rewritten, rewrite
 from authz.injection.reading import MAX_BYTES, Document, read_documents
 from authz.injection.template import MAX_BYTES as MAX_TEMPLATE_BYTES
 from authz.injection.template import Template
+from authz.injection.tree import mapping
 from authz.injection.writing import as_json, as_yaml
 from authz.model.errors import ConfigError, PolicyError
 from authz.model.text import visible
 
 _INPUT = "-"
+_KEPT = "injection.json"  # its key in the chart's ConfigMap
 _NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123, a label
 
 
@@ -32,7 +34,7 @@ def command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The chart's `injection.json`: what is put into pods. Default: of its default values.",
+            help="What is put into pods: the chart's ConfigMap. Default: of the chart's default values.",
         ),
     ] = None,
     namespace: Annotated[
@@ -83,7 +85,21 @@ def _check_words(file: Sequence[str], namespace: str) -> None:
 def _template(path: Path | None) -> Template:
     if path is None:
         return Template.parse(files("authz.injection").joinpath("default.json").read_bytes(), "default.json")
-    return Template.parse(_bytes(path, MAX_TEMPLATE_BYTES), visible(str(path)))
+    name = visible(str(path))
+    return Template.parse(_unwrapped(_bytes(path, 2 * MAX_TEMPLATE_BYTES), name), name)
+
+
+def _unwrapped(content: bytes, name: str) -> bytes:
+    """Return the template out of its ConfigMap, as clusters and `helm template` show it; else what it is."""
+    try:
+        documents = read_documents(content, name)
+    except PolicyError:
+        return content
+    for document in documents:
+        kept = mapping(mapping(document.data).get("data")).get(_KEPT)
+        if mapping(document.data).get("kind") == "ConfigMap" and isinstance(kept, str):
+            return kept.encode()
+    return content
 
 
 def _content(name: str) -> bytes:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -55,6 +56,14 @@ def test_without_a_template_it_is_that_of_the_chart() -> None:
     assert code == 0
     assert "sidecar.authz/status:" in out
     assert "/etc/authz/policies" in out
+
+
+@pytest.mark.parametrize("form", ["yaml", "json"])
+def test_a_template_may_stand_in_its_config_map(form: str) -> None:
+    kept = {"kind": "ConfigMap", "data": {"injection.json": json.dumps(written())}}
+    text = json.dumps(kept) if form == "json" else f"---\n# Source: x\n{yaml.safe_dump(kept)}"
+    Path("map").write_text(text)
+    assert inject("-f", "-", text=ASKS, template="map") == inject("-f", "-", text=ASKS)
 
 
 def test_several_files_are_one_input() -> None:
