@@ -236,6 +236,8 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "hosts with spaces": ({"sidecar.authz/hosts": "a, b"}, "says `a, b`: write the hosts"),
     "hosts that are an option": ({"sidecar.authz/hosts": "--edge"}, "says `--edge`: write the hosts"),
     "quotes and CEL": ({"sidecar.authz/hosts": '" + variables.x + "'}, 'says `" + variables.x + "`'),
+    "a line after it": ({"sidecar.authz/hosts": "a.example\n"}, "says `a.example `: write the hosts"),
+    "a host that is none": ({"sidecar.authz/hosts": "a..example"}, "says `a..example`: write the hosts"),
     "two lines": ({"sidecar.authz/hosts": "a\nb"}, "says `a b`: write the hosts"),
     "a long text": ({"sidecar.authz/hosts": "-" * 9000}, "says `" + "-" * 80 + "...`: write the hosts"),
     "our own notation": ({"sidecar.authz/hosts": "${port}"}, "says `${port}`: write the hosts"),

@@ -26,7 +26,8 @@
      is request and limit at once, while their defaults differ. */}}
 {{- define "authz.injection.variables" -}}
 {{- $port := "^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$" -}}
-{{- $host := "(\\*\\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\]" -}}
+{{- $label := "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?" -}}
+{{- $host := printf "(\\*\\.)?%s(\\.%s)*\\.?|\\[[0-9A-Fa-f:.]+\\]" $label $label -}}
 hosts:
   annotation: sidecar.authz/hosts
   default: {{ .Values.sidecar.hosts | join "," | quote }}
