@@ -22,11 +22,11 @@ RUN python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir wheel
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/authz/lib
 
 FROM ${PYTHON_IMAGE}
-# Python's image has no bytecode of the standard library, and pip and setuptools, which nobody needs here.
+# Python's image has no bytecode of the standard library; and pip, setuptools and windows, which nobody needs here.
 # No program keeps the right to become somebody else.
-RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip setuptools wheel \
-    && rm -rf /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/idlelib \
-    && python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /usr/local/lib/python3* \
+RUN cd /usr/local/lib/python3* \
+    && rm -rf site-packages/* ensurepip idlelib lib2to3 tkinter turtledemo ../../bin/pip* ../../bin/idle* \
+    && python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash "$PWD" \
     && echo 'authz:x:65532:65532:authz:/nonexistent:/usr/sbin/nologin' >> /etc/passwd \
     && echo 'authz:x:65532:' >> /etc/group \
     && install -d -m 0755 /etc/authz /etc/authz/policies \

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -117,6 +119,40 @@ def test_its_lock_is_what_the_tests_ran_with_by_hash() -> None:
         assert len(pinned) == len(re.findall(r"^\S", lock.read_text(), re.MULTILINE))
 
 
+def _made(programs: Path, **engines: int) -> subprocess.CompletedProcess[str]:
+    """Run `make image` where these engines are, each with the exit code that it has for `info`."""
+    for name in ("make", "sed", "git"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    for name in ("docker", "podman"):
+        said = f"#!/bin/sh\n[ $1 = info ] && exit {engines.get(name, 127)}\necho {name} $*\n"
+        (programs / name).write_text(said)
+        (programs / name).chmod(0o755)
+    words = ["make", "--no-print-directory", "image", "IMAGE=a.test/authz:1", "ARGS=--pull"]
+    environment = {"PATH": str(programs)}
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("engines", "chosen"), [({"docker": 0, "podman": 0}, "docker"), ({"docker": 1, "podman": 0}, "podman")]
+)
+def test_whichever_engine_runs_builds_the_image(tmp_path: Path, engines: dict[str, int], chosen: str) -> None:
+    done = _made(tmp_path, **engines)
+    assert (done.returncode, done.stderr) == (0, "")
+    built_by, line = done.stdout.splitlines()
+    assert built_by == f"{chosen} builds a.test/authz:1"
+    assert re.fullmatch(
+        rf"{chosen} build --tag a\.test/authz:1 --build-arg VERSION={re.escape(__version__)}"
+        r" --build-arg REVISION=([0-9a-f]{40}|unknown) --pull \.",
+        line,
+    )
+
+
+def test_without_an_engine_that_runs_there_is_a_sentence(tmp_path: Path) -> None:
+    done = _made(tmp_path, docker=1)
+    assert done.returncode == 2
+    assert "authz: neither docker nor podman can build here; start one of them" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     """Return the image, built by its own Dockerfile."""
@@ -191,7 +227,7 @@ def test_all_bytecode_is_there_and_compared_with_nothing(image: Image) -> None:
 
 
 def test_what_installs_things_is_gone(image: Image) -> None:
-    for module in ("pip", "setuptools", "ensurepip", "hatchling", "pytest"):
+    for module in ("pip", "setuptools", "ensurepip", "tkinter", "hatchling", "pytest"):
         assert f"No module named '{module}'" in image.run("python", "-c", f"import {module}").stderr
 
 
