@@ -216,6 +216,14 @@ def test_an_upgrade_leaves_bundle_and_secret_alone(
     after = installed.cluster.get("mutatingwebhookconfiguration", CONFIGURATION)["metadata"]
     assert after["generation"] == version["generation"] + 1, "the upgrade changed the configuration"
     assert (_bundle(installed), _secret(installed)) == (bundle, secret)
+    # The template is another one now, and the guard wants it.
+    assert _create(installed.api, SERVED, _pod("old"), dry=True).status == 422
+    for each in replicas:
+        each.mount()
+    installed.cluster.until(
+        lambda: all(_create(installed.api, SERVED, _pod("new"), dry=True).status == 201 for _ in range(8)),
+        "both replicas to have read it",
+    )
 
 
 def test_helm_4_leaves_bundle_and_secret_alone_too(
@@ -442,3 +450,22 @@ def _may(installed: Installed, words: str, account: str = NAME, namespace: str =
     identity = [f"--as=system:serviceaccount:{HOME}:{account}", "-n", namespace]
     said = installed.cluster.kubectl("auth", "can-i", verb, thing, *identity, check=False)
     return said.out.strip().splitlines()[-1]
+
+
+def test_uninstalling_leaves_nothing_though_replicas_still_run(
+    installed: Installed, replicas: list[Replica], helm3: Helm
+) -> None:
+    helm3("uninstall", RELEASE, "-n", HOME)
+    kinds = "secret,configmap,service,deployment,role,rolebinding,poddisruptionbudget,networkpolicy"
+    chosen = ["-l", f"app.kubernetes.io/instance={RELEASE}", "-o", "name"]
+    left = installed.cluster.kubectl("get", kinds, "-n", HOME, *chosen).out
+    left += installed.cluster.kubectl(
+        "get", "clusterrole,clusterrolebinding,mutatingwebhookconfiguration", *chosen
+    ).out
+    assert left == ""
+    # Each looks every five seconds or so, and makes a Secret that is gone anew only while it is asked for.
+    logs = [installed.home / name / "log" for name in ("first", "second")]
+    installed.cluster.until(
+        lambda: all("cannot be looked after" in log.read_text() for log in logs), "both to have looked"
+    )
+    assert installed.cluster.kubectl("get", "secret", NAME, "-n", HOME, check=False).code != 0

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,14 @@ class Replica:
     Args:
         port: where it is asked by the API server; 0 where nobody asks it.
         ops: where its operators' door is.
+        mount: writes the files of its ConfigMap anew, as a kubelet does a minute after they changed.
     """
 
-    def __init__(self, child: Child, port: int, ops: int) -> None:
+    def __init__(self, child: Child, port: int, ops: int, mount: Callable[[], None]) -> None:
         self.child = child
         self.port = port
         self.ops = ops
+        self.mount = mount
 
     def status(self, path: str) -> int:
         """Return the status of a page of its operators' door; 0 where nobody answers."""
@@ -66,26 +68,33 @@ def replica(cluster: Cluster, namespace: str, deployment: str, home: Path) -> It
     spec = cluster.get("deployment", deployment, namespace)["spec"]["template"]["spec"]
     port, ops = free_ports(2)
     home.mkdir()
-    words = _words(cluster, namespace, spec, home, port, ops)
+
+    def mount() -> None:
+        _mount(cluster, namespace, spec, home)
+
+    mount()
+    words = _words(spec, home, port, ops)
     account = cluster.service_account_kubeconfig(namespace, spec["serviceAccountName"])
     plan = Plan(
         "webhook", [_AUTHZ, *words], home / "log", home / "log", {"KUBECONFIG": str(account), "HOME": "/none"}
     )
     with Child(plan) as child:
-        ours = Replica(child, port, ops)
+        ours = Replica(child, port, ops, mount)
         child.wait_until(lambda: ours.status("/ready") == 200, START_S)
         yield ours
 
 
-def _words(
-    cluster: Cluster, namespace: str, spec: dict[str, Any], home: Path, port: int, ops: int
-) -> list[str]:
-    (container,) = spec["containers"]
+def _mount(cluster: Cluster, namespace: str, spec: dict[str, Any], home: Path) -> None:
     (volume,) = spec["volumes"]
+    for name, text in cluster.get("configmap", volume["configMap"]["name"], namespace)["data"].items():
+        (home / "new").write_text(text)
+        (home / "new").rename(home / name)
+
+
+def _words(spec: dict[str, Any], home: Path, port: int, ops: int) -> list[str]:
+    (container,) = spec["containers"]
     (mount,) = container["volumeMounts"]
     assert container["command"] == ["authz"]
-    for name, text in cluster.get("configmap", volume["configMap"]["name"], namespace)["data"].items():
-        (home / name).write_text(text)
     words = []
     for word in container["args"]:
         flag, _, value = str(word).partition("=")
