@@ -29,6 +29,7 @@ def hindrance(spec: Mapping[str, Json], ours: Mapping[str, Json], values: Values
         or _same_port(numbers, values)
         or next(filter(None, map(_mounts, others)), "")
         or next(filter(None, (_listens(each, numbers) for each in others)), "")
+        or next(filter(None, (_past_envoy(each, values) for each in others)), "")
     )
 
 
@@ -77,6 +78,14 @@ def _listens(container: Object, numbers: Sequence[int]) -> str:
         if port.get("containerPort") in numbers:
             number = quoted(port.get("containerPort"))
             return f"container {who} listens at {number}, as the sidecar does: move one of them"
+    return ""
+
+
+def _past_envoy(container: Object, values: Values) -> str:
+    for port in objects(container.get("ports")):
+        if port.get("hostPort") and str(port.get("containerPort")) == values.get(_APPLICATION_PORT):
+            who = quoted(container.get("name"))
+            return f"container {who} is reached past Envoy by the `hostPort` of its port: take that out"
     return ""
 
 

@@ -43,6 +43,7 @@ class LeftAlone(NamedTuple):
     complete: bool
 
 
+_RUNNING = ("initContainers", "containers")
 _ANEW = "from what the template puts in: begin with the manifest as it was before"
 
 Outcome: TypeAlias = Injected | LeftAlone | TurnedAway
@@ -96,14 +97,15 @@ def _put_in(pod: Object, part: Object, values: Values, template: Template) -> Ou
         return TurnedAway(why)
     if not names_ours(spec):
         return Injected(merge(pod, part))
-    if why := _incomplete(spec, ours, mesh=template.service is None):
+    if why := _incomplete(spec, ours, template):
         return TurnedAway(why)
     return LeftAlone(complete=True)
 
 
-def _incomplete(spec: Mapping[str, Json], ours: Mapping[str, Json], *, mesh: bool) -> str:
+def _incomplete(spec: Mapping[str, Json], ours: Mapping[str, Json], template: Template) -> str:
     """Return how what a pod has under our names differs from the template; "" where it is all of it."""
-    for part in ("initContainers", "containers", "volumes"):
+    mesh = template.service is None
+    for part in ("initContainers", "containers", "volumes") if template.exact else _RUNNING:
         wanted = objects(ours.get(part))
         found = [each for each in objects(spec.get(part)) if is_ours(text(each.get("name")))]
         if part == "volumes":  # whose order means nothing
@@ -111,7 +113,7 @@ def _incomplete(spec: Mapping[str, Json], ours: Mapping[str, Json], *, mesh: boo
             wanted = sorted(wanted, key=lambda each: text(each.get("name")))
         if [each.get("name") for each in found] != [each.get("name") for each in wanted]:
             return _other_names(part, wanted)
-        for have, want in zip(found, wanted, strict=True):
+        for have, want in zip(found, wanted, strict=True) if template.exact else ():
             if fields := ", ".join(differences(have, want, mesh=mesh)):
                 return f"{quoted(want['name'])} in `spec.{part}` differs in {fields} {_ANEW}"
     return ""

@@ -67,6 +67,7 @@ class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variables: dict[str, _Variable]
     pod: _Pod
     service: _Service | None = None
+    exact: bool = True
 
 
 class ServiceRule(NamedTuple):
@@ -91,6 +92,8 @@ class Template:
         annotations, labels: put on the pod; texts may use variables.
         init_containers, containers, volumes, pull_secrets: appended to the pod's own, in this order.
         service: how Services are led to it; None where they stay, since a mesh catches what is sent.
+        exact: a sidecar that stands in a pod already must be this one; else one of its names will do, while
+            manifests into which another version put it are replaced.
     """
 
     label: str
@@ -102,6 +105,7 @@ class Template:
     volumes: tuple[Object, ...]
     pull_secrets: tuple[Object, ...]
     service: ServiceRule | None
+    exact: bool
 
     @classmethod
     def parse(cls, content: bytes, file: str = "injection.json") -> Template:
@@ -152,6 +156,7 @@ def _checked(written: _Written) -> Template:
         volumes=tuple(spec.volumes),
         pull_secrets=tuple(spec.image_pull_secrets),
         service=_service(written.service),
+        exact=written.exact,
     )
     _check_keys(template)
     _check_names(template)

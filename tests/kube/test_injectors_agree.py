@@ -60,7 +60,7 @@ def releases(cluster: Cluster, helm4: Helm, chart: str, api: Api) -> Iterator[di
     made = {
         NATIVE: Release(cluster, helm4, chart, NATIVE),
         ORDINARY: Release(cluster, helm4, chart, ORDINARY, "--set=sidecar.native=false", GIT, PULLED),
-        MESH: Release(cluster, helm4, chart, MESH, "--set=envoy=istio"),
+        MESH: Release(cluster, helm4, chart, MESH, "--set=envoy=istio", "--set=guard.exact=false"),
     }
     for release in made.values():
         # Policies are in force some moments after they are stored.
@@ -196,6 +196,9 @@ REFUSED = {
     "a port called as ours": pod(
         containers=[{**APPLICATION, "ports": [{"name": "authz-http", "containerPort": 8080}]}]
     ),
+    "a port of the node": pod(
+        containers=[{**APPLICATION, "ports": [{"containerPort": 8080, "hostPort": 8080}]}]
+    ),
     "a port where we listen": pod(containers=[{**APPLICATION, "ports": [{"containerPort": 9192}]}]),
     "the application behind the sidecar's own port": pod(annotations={"sidecar.authz/port": "9193"}),
     "Envoy at the sidecar's port": pod(annotations={"sidecar.authz/listen-port": "9192"}),
@@ -244,6 +247,21 @@ def test_both_refuse_a_sidecar_that_somebody_changed(
     assert f"differs in {field}" in refused.why
     answer = api.ask("POST", _path(ours, "pods"), changed)
     assert answer.status == 422, answer.body
+
+
+def test_both_take_another_version_s_sidecar_where_that_is_said(
+    releases: dict[str, Release], api: Api
+) -> None:
+    ours = releases[MESH]
+    outcome = inject_pod(pod(), ours.template)
+    assert isinstance(outcome, Injected)
+    changed = json.loads(json.dumps(outcome.pod))
+    changed["spec"]["initContainers"][0]["image"] = "older"
+    assert inject_pod(changed, ours.template) == LeftAlone(complete=True)
+    assert api.ask("POST", _path(ours, "pods"), changed).status == 201
+    changed["spec"]["initContainers"][0]["name"] = "authz-older"
+    assert isinstance(inject_pod(changed, ours.template), TurnedAway)
+    assert api.ask("POST", _path(ours, "pods"), changed).status == 422
 
 
 SERVICES = {

@@ -19,6 +19,7 @@
 {{- if eq .Values.envoy "managed" -}}
 {{- $_ := set $told "service" (dict "targetPort" "authz-http" "annotation" "sidecar.authz/service-port") -}}
 {{- end -}}
+{{- if not .Values.guard.exact }}{{ $_ := set $told "exact" false }}{{ end -}}
 {{- $told | toJson -}}
 {{- end -}}
 
@@ -196,7 +197,7 @@ spec:
   args:
     - envoy
     - config
-    - --listen=0.0.0.0:${listenPort}
+    - {{ printf "--listen=%s:${listenPort}" .Values.sidecar.address | quote }}
     - --upstream=127.0.0.1:${port}
     {{- range include "authz.injection.sockets" . | fromJsonArray }}
     - --authz={{ . }}
@@ -215,7 +216,7 @@ spec:
     - --upgrade={{ . }}
     {{- end }}
     {{- end }}
-    - --stats=0.0.0.0:9193
+    - {{ printf "--stats=%s:9193" .Values.sidecar.address | quote }}
     - --out=/run/authz/envoy.yaml
   resources: {{ include "authz.injection.resources" (dict "resources" .Values.sidecar.resources "name" "authz") }}
   securityContext:
@@ -283,7 +284,7 @@ failureThreshold: {{ .failures }}
 {{- define "authz.injection.settings" -}}
 {{- $ours := dict "AUTHZ_POLICIES" (include "authz.injection.policyPath" .) -}}
 {{- $_ := set $ours "AUTHZ_LISTEN" (eq .Values.envoy "managed" | ternary "unix:/run/authz/authz.sock" "127.0.0.1:9191") -}}
-{{- $_ := set $ours "AUTHZ_OPS" "0.0.0.0:9192" -}}
+{{- $_ := set $ours "AUTHZ_OPS" (printf "%s:9192" .Values.sidecar.address) -}}
 {{- $_ := set $ours "AUTHZ_STATE" "/var/lib/authz/state" -}}
 {{- $_ := set $ours "AUTHZ_HOSTS" "${hosts}" -}}
 {{- $_ := set $ours "AUTHZ_TRUSTED_HOPS" "${trustedHops}" -}}
@@ -390,7 +391,7 @@ failureThreshold: {{ .failures }}
 {{- define "authz.injection.volumes" -}}
 {{- $git := .Values.policies.git -}}
 - {name: authz-run, emptyDir: {medium: Memory, sizeLimit: 8Mi}}
-- {name: authz-state, emptyDir: {sizeLimit: 256Mi}}
+- {name: authz-state, emptyDir: {sizeLimit: 2Gi}}
 - {name: authz-shm, emptyDir: {medium: Memory, sizeLimit: 64Mi}}
 - {name: authz-none, emptyDir: {sizeLimit: 1Mi}}
 {{- if $git.enabled }}

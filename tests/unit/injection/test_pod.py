@@ -133,6 +133,16 @@ def test_a_volume_that_somebody_changed_is_refused() -> None:
     assert refusal(made).startswith("`authz-policies` in `spec.volumes` differs in configMap from what")
 
 
+def test_where_versions_may_differ_the_names_are_enough() -> None:
+    made = injected(pod())
+    made["spec"]["initContainers"][1]["image"] = "older"
+    made["spec"]["volumes"] = []
+    loose = template(exact=False)
+    assert inject_pod(made, loose) == LeftAlone(complete=True)
+    del made["spec"]["initContainers"][0]
+    assert isinstance(inject_pod(made, loose), TurnedAway)
+
+
 @pytest.mark.parametrize("part", ["missing", "order", "more"])
 def test_a_part_of_the_sidecar_is_refused(part: str) -> None:
     made = injected(pod())
@@ -191,6 +201,10 @@ APPLICATION = {"name": "application", "image": "shop"}
             "container `application` names a port `authz-http`",
         ),
         ({"containers": [{**APPLICATION, "ports": [{"containerPort": 9180}]}]}, "listens at `9180`, as the"),
+        (
+            {"containers": [{**APPLICATION, "ports": [{"containerPort": 8080, "hostPort": 80}]}]},
+            "container `application` is reached past Envoy by the `hostPort`",
+        ),
     ],
 )
 def test_what_stands_in_the_sidecar_s_way_is_refused(spec: dict[str, Any], told: str) -> None:
