@@ -57,6 +57,7 @@ _TOLD: Mapping[str, Schema] = {
     "sidecar.listenPort": _PORT,
     "sidecar.trustedHops": {"type": "integer", "minimum": 0, "maximum": 99},
     "sidecar.workers": {"type": "integer", "minimum": 1, "maximum": 64},
+    "sidecar.address": {"enum": ["0.0.0.0", "[::]"]},  # noqa: S104 - of a pod, behind its network policy
     "sidecar.logLevel": {"enum": ["debug", "info", "warning", "error"]},
     "sidecar.settings": {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
     "envoyProxy.image": {"type": "string", "minLength": 1},
