@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from authz.cli import envoy_ask
+from authz.cli import envoy_application, envoy_ask
 from authz.cli.endings import outside
 from authz.cli.wholefile import write_whole
 from authz.model.errors import ConfigError
@@ -21,6 +21,7 @@ from authz.request.host import host_names
 
 app = typer.Typer(no_args_is_help=True, help="The Envoy in front of the sidecar.")
 app.command("ask")(envoy_ask.command)
+app.command("application")(envoy_application.command)
 
 _CORS_HELP = "\b\n" + "The file that --cors reads:\n\n\b\n" + FORMAT
 

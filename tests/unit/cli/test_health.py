@@ -4,11 +4,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from typer.testing import CliRunner
 
+from authz.cli.main import build
 from authz.proxy.process import free_port
 from authz.transport.ops import OpsServer
 from authz.transport.routes import Response
-from tests.support.command import run
+
+
+def _health(address: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(build(["health"]), ["health", "--ops", address])
+    return done.exit_code, done.stdout, done.stderr
 
 
 @contextmanager
@@ -30,20 +36,17 @@ def _operations(status: int) -> Iterator[str]:
 )
 def test_what_health_says_is_the_exit_code(status: int, code: int, out: str, err: str) -> None:
     with _operations(status) as address:
-        done = run("health", "--ops", address)
-    assert (done.returncode, done.stdout, done.stderr) == (code, out, err)
+        assert _health(address) == (code, out, err)
 
 
 def test_nobody_there_is_code_3_and_names_the_flag() -> None:
     where = f"127.0.0.1:{free_port()}"
-    done = run("health", "--ops", where)
-    assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == (
+    said = (
         f"authz: --ops: nobody answers at {where}: connection refused; is it the address of `serve --ops`?\n"
     )
+    assert _health(where) == (3, "", said)
 
 
 def test_where_operations_are_off_nobody_can_say() -> None:
-    done = run("health", "--ops", "off")
-    assert done.returncode == 3
-    assert done.stderr == "authz: --ops: is off, so nobody can say; name an address where /health is\n"
+    said = "authz: --ops: is off, so nobody can say; name an address where /health is\n"
+    assert _health("off") == (3, "", said)
