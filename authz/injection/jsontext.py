@@ -13,6 +13,8 @@ from typing import NamedTuple
 from authz.injection.tree import Json, Object, Word, quoted
 
 _SPACE = re.compile(r"[ \t\r\n]*")
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_LONE = re.compile("[\ud800-\udfff]")
 _MAX_DIGITS = 18  # of a number that is surely exact for everybody
 
 
@@ -39,36 +41,52 @@ class NotJson(Exception):
         self.sure = sure
 
 
-def read_json(text: str, max_depth: int) -> list[JsonDocument]:
+class Bounds(NamedTuple):
+    """How much a text may hold."""
+
+    depth: int
+    values: int
+    documents: int
+
+
+def read_json(text: str, bounds: Bounds) -> list[JsonDocument]:
     """Read values that follow one another.
 
     Raises:
-        NotJson: it is none, or says something twice or too deep.
+        NotJson: it is none, or says something twice, too deep or too often.
     """
-    return list(_values(text, max_depth))
+    return list(_values(text, bounds))
 
 
-def _values(text: str, max_depth: int) -> Iterator[JsonDocument]:
+def _values(text: str, bounds: Bounds) -> Iterator[JsonDocument]:
     decoder = json.JSONDecoder(
         object_pairs_hook=_object, parse_float=Word, parse_int=_integer, parse_constant=_constant
     )
-    at = _past_space(text, 0)
+    at, documents, room = _past_space(text, 0), 0, bounds.values
     while at < len(text):
+        documents += 1
+        if documents > bounds.documents:
+            raise _sure(text, at, f"more than {bounds.documents} documents: split the file")
         try:
             data, end = decoder.raw_decode(text, at)
+            room -= _count(data, bounds, room)
         except json.JSONDecodeError as error:
             raise NotJson("not JSON: mend it", error.lineno, error.colno, sure=False) from None
         except RecursionError:
-            raise _sure(text, at, f"nested deeper than {max_depth}: flatten it") from None
-        except _Twice as fault:
+            raise _sure(text, at, _too_deep(bounds)) from None
+        except _Unusable as fault:
             raise _sure(text, at, str(fault)) from None
-        if _depth(data) > max_depth:
-            raise _sure(text, at, f"nested deeper than {max_depth}: flatten it")
+        _check_pairs(text, at, end, data)
         yield JsonDocument(data, text[at:end] + "\n")
         at = _past_space(text, end)
 
 
-class _Twice(Exception):
+def _check_pairs(text: str, at: int, end: int, data: Json) -> None:
+    if _HALF.search(text, at, end) and _LONE.search(json.dumps(data, ensure_ascii=False, default=str)):
+        raise _sure(text, at, "half of a surrogate pair (`\\ud800`): write the whole character")
+
+
+class _Unusable(Exception):
     """What is well-formed, and yet cannot be used."""
 
 
@@ -76,7 +94,7 @@ def _object(pairs: list[tuple[str, Json]]) -> Object:
     found: Object = {}
     for key, value in pairs:
         if key in found:
-            raise _Twice(f"{quoted(key)} stands twice: remove one")
+            raise _Unusable(f"{quoted(key)} stands twice: remove one")
         found[key] = value
     return found
 
@@ -86,7 +104,7 @@ def _integer(digits: str) -> Json:
 
 
 def _constant(word: str) -> Json:
-    raise _Twice(f"`{word}` is no number of JSON: write a finite one")
+    raise _Unusable(f"`{word}` is no number of JSON: write a finite one")
 
 
 def _past_space(text: str, at: int) -> int:
@@ -99,17 +117,24 @@ def _sure(text: str, at: int, what: str) -> NotJson:
     return NotJson(what, before.count("\n") + 1, len(before) - before.rfind("\n"), sure=True)
 
 
-def _depth(data: Json) -> int:
-    """Return how deep lists and mappings are nested."""
-    level: list[Json] = [data]
-    for depth in range(1_000_000):
+def _too_deep(bounds: Bounds) -> str:
+    return f"nested deeper than {bounds.depth}: flatten it"
+
+
+def _count(data: Json, bounds: Bounds, room: int) -> int:
+    """Return how many values there are, level by level."""
+    level, count = [data], 1
+    for _ in range(bounds.depth + 1):
         below: list[Json] = []
         for one in level:
             if isinstance(one, dict):
                 below.extend(one.values())
             elif isinstance(one, list):
                 below.extend(one)
+        count += len(below)
+        if count > room:
+            raise _Unusable(f"more than {bounds.values} values: split the file")
         if not below:
-            return depth + any(isinstance(one, dict | list) for one in level)
+            return count
         level = below
-    return len(level)
+    raise _Unusable(_too_deep(bounds))

@@ -15,7 +15,7 @@ import yaml
 from yaml.cyaml import CParser  # type: ignore[attr-defined]  # the stubs forget to export it
 from yaml.events import AliasEvent, DocumentStartEvent, Event, MappingStartEvent, NodeEvent, ScalarEvent
 
-from authz.injection.jsontext import NotJson, read_json
+from authz.injection.jsontext import Bounds, NotJson, read_json
 from authz.injection.tree import Json, Object, quoted
 from authz.injection.words import value_of
 from authz.model.errors import Place, PolicyError
@@ -60,7 +60,7 @@ def read_documents(content: bytes, file: str) -> list[Document]:
     text = _decoded(content, file)
     if text.lstrip()[:1] in ("{", "["):
         try:
-            found = read_json(text, MAX_DEPTH)
+            found = read_json(text, Bounds(MAX_DEPTH, MAX_VALUES, MAX_DOCUMENTS))
             return [Document(file, index, *each) for index, each in enumerate(found, 1)]
         except NotJson as fault:
             if fault.sure:

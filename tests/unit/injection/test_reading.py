@@ -113,6 +113,8 @@ def test_what_only_begins_like_json_is_yaml() -> None:
         ('{"a":' * (MAX_DEPTH + 2) + "1" + "}" * (MAX_DEPTH + 2), f"nested deeper than {MAX_DEPTH}"),
         ('{"a":' * 100_000, f"nested deeper than {MAX_DEPTH}"),
         ('{"a": {"b": 1, "b": 2}}', "f:1:1: `b` stands twice"),
+        ('{"a": ["\\ud800"]}', "f:1:1: half of a surrogate pair"),
+        ("{} " * (MAX_DOCUMENTS + 1), f"more than {MAX_DOCUMENTS} documents"),
         ('{"a": NaN}', "`NaN` is no number of JSON"),
         ("a: &a [x]\n" + "".join(f"b{i}: *a\n" for i in range(65)), "more than 64 aliases"),
         ("---\na: 1\n" * (MAX_DOCUMENTS + 1), f"more than {MAX_DOCUMENTS} documents"),
@@ -134,3 +136,5 @@ def test_more_values_than_anybody_needs_are_refused(monkeypatch: pytest.MonkeyPa
     assert MAX_VALUES == 1_000_000
     monkeypatch.setattr("authz.injection.reading.MAX_VALUES", 1000)
     assert "more than 1000 values" in fault("[" + "1," * 2000 + "]\n# YAML\n")
+    assert "more than 1000 values" in fault('{"a": [' + "1," * 2000 + "1]}")
+    assert "more than 1000 values" in fault('{"a": [1, 2]}' * 300)
