@@ -169,19 +169,20 @@ def test_what_was_injected_once_is_not_injected_twice(installed: Release) -> Non
 
 def test_a_service_is_led_to_envoy_and_its_endpoints_are_envoys(installed: Release) -> None:
     cluster = installed.cluster
-    template = pod(serviceAccountName="default")
-    template["metadata"].pop("name")
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "items"},
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": {"app": "items"}},
-            "template": {"metadata": template["metadata"], "spec": template["spec"]},
-        },
-    }
-    cluster.apply(deployment, service(), namespace=HERE)
+    cluster.apply(_deployment(replicas=2), service(), namespace=HERE)
+    pods: list[Object] = []
+
+    def made() -> bool:
+        pods[:] = cluster.list("pods", HERE, "app=items")
+        return len(pods) == 2
+
+    cluster.until(made, "the controllers to create the pods")
+    assert [[each["name"] for each in one["spec"]["initContainers"]] for one in pods] == [list(INJECTED)] * 2
+    ready = [{"type": "Ready", "status": "True"}]
+    for number, one in enumerate(pods):
+        address = f"10.9.0.{number + 1}"
+        status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": ready}
+        installed.api.report(HERE, one["metadata"]["name"], status)
     slices: list[Object] = []
 
     def led() -> bool:
@@ -190,9 +191,23 @@ def test_a_service_is_led_to_envoy_and_its_endpoints_are_envoys(installed: Relea
 
     cluster.until(led, "the two pods to stand behind the Service")
     assert [port["port"] for each in slices for port in each["ports"]] == [9180]
-    pods = cluster.list("pods", HERE, "app=items")
-    assert [[each["name"] for each in one["spec"]["initContainers"]] for one in pods] == [list(INJECTED)] * 2
     cluster.kubectl("delete", "deployment,service", "items", "-n", HERE, "--wait=false")
+
+
+def _deployment(replicas: int) -> Object:
+    """Return a Deployment whose pods are run by nobody but the test."""
+    template = pod({"tests/kubelet": "the test"})
+    del template["metadata"]["name"]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "items"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "items"}},
+            "template": {"metadata": template["metadata"], "spec": template["spec"]},
+        },
+    }
 
 
 PORTS = [
