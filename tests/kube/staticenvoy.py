@@ -88,6 +88,51 @@ def _drop_sds(value: object) -> None:
             _drop_sds(each)
 
 
+def of_pod(told: Made, ports: Mapping[str, int], secrets: Mapping[str, Made]) -> str:
+    """Return the bootstrap of the Envoy that Istio puts into a pod, as JSON.
+
+    Istio's Envoy has filters of its own, which count requests and hand on names; this one has not. Nor does
+    anything lead the pod's traffic to it, so it listens where the application would.
+
+    Args:
+        told: `chains` of the listener that takes requests, and `clusters`.
+        ports: `listens`, `admin`, and for each cluster what is in its name -> the port of its server.
+    """
+    parts = copy.deepcopy(told)
+    for chain in parts["chains"]:
+        chain["filterChainMatch"]["destinationPort"] = ports["listens"]
+        chain["filters"] = _plain(chain["filters"])
+    for manager in _managers({"filterChains": parts["chains"]}):
+        manager["httpFilters"] = _plain(manager["httpFilters"])
+    inspector = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+    listener = {
+        "address": _address(ports["listens"]),
+        "listenerFilters": [{"name": "tls", "typedConfig": {"@type": inspector}}],
+        "filterChains": parts["chains"],
+    }
+    static = {
+        "listeners": [listener],
+        "clusters": [_near(one, ports) for one in parts["clusters"]],
+        "secrets": [{"name": name, **secret} for name, secret in secrets.items()],
+    }
+    _drop_sds(static)
+    return json.dumps({"admin": {"address": _address(ports["admin"])}, "staticResources": static}, indent=1)
+
+
+def _plain(filters: Sequence[Made]) -> list[Made]:
+    return [one for one in filters if not one["name"].startswith("istio.")]
+
+
+def _near(cluster: Made, ports: Mapping[str, int]) -> Made:
+    """Return a cluster whose server is on this machine."""
+    (port,) = (port for word, port in ports.items() if word in cluster["name"])
+    elsewhere = ("edsClusterConfig", "upstreamBindConfig", "cleanupInterval", "filters", "lbPolicy")
+    kept = {key: value for key, value in cluster.items() if key not in elsewhere}
+    endpoints = [{"lbEndpoints": [{"endpoint": {"address": _address(port)}}]}]
+    assignment = {"clusterName": cluster["name"], "endpoints": endpoints}
+    return {**kept, "type": "STATIC", "loadAssignment": assignment}
+
+
 def tls_secrets(names: tuple[str, str], cert: Path, key: Path, ca: Path) -> dict[str, Made]:
     """Return a client's secrets: its certificate by the first name, whom it believes by the second."""
     files = {"certificateChain": {"filename": str(cert)}, "privateKey": {"filename": str(key)}}

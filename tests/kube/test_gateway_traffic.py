@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from authz.proxy.client import Reply, request_bytes, send_raw
-from authz.proxy.process import Child, Plan, free_port, http_get, program
-from authz.proxy.upstream import Seen, Upstream
+from authz.proxy.upstream import Seen
 from tests.kube import translation
+from tests.kube.behind import Behind, Ports, behind
 from tests.kube.cluster import Helm
 from tests.kube.staticenvoy import bootstrap, tls_secrets
 from tests.kube.tools import tool
 from tests.support.certificates import Authority
-from tests.support.proxy import envoy_complaint
 
 SERVICE = f"{translation.RELEASE}-authz.{translation.HOME}.svc"
 ASKS = "envoy.filters.http.ext_authz/securitypolicy/edge/t-authz"
@@ -98,133 +96,105 @@ def test_only_a_policy_that_is_laid_over_ours_leaves_ours_in_force() -> None:
     assert asks == {"items.example.com": True, "merged.example.com": True, "replaced.example.com": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """An Envoy of Envoy Gateway's, the sidecar that it asks, and the application."""
-
-    port: int
-    sidecar: Child
-    application: Upstream
-
-    def send(
-        self, path: str, *headers: tuple[str, str], host: str = "items.example.com", body: bytes = b""
-    ) -> tuple[Reply, list[Seen]]:
-        """Send a request; return the answer, and what the application saw."""
-        self.application.take()
-        method = "POST" if body else "GET"
-        return send_raw(self.port, request_bytes(method, path, [("host", host), *headers], body)), (
-            self.application.take()
-        )
+def _send(
+    live: Behind, path: str, *headers: tuple[str, str], host: str = "items.example.com", body: bytes = b""
+) -> tuple[Reply, list[Seen]]:
+    """Send a request; return the answer, and what the application saw."""
+    live.application.take()
+    method = "POST" if body else "GET"
+    reply = send_raw(live.port, request_bytes(method, path, [("host", host), *headers], body))
+    return reply, live.application.take()
 
 
 def _settings(home: Path) -> dict[str, str]:
-    """Return what the chart tells the service, but for its volumes, which are folders here."""
+    """Return what the chart tells the service, but for its certificate, which is in a folder here."""
     made = translation.rendered(Helm("helm3", home / "helm"))
     (deployment,) = (one for one in made if one["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    told = {one["name"]: one["value"] for one in container["env"]}
-    moved = {
-        "AUTHZ_POLICIES": str(home / "policies"),
-        "AUTHZ_STATE": str(home / "state"),
-        "AUTHZ_TLS_CERT": str(home / "server.crt"),
-        "AUTHZ_TLS_KEY": str(home / "server.key"),
-        "AUTHZ_TLS_CLIENT_CA": str(home / "ca.crt"),
-        "AUTHZ_DRAIN_S": "0",
-        "AUTHZ_DEBUG": "off",
-    }
-    return told | moved
+    told = {one["name"]: one["value"] for one in container["env"] if "value" in one}
+    files = {"CERT": "server.crt", "KEY": "server.key", "CLIENT_CA": "ca.crt"}
+    return told | {f"AUTHZ_TLS_{name}": str(home / file) for name, file in files.items()}
 
 
 @contextmanager
-def gateway(home: Path, named: str = SERVICE) -> Iterator[Gateway]:
-    """Start all three.
+def gateway(home: Path, named: str = SERVICE) -> Iterator[Behind]:
+    """Start an Envoy of Envoy Gateway's.
 
     Args:
         named: the host in the sidecar's certificate.
     """
-    (home / "policies").mkdir()
-    (home / "policies" / "all.yaml").write_text(POLICY)
     authority = Authority()
     authority.written(home, "ca")
     authority.vouch(dns=[named]).written(home, "server")
     cert, key = authority.vouch("spiffe://edge/envoy").written(home, "client")
-    checks, ops, listens, admin = (free_port() for _ in range(4))
-    env = _settings(home) | {"AUTHZ_LISTEN": f"127.0.0.1:{checks}", "AUTHZ_OPS": f"127.0.0.1:{ops}"}
     secrets = tls_secrets(("edge/authz-client", "t-authz/authz-ca"), cert, key, home / "ca.crt")
-    with ExitStack() as stack:
-        application = stack.enter_context(Upstream())
-        reached = {"extauth": checks, "httproute": application.port}
-        config = home / "envoy.json"
-        config.write_text(bootstrap(translation.kept()["made"], listens, reached, secrets, admin))
-        assert envoy_complaint(config) == ""
-        sidecar = stack.enter_context(
-            Child(Plan("the sidecar", [program("authz"), "serve"], home / "log", home / "out", env))
-        )
-        sidecar.wait_until(lambda: (http_get(ops, "/ready") or (0, b""))[0] == 200)
-        words = [program("envoy"), "-c", str(config), "--concurrency", "1", "--use-dynamic-base-id"]
-        envoy = stack.enter_context(Child(Plan("Envoy", words, home / "envoy.log", home / "envoy.out")))
-        envoy.wait_until(lambda: (http_get(admin, "/ready") or (0, b""))[0] == 200)
-        yield Gateway(listens, sidecar, application)
+
+    def envoy(ports: Ports) -> str:
+        reached = {"extauth": ports.checks, "httproute": ports.application}
+        return bootstrap(translation.kept()["made"], ports.listens, reached, secrets, ports.admin)
+
+    with behind(home, POLICY, _settings(home), envoy) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     with gateway(tmp_path_factory.mktemp("gateway")) as started:
         yield started
 
 
-def test_a_request_is_allowed_by_what_the_gateway_says_of_itself(live: Gateway) -> None:
-    reply, (seen,) = live.send("/open", ("x-told-tier", "forged"))
+def test_a_request_is_allowed_by_what_the_gateway_says_of_itself(live: Behind) -> None:
+    reply, (seen,) = _send(live, "/open", ("x-told-tier", "forged"))
     assert reply.status == 200
     assert seen.values("x-told-tier") == ["public"]
 
 
 @pytest.mark.parametrize("path", ["/inner", "/elsewhere", "/far"])
-def test_a_request_is_refused_and_goes_no_further(live: Gateway, path: str) -> None:
-    reply, seen = live.send(path)
+def test_a_request_is_refused_and_goes_no_further(live: Behind, path: str) -> None:
+    reply, seen = _send(live, path)
     assert (reply.status, seen) == (403, [])
 
 
-def test_the_client_is_who_connects_whatever_it_says(live: Gateway) -> None:
-    assert live.send("/near", ("x-forwarded-for", "203.0.113.7"))[0].status == 200
-    assert live.send("/far", ("x-forwarded-for", "203.0.113.7"))[0].status == 403
+def test_the_client_is_who_connects_whatever_it_says(live: Behind) -> None:
+    assert _send(live, "/near", ("x-forwarded-for", "203.0.113.7"))[0].status == 200
+    assert _send(live, "/far", ("x-forwarded-for", "203.0.113.7"))[0].status == 403
 
 
-def test_rules_read_the_body_and_larger_ones_are_refused(live: Gateway) -> None:
-    assert live.send("/words", body=b"please")[0].status == 200
-    assert live.send("/words", body=b"now")[0].status == 403
-    reply, seen = live.send("/words", body=b"x" * 1025)
+def test_rules_read_the_body_and_larger_ones_are_refused(live: Behind) -> None:
+    assert _send(live, "/words", body=b"please")[0].status == 200
+    assert _send(live, "/words", body=b"now")[0].status == 403
+    reply, seen = _send(live, "/words", body=b"x" * 1025)
     assert (reply.status, seen) == (413, [])
 
 
 @pytest.mark.parametrize("path", ["/open%2f..", "/a%5Cb"])
-def test_what_could_be_read_in_two_ways_is_turned_away_by_envoy(live: Gateway, path: str) -> None:
-    reply, seen = live.send(path)
+def test_what_could_be_read_in_two_ways_is_turned_away_by_envoy(live: Behind, path: str) -> None:
+    reply, seen = _send(live, path)
     assert (reply.status, seen) == (400, [])
 
 
-def test_headers_with_underscores_do_not_arrive(live: Gateway) -> None:
-    reply, seen = live.send("/open", ("x_told_tier", "forged"))
+def test_headers_with_underscores_do_not_arrive(live: Behind) -> None:
+    reply, seen = _send(live, "/open", ("x_told_tier", "forged"))
     assert (reply.status, seen) == (400, [])
 
 
 def test_a_policy_that_replaces_ours_lets_everything_past_us_and_one_laid_over_ours_does_not(
-    live: Gateway,
+    live: Behind,
 ) -> None:
-    assert live.send("/elsewhere", host="replaced.example.com")[0].status == 200
-    assert live.send("/elsewhere", host="merged.example.com")[0].status == 403
-    assert live.send("/open", host="merged.example.com")[0].status == 200
+    assert _send(live, "/elsewhere", host="replaced.example.com")[0].status == 200
+    assert _send(live, "/elsewhere", host="merged.example.com")[0].status == 403
+    assert _send(live, "/open", host="merged.example.com")[0].status == 200
 
 
 def test_while_the_service_is_away_nothing_passes(tmp_path: Path) -> None:
     with gateway(tmp_path) as ours:
-        assert ours.send("/open")[0].status == 200
+        assert _send(ours, "/open")[0].status == 200
         ours.sidecar.stop()
-        reply, seen = ours.send("/open")
+        reply, seen = _send(ours, "/open")
         assert (reply.status, seen) == (503, [])
 
 
 def test_a_service_of_another_name_is_asked_nothing(tmp_path: Path) -> None:
     with gateway(tmp_path, named="other.authz.svc") as ours:
-        reply, seen = ours.send("/open")
+        reply, seen = _send(ours, "/open")
         assert (reply.status, seen) == (503, [])
