@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import signal
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ import pytest
 
 from tests.kube.api import Answer, Api
 from tests.kube.cluster import Cluster, Helm
-from tests.kube.webhook import Balancer, Replica, lead_here, replica
+from tests.kube.webhook import Balancer, Replica, lead_here, own_pod, replica
 from tests.support.redis import LOOPBACK, free_ports
 
 Object = dict[str, Any]
@@ -66,7 +66,7 @@ def installed(
     api = Api(cluster)
     # Before there is a guard: a pod that an injector missed.
     assert _create(api, SERVED, _pod("forgotten")).status == 201
-    balancer = Balancer(port)
+    balancer = Balancer(socket.create_server((LOOPBACK, port)))
     try:
         helm3("install", RELEASE, chart, "-n", HOME, "-f", str(values))
         lead_here(cluster, HOME, NAME)
@@ -86,7 +86,7 @@ def replicas(installed: Installed) -> Iterator[list[Replica]]:
             stack.enter_context(replica(installed.cluster, HOME, NAME, installed.home / name))
             for name in ("first", "second")
         ]
-        installed.balancer.lead_to([each.port for each in ours])
+        installed.balancer.lead_to(*(each.connect for each in ours))
         yield ours
 
 
@@ -346,10 +346,10 @@ def test_a_replica_that_leaves_takes_no_pod_with_it(installed: Installed, replic
     with _Stream(installed) as stream:
         installed.cluster.until(lambda: stream.created > 20, "pods before")
         with replica(installed.cluster, HOME, NAME, installed.home / "third") as third:
-            installed.balancer.lead_to([each.port for each in (third, *replicas)])
+            installed.balancer.lead_to(*(each.connect for each in (third, *replicas)))
             made = stream.created
             installed.cluster.until(lambda: stream.created > made + 20, "pods with a third")
-            installed.balancer.lead_to([each.port for each in replicas])
+            installed.balancer.lead_to(*(each.connect for each in replicas))
             assert third.leave() == 0
         made = stream.created
         installed.cluster.until(lambda: stream.created > made + 20, "pods without it")
@@ -359,10 +359,9 @@ def test_a_replica_that_leaves_takes_no_pod_with_it(installed: Installed, replic
 def test_without_the_webhook_nobody_starts_without_a_sidecar_and_others_are_not_touched(
     installed: Installed, replicas: list[Replica]
 ) -> None:
-    installed.balancer.lead_to([])
+    installed.balancer.lead_to()
+    installed.balancer.hang_up()
     try:
-        for each in replicas:  # those that are connected hang up
-            each.child.send(signal.SIGSTOP)
         answer = _create(installed.api, SERVED, _pod("down"))
         assert answer.status == 500
         assert "inject.sidecar.authz" in answer.body["message"]
@@ -370,9 +369,7 @@ def test_without_the_webhook_nobody_starts_without_a_sidecar_and_others_are_not_
         for namespace in (SERVED, OTHER, HOME):
             assert _create(installed.api, namespace, _pod("plain", label=""), dry=True).status == 201
     finally:
-        for each in replicas:
-            each.child.send(signal.SIGCONT)
-        installed.balancer.lead_to([each.port for each in replicas])
+        installed.balancer.lead_to(*(each.connect for each in replicas))
     installed.cluster.until(
         lambda: _create(installed.api, SERVED, _pod("up"), dry=True).status == 201,
         "pods to be admitted again",
@@ -450,6 +447,26 @@ def _may(installed: Installed, words: str, account: str = NAME, namespace: str =
     identity = [f"--as=system:serviceaccount:{HOME}:{account}", "-n", namespace]
     said = installed.cluster.kubectl("auth", "can-i", verb, thing, *identity, check=False)
     return said.out.strip().splitlines()[-1]
+
+
+def test_the_charts_own_pod_runs_as_it_is_stored_and_injects(
+    installed: Installed, replicas: list[Replica]
+) -> None:
+    cluster = installed.cluster
+    with own_pod(cluster, installed.api, HOME, NAME) as (pod, connect):
+        installed.balancer.lead_to(connect)
+        installed.balancer.hang_up()
+        cluster.until(
+            lambda: _create(installed.api, SERVED, _pod("stored"), dry=True).status == 201,
+            "pods to be admitted",
+        )
+        assert "the API server knows our certificate" in pod.log("webhook")
+        limits = cluster.get("deployment", NAME, HOME)["spec"]["template"]["spec"]["containers"][0][
+            "resources"
+        ]
+        assert limits["limits"]["memory"] == "192Mi"
+        assert pod.memory_bytes("webhook") < 128 * 1024**2
+    installed.balancer.lead_to(*(each.connect for each in replicas))
 
 
 def test_uninstalling_leaves_nothing_though_replicas_still_run(

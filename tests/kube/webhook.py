@@ -11,13 +11,17 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from authz.proxy.process import Child, Plan
+from tests.kube.api import Api
 from tests.kube.cluster import Cluster
+from tests.kube.kubelet import NODE, Kubelet, kubelet
+from tests.kube.node.pod import Pod
 from tests.support.http import get
 from tests.support.redis import LOOPBACK, free_ports
 
@@ -47,6 +51,10 @@ class Replica:
             return get(f"{LOOPBACK}:{self.ops}", path)[0]
         except OSError:
             return 0
+
+    def connect(self) -> socket.socket:
+        """Connect as an API server does."""
+        return socket.create_connection((LOOPBACK, self.port))
 
     def metric(self, line: str) -> float | None:
         """Return the value of a series, named as `/metrics` names it; None: it is not there."""
@@ -111,19 +119,33 @@ def lead_here(cluster: Cluster, namespace: str, service: str) -> None:
     cluster.kubectl("patch", "service", service, "-n", namespace, "--type=merge", "-p", text)
 
 
-class Balancer:
-    """What kube-proxy would be: connections to a port go to the backends in turn, to those that take them."""
+Connect = Callable[[], socket.socket]
 
-    def __init__(self, port: int) -> None:
-        self._listener = socket.create_server((LOOPBACK, port))
-        self._backends: list[int] = []
+
+class Balancer:
+    """What kube-proxy would be: connections to a port go to the backends in turn, to those that take them.
+
+    Args:
+        listener: where connections come from.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._backends: list[Connect] = []
+        self._lines: set[socket.socket] = set()
         self._turn = 0
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
-    def lead_to(self, ports: Sequence[int]) -> None:
-        """Send what connects from now on there."""
-        self._backends = list(ports)
+    def lead_to(self, *backends: Connect) -> None:
+        """Send what connects from now on there; who is connected stays so."""
+        self._backends = list(backends)
+
+    def hang_up(self) -> None:
+        """Break every connection."""
+        for line in list(self._lines):
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Stop to listen."""
@@ -143,6 +165,8 @@ class Balancer:
     def _carry(self, caller: socket.socket) -> None:
         with ExitStack() as stack:
             stack.enter_context(caller)
+            self._lines.add(caller)
+            stack.callback(self._lines.discard, caller)
             backend = self._connect()
             if backend is None:
                 return
@@ -153,10 +177,11 @@ class Balancer:
             back.join()
 
     def _connect(self) -> socket.socket | None:
-        for _ in range(len(self._backends)):
+        backends = self._backends
+        for _ in backends:
             self._turn += 1
             with suppress(OSError):
-                return socket.create_connection((LOOPBACK, self._backends[self._turn % len(self._backends)]))
+                return backends[self._turn % len(backends)]()
         return None
 
 
@@ -167,3 +192,41 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
     for end in (source, sink):
         with suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def api_server_within(node: Kubelet, cluster: Cluster) -> Iterator[None]:
+    """Let pods of a node reach the API server at the address of its Service."""
+    address = cluster.get("service", "kubernetes")["spec"]["clusterIP"]
+    node.network.own_address(address)
+    listener = node.network.socket()
+    listener.bind((address, 443))
+    listener.listen()
+    balancer = Balancer(listener)
+    real = urlsplit(cluster.url)
+    balancer.lead_to(lambda: socket.create_connection((str(real.hostname), int(real.port or 0))))
+    try:
+        yield
+    finally:
+        balancer.close()
+
+
+@contextmanager
+def own_pod(cluster: Cluster, api: Api, namespace: str, deployment: str) -> Iterator[tuple[Pod, Connect]]:
+    """Run a pod of a Deployment of the chart's as it is stored; yield it, and who connects to it."""
+    host = cluster.get("service", "kubernetes")["spec"]["clusterIP"]
+    # As every kubelet tells every container, whatever `enableServiceLinks` says.
+    env = [
+        {"name": "KUBERNETES_SERVICE_HOST", "value": host},
+        {"name": "KUBERNETES_SERVICE_PORT", "value": "443"},
+    ]
+    spec = {"nodeName": NODE, "containers": [{"name": "webhook", "env": env}]}
+    change = {"spec": {"template": {"metadata": {"labels": {"here": "true"}}, "spec": spec}}}
+    cluster.kubectl("patch", "deployment", deployment, "-n", namespace, "-p", json.dumps(change))
+    with kubelet(api) as node, api_server_within(node, cluster):
+        cluster.until(lambda: bool(cluster.list("pods", namespace, "here=true")), "a pod to be made")
+        made = cluster.list("pods", namespace, "here=true")[0]
+        pod = node.run(namespace, made["metadata"]["name"])
+        pod.wait_ready()
+        (port,) = (each["containerPort"] for each in made["spec"]["containers"][0]["ports"][:1])
+        yield pod, lambda: node.network.connect(pod.address, port)
