@@ -11,18 +11,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from authz.injection.tree import Json, Object, Word, quoted
+from authz.injection.words import value_of
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _LONE = re.compile("[\ud800-\udfff]")
-_MAX_DIGITS = 18  # of a number that is surely exact for everybody
-
-
-class JsonDocument(NamedTuple):
-    """One value, and its text."""
-
-    data: Json
-    text: str
 
 
 class NotJson(Exception):
@@ -49,7 +42,7 @@ class Bounds(NamedTuple):
     documents: int
 
 
-def read_json(text: str, bounds: Bounds) -> list[JsonDocument]:
+def read_json(text: str, bounds: Bounds) -> list[Json]:
     """Read values that follow one another.
 
     Raises:
@@ -58,9 +51,9 @@ def read_json(text: str, bounds: Bounds) -> list[JsonDocument]:
     return list(_values(text, bounds))
 
 
-def _values(text: str, bounds: Bounds) -> Iterator[JsonDocument]:
+def _values(text: str, bounds: Bounds) -> Iterator[Json]:
     decoder = json.JSONDecoder(
-        object_pairs_hook=_object, parse_float=Word, parse_int=_integer, parse_constant=_constant
+        object_pairs_hook=_object, parse_float=Word, parse_int=value_of, parse_constant=_constant
     )
     at, documents, room = _past_space(text, 0), 0, bounds.values
     while at < len(text):
@@ -77,7 +70,7 @@ def _values(text: str, bounds: Bounds) -> Iterator[JsonDocument]:
         except _Unusable as fault:
             raise _sure(text, at, str(fault)) from None
         _check_pairs(text, at, end, data)
-        yield JsonDocument(data, text[at:end] + "\n")
+        yield data
         at = _past_space(text, end)
 
 
@@ -97,10 +90,6 @@ def _object(pairs: list[tuple[str, Json]]) -> Object:
             raise _Unusable(f"{quoted(key)} stands twice: remove one")
         found[key] = value
     return found
-
-
-def _integer(digits: str) -> Json:
-    return int(digits) if len(digits) <= _MAX_DIGITS and digits != "-0" else Word(digits)
 
 
 def _constant(word: str) -> Json:

@@ -9,6 +9,7 @@ see two things: tags, merge keys, keys that stand twice or are no texts.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from typing import NamedTuple
 
 import yaml
@@ -61,7 +62,8 @@ def read_documents(content: bytes, file: str) -> list[Document]:
     if text.lstrip()[:1] in ("{", "["):
         try:
             found = read_json(text, Bounds(MAX_DEPTH, MAX_VALUES, MAX_DOCUMENTS))
-            return [Document(file, index, *each) for index, each in enumerate(found, 1)]
+            # Written anew: YAML has no surrogate pairs, and bounds the length of keys.
+            return [Document(file, index, each, "") for index, each in enumerate(found, 1)]
         except NotJson as fault:
             if fault.sure:
                 raise PolicyError(Place(file, fault.line, fault.column), fault.what) from None
@@ -75,8 +77,9 @@ def read_documents(content: bytes, file: str) -> list[Document]:
 def _decoded(content: bytes, file: str) -> str:
     if len(content) > MAX_BYTES:
         raise PolicyError(Place(file), f"more than {MAX_BYTES} bytes: split it")
+    content = content.removeprefix(BOM_UTF8)
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8")
         raise PolicyError(_place(before, file), "not UTF-8: save the file as UTF-8") from None
