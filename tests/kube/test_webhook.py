@@ -385,9 +385,8 @@ def test_with_policies_the_watch_counts_in_the_namespaces_served_and_may_do_no_m
         "watch": {"everywhere": False},
     }
     (tmp_path / "values.json").write_text(json.dumps(values))
-    parts = ["-s", "templates/watch.yaml", "-s", "templates/injection.yaml"]
     words = [RELEASE, chart, "-n", HOME, "-f", str(tmp_path / "values.json"), "--kube-version", "1.37.0"]
-    text = helm3("template", *words, *parts).out
+    text = helm3("template", *words, "-s", "templates/watch.yaml").out
     account = f"{RELEASE}-authz-watch"
     try:
         cluster.kubectl("apply", "-f", "-", given=text)
