@@ -6,6 +6,7 @@ import http.client
 import json
 import ssl
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from tests.kube.cluster import Cluster
 
 Object = dict[str, Any]
 _TIMEOUT_S = 60.0
+_IDLE_S = 30.0  # the server hangs up after ninety
 _MERGE = "application/strategic-merge-patch+json"
 _JSON = "application/json"
 
@@ -94,6 +96,10 @@ class Api:
 
     def _line(self) -> http.client.HTTPSConnection:
         line = getattr(self._lines, "line", None)
+        idle_s = time.monotonic() - getattr(self._lines, "used", 0.0)
+        self._lines.used = time.monotonic()
+        if isinstance(line, http.client.HTTPSConnection) and idle_s > _IDLE_S:
+            line.close()  # it opens itself again
         if not isinstance(line, http.client.HTTPSConnection):
             line = http.client.HTTPSConnection(
                 self._host, self._port, timeout=_TIMEOUT_S, context=self._trust

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,11 +24,13 @@ import pytest
 
 from authz.proxy.stage import short_directory
 from tests.kube.api import Api
+from tests.kube.node.logs import LogDoor
 from tests.kube.node.network import Network
 from tests.kube.node.pod import PACE, Pod
 from tests.kube.node.services import ServiceProxy
 
 NODE = "this-machine"
+_ADOPTED_S = 60.0
 # No endpoint of a Service is on a node that nobody knows. The scheduler leaves it alone.
 _NODE = {
     "apiVersion": "v1",
@@ -51,6 +54,8 @@ class Kubelet:
         self._home = home
         self._pods: list[Pod] = []
         self._services: list[ServiceProxy] = []
+        self._logs = LogDoor(self._find, home)
+        self._join()
 
     def run(self, namespace: str, name: str, pace: float = PACE) -> Pod:
         """Take a pod over.
@@ -66,6 +71,17 @@ class Kubelet:
         self._pods.append(pod := Pod(self.api, self.network, stored, home, pace))
         return pod
 
+    def adopt(self, namespace: str, name: str) -> Pod:
+        """Bind a pod that no node has, and take it over; waits until somebody creates it."""
+        target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
+        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}/binding"
+        end = time.monotonic() + _ADOPTED_S
+        while (answer := self.api.ask("POST", path, binding)).status != 201:
+            assert time.monotonic() < end, f"nobody made {name}: {answer.body.get('message')}"
+            time.sleep(0.1)
+        return self.run(namespace, name)
+
     def serve(self, namespace: str, service: str) -> ServiceProxy:
         """Answer at a Service's address."""
         self._services.append(made := ServiceProxy(self.api, self.network, namespace, service))
@@ -75,10 +91,29 @@ class Kubelet:
         """End all that runs."""
         for service in self._services:
             service.close()
+        self._logs.close()
         for pod in self._pods:
             pod.kill()
             self.network.detach(pod.place)
         self.network.close()
+        self.api.ask("DELETE", f"/api/v1/nodes/{NODE}")
+
+    def _join(self) -> None:
+        """Tell the API server of the node, and where it asks for logs."""
+        answer = self.api.ask("POST", "/api/v1/nodes", _NODE)
+        assert answer.status == 201, answer
+        status = {
+            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": self._logs.port}},
+        }
+        kind = "application/merge-patch+json"
+        answer = self.api.ask("PATCH", f"/api/v1/nodes/{NODE}/status", {"status": status}, kind)
+        assert answer.status == 200, answer
+
+    def _find(self, namespace: str, name: str) -> Pod | None:
+        """Return the youngest pod of a name."""
+        named = [pod for pod in self._pods if (pod.namespace, pod.name) == (namespace, name)]
+        return named[-1] if named else None
 
 
 def needs_namespaces() -> None:
@@ -98,11 +133,8 @@ def kubelet(api: Api) -> Iterator[Kubelet]:
     home = short_directory()
     home.chmod(0o755)
     made = Kubelet(api, Network(), home)
-    answer = api.ask("POST", "/api/v1/nodes", _NODE)
-    assert answer.status == 201, answer
     try:
         yield made
     finally:
         made.close()
-        api.ask("DELETE", f"/api/v1/nodes/{NODE}")
         shutil.rmtree(home, ignore_errors=True)

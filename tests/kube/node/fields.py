@@ -84,7 +84,7 @@ _VOLUME = {
 }
 POD = _fields(
     "nodeName restartPolicy serviceAccountName enableServiceLinks automountServiceAccountToken"
-    " terminationGracePeriodSeconds hostname",
+    " terminationGracePeriodSeconds activeDeadlineSeconds hostname",
     # Somebody else's to honour, and done before a pod comes to its node.
     serviceAccount=None,
     schedulerName=None,

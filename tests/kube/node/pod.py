@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 import time
@@ -61,6 +62,7 @@ class Pod:
         self._kill = threading.Event()
         self._reported: Object = {}
         self._looked = 0.0
+        self._deadline = time.monotonic() + stored["spec"].get("activeDeadlineSeconds", math.inf)
         self._thread = threading.Thread(target=self._live, name=self.name, daemon=True)
         self._thread.start()
 
@@ -155,6 +157,7 @@ class Pod:
             )
 
         self._wait_for(finished)
+        self.events.append("the ordinary containers have done their part")
         self._stop_all(self._of("sidecar"))
         self.phase = "Succeeded" if all(one.code == 0 for one in self._of("ordinary")) else "Failed"
         self._report()
@@ -206,6 +209,8 @@ class Pod:
         """
         if self._kill.is_set():
             raise _Ending
+        if time.monotonic() > self._deadline:
+            self._too_late()
         if time.monotonic() - self._looked < _LOOK_S:
             return
         self._looked = time.monotonic()
@@ -218,6 +223,13 @@ class Pod:
                 "deletionGracePeriodSeconds"
             ]
             raise _Ending
+
+    def _too_late(self) -> None:
+        """End what has taken too long; it has failed then, and is not tried again."""
+        self._deadline = math.inf
+        self.events.append("DeadlineExceeded")
+        self._stop_all(self.containers)
+        self.phase = "Failed"
 
     def _end(self) -> None:
         if not self._kill.is_set():
