@@ -257,6 +257,8 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     ),
     "policies by path": ({"sidecar.authz/policies": "../mine"}, "`sidecar.authz/policies` says"),
     "memory": ({"sidecar.authz/memory": "much"}, "`sidecar.authz/memory` says `much`: write an amount"),
+    "Envoy's memory": ({"sidecar.authz/envoy-memory": "-1Gi"}, "`sidecar.authz/envoy-memory` says `-1Gi`"),
+    "the sidecar's cpu": ({"sidecar.authz/cpu": "1e3"}, "`sidecar.authz/cpu` says `1e3`"),
     "cpu": ({"sidecar.authz/envoy-cpu": "all"}, "`sidecar.authz/envoy-cpu` says `all`: write an amount"),
 }
 
