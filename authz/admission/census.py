@@ -19,7 +19,7 @@ class Seen(NamedTuple):
 
     namespace: str
     name: str
-    containers: Collection[str]  # names of init containers and containers
+    containers: Collection[str]  # names of those that run as long as it does
 
 
 class Count(NamedTuple):

@@ -27,6 +27,7 @@ from lightkube.types import PatchType
 
 from authz.admission.census import Seen
 from authz.admission.kube import Conflict, Known, Stored, Unreachable
+from authz.injection.guard import ALWAYS
 from authz.model.errors import ConfigError
 
 TIMEOUT_S = 5.0  # per phase of a call: connecting, sending, a read
@@ -149,7 +150,11 @@ def _is_over(pod: Pod) -> bool:
 
 def _seen(pod: Pod) -> Seen:
     metadata, spec = pod.metadata or ObjectMeta(), pod.spec
-    names = [each.name for each in (*(spec.initContainers or ()), *spec.containers)] if spec else []
+    if spec is None:
+        return Seen(metadata.namespace or "", metadata.name or "", [])
+    # SECURITY: one that is called as the sidecar and ends protects nobody.
+    native = [each for each in spec.initContainers or () if each.restartPolicy == ALWAYS]
+    names = [each.name for each in (*native, *spec.containers)]
     return Seen(metadata.namespace or "", metadata.name or "", names)
 
 

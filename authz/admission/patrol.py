@@ -8,6 +8,7 @@ from authz.admission.census import Seen, count
 from authz.admission.kube import Kube, Unreachable
 from authz.admission.numbers import Numbers
 from authz.config.log import get_logger
+from authz.injection.guard import required
 from authz.injection.template import Template
 
 LOOK_S = 30.0
@@ -51,9 +52,8 @@ class Patrol:
     def look(self) -> bool:
         """Count them; whether that could be done. What was counted before stays where it could not."""
         template = self._template()
-        required = [str(each["name"]) for each in (*template.init_containers, *template.containers)]
         try:
-            census = count(self._pods(template.label), required)
+            census = count(self._pods(template.label), required(template))
         except Unreachable as fault:
             self._failed(str(fault))
             return False

@@ -1,43 +1,22 @@
-"""Whether a pod that asks for the sidecar has it."""
+"""Whether a pod that runs has its sidecar: what is asked of those that nobody judged when they were created.
+
+What an earlier version of the chart put in is a sidecar, too, so only the names of the containers that run as
+long as the pod does are asked for. The rest is the guard's work, when a pod is created.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from authz.injection.pod import asked
 from authz.injection.template import Template
-from authz.injection.tree import Json, Object, TurnedAway, mapping, objects, quoted, text
+from authz.injection.tree import text
 
-_ALWAYS = "Always"  # the restart policy that makes a sidecar of an init container
+ALWAYS = "Always"  # the restart policy that makes a sidecar of an init container
 
 
-def lacks_sidecar(pod: Json, template: Template) -> str:
-    """Return what a pod that asks for the sidecar lacks; "" where it has it, or does not ask.
+def required(template: Template) -> tuple[str, ...]:
+    """Return the names of the containers without which a pod that asked runs without its sidecar.
 
-    For counting pods that run: what an earlier version of the chart injected is a sidecar, too, so only the
-    names of the containers that stay are asked for. The rest is the guard's work, when a pod is created.
+    SECURITY: an init container of such a name that ends protects nobody, so whoever compares counts only
+    containers and those init containers whose restart policy is `ALWAYS`.
     """
-    wanted = asked(pod, template)
-    if isinstance(wanted, TurnedAway):
-        return wanted.why
-    if not wanted:
-        return ""
-    runs = set(_staying(mapping(pod).get("spec")))
-    for each in (*template.init_containers, *template.containers):
-        name = text(each.get("name"))
-        if name not in runs and _stays(each, template):
-            return f"it runs without the container {quoted(name)}: delete it, and have it created again"
-    return ""
-
-
-def _stays(container: Object, template: Template) -> bool:
-    return container in template.containers or container.get("restartPolicy") == _ALWAYS
-
-
-def _staying(spec: Json) -> Iterator[str]:
-    """Yield the names of the containers that run as long as the pod does."""
-    for each in objects(mapping(spec).get("containers")):
-        yield text(each.get("name"))
-    for each in objects(mapping(spec).get("initContainers")):
-        if each.get("restartPolicy") == _ALWAYS:
-            yield text(each.get("name"))
+    native = [each for each in template.init_containers if each.get("restartPolicy") == ALWAYS]
+    return tuple(text(each.get("name")) for each in (*native, *template.containers))

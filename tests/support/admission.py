@@ -26,6 +26,7 @@ TEMPLATE = json.dumps(
                         "name": "authz",
                         "image": "authz:1",
                         "args": ["--port=${port}"],
+                        "restartPolicy": "Always",
                         "ports": [{"name": "authz-http", "containerPort": 9180}],
                     }
                 ],

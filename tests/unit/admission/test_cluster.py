@@ -108,7 +108,8 @@ def test_a_configuration_is_read_and_its_bundles_patched_by_name() -> None:
 
 
 def _pod(name: str, phase: str = "Running", **metadata: str) -> dict[str, Any]:
-    spec = {"initContainers": [{"name": "authz"}], "containers": [{"name": "application"}]}
+    ours = [{"name": "authz", "restartPolicy": "Always"}, {"name": "authz-envoy"}]  # the second one ends
+    spec = {"initContainers": ours, "containers": [{"name": "application"}]}
     return {
         "metadata": {"name": name, "namespace": "shop", **metadata},
         "spec": spec,
