@@ -29,9 +29,6 @@ POLL_S = 0.1
 _ANSWER_S = 60
 _TOKEN = "administrator-of-tests"  # of a server that only this machine reaches
 _STAGES = Path(__file__).with_name("stages.yaml")
-# Clients of today want lists as streams, which an API server on an etcd of 3.4 ends with an error each time:
-# kwok then learns of pods by asking every half minute.
-_PLAIN_WATCH = {"KUBE_FEATURE_WatchListClient": "false"}
 _NODE = {
     "apiVersion": "v1",
     "kind": "Node",
@@ -209,7 +206,7 @@ def cluster(home: Path) -> Iterator[Cluster]:
     with ExitStack() as stack:
 
         def start(name: str, words: Sequence[str]) -> Child:
-            plan = Plan(name, words, home / f"{name}.log", home / f"{name}.log", _PLAIN_WATCH)
+            plan = Plan(name, words, home / f"{name}.log", home / f"{name}.log")
             return stack.enter_context(Child(plan))
 
         start("etcd", _etcd(home, store, peer))
@@ -261,6 +258,9 @@ def _api_server(home: Path, store: int, port: int) -> list[str]:
         f"--service-account-signing-key-file={home / 'accounts.key'}",
         "--endpoint-reconciler-type=none",
         "--event-ttl=10m",
+        # Lists as streams, which an API server ends with an error each time where etcd is 3.4: kwok would learn
+        # of pods by asking anew after up to half a minute.
+        "--feature-gates=WatchList=false",
     ]
 
 
