@@ -12,7 +12,7 @@ from tests.support import chart
 from tests.support.chart import CHART, HELMS
 
 _FAIL = re.compile(r"fail (?:\(printf )?\"((?:[^\"\\]|\\.)*)\"")
-_TO_DO = re.compile(r"(?i)\b(set|take|give|make|let|write|leave|call)\b|a-z, 0-9|sha256:")
+_TO_DO = re.compile(r"(?i)\b(set|take|give|make|let|write|leave|call|put|try)\b|such as|a-z, 0-9|sha256:|docs/")
 _SERVICE = {"envoy": "gateway", "deployment": "service"}
 _ASKED = {**_SERVICE, "service": {"tls": {"existingSecret": "t", "clients": ["*"]}}}
 _GATEWAY = {"name": "public", "namespace": "edge"}
@@ -146,7 +146,7 @@ TOO_OLD: list[tuple[str, dict[str, Any], str]] = [
     (
         "1.28.9",
         {},
-        "this cluster is Kubernetes v1.28.9, and the chart needs 1.29 or newer; without a cluster",
+        "this cluster is Kubernetes v1.28.9, and the chart needs 1.29 or newer; take a newer one; without",
     ),
     (
         "1.35.3",

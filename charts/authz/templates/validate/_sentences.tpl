@@ -6,7 +6,7 @@
 {{- $found := .Capabilities.KubeVersion.Version -}}
 {{- $rendering := "without a cluster, say which one is meant: --kube-version 1.37" -}}
 {{- if not (include "authz.atLeast" (dict "root" . "version" "1.29")) -}}
-{{- fail (printf "this cluster is Kubernetes %s, and the chart needs 1.29 or newer; %s" $found $rendering) -}}
+{{- fail (printf "this cluster is Kubernetes %s, and the chart needs 1.29 or newer; take a newer one; %s" $found $rendering) -}}
 {{- end -}}
 {{- if and (include "authz.injects" .) (eq .Values.injection "policy") (not (include "authz.atLeast" (dict "root" . "version" "1.36"))) -}}
 {{- fail (printf "`injection: policy` needs Kubernetes 1.36 for MutatingAdmissionPolicy, and this cluster is %s; set `injection: webhook`; %s" $found $rendering) -}}
