@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from authz.admission import keeper, patrol
@@ -26,6 +27,7 @@ from authz.transport.ops import OpsServer
 from authz.transport.routes import Readiness, Response, Route, health, problem, ready
 
 _FINISH_S = 5.0  # for answers that were begun: an API server waits no longer
+
 _log = get_logger("injector")
 
 
@@ -57,6 +59,7 @@ class Webhook:
 
     def __init__(self, settings: WebhookSettings) -> None:
         self._settings = settings
+        self._told = _Told()
         self._stop = threading.Event()
         numbers = Numbers()
         blueprint = Blueprint(settings.template, numbers)
@@ -76,7 +79,7 @@ class Webhook:
 
     def stop(self) -> None:
         """Have `run` end. Safe in a signal handler."""
-        self._stop.set()
+        self._told.stop()
 
     def run(self) -> None:
         """Serve.
@@ -90,9 +93,10 @@ class Webhook:
             for work in self._works:
                 work.start()
             _log.info("listening", webhook=str(self._door.address), ops=str(self._ops.address))
-            self._stop.wait()
+            self._told.wait()
             self._leave()
         finally:
+            self._stop.set()
             self._ops.close()
 
     def _leave(self) -> None:
@@ -107,7 +111,7 @@ class Webhook:
         return self._keeper.look()
 
     def _ready(self) -> Readiness:
-        if self._stop.is_set():
+        if self._told.leaving:
             return Readiness(ready=False, why="it is stopping")
         known, why = self._keeper.ready()
         return Readiness(ready=known, why=why)
@@ -121,6 +125,7 @@ class Watch:
     """
 
     def __init__(self, settings: WatchSettings) -> None:
+        self._told = _Told()
         self._stop = threading.Event()
         numbers = Numbers()
         blueprint = Blueprint(settings.template, numbers)
@@ -129,7 +134,7 @@ class Watch:
 
     def stop(self) -> None:
         """Have `run` end. Safe in a signal handler."""
-        self._stop.set()
+        self._told.stop()
 
     def run(self) -> None:
         """Count.
@@ -141,13 +146,31 @@ class Watch:
         try:
             self._work.start()
             _log.info("watching", ops=str(self._ops.address))
-            self._stop.wait()
+            self._told.wait()
         finally:
+            self._stop.set()
             self._ops.close()
 
     def _ready(self) -> Readiness:
         done = self._work.done
         return Readiness(ready=done, why="" if done else "labelled pods were not counted yet")
+
+
+class _Told:
+    """Whether somebody said to stop; a signal handler may, since its queue needs no lock of ours."""
+
+    def __init__(self) -> None:
+        self.leaving = False
+        self._words: SimpleQueue[None] = SimpleQueue()
+
+    def stop(self) -> None:
+        """Say so."""
+        self.leaving = True
+        self._words.put(None)
+
+    def wait(self) -> None:
+        """Wait until somebody does."""
+        self._words.get()
 
 
 class _Work:
