@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 
 from tests.kube import mesh
 from tests.kube.behind import Behind, Ports, behind
@@ -19,6 +20,7 @@ from tests.kube.cluster import Helm
 from tests.kube.staticenvoy import of_pod, tls_secrets
 from tests.kube.translation import Made
 from tests.support.certificates import Authority
+from tests.support.grpc import client, read
 
 SHOP, STRANGER = "spiffe://cluster.local/ns/web/sa/shop", "spiffe://cluster.local/ns/web/sa/stranger"
 POLICY = """\
@@ -179,6 +181,14 @@ def test_headers_with_underscores_arrive_and_those_that_would_be_ours_go_no_furt
     status, got = live.send("/odd", headers=(("x_odd", "1"), ("x_auth_peer", STRANGER)))
     assert status == 200
     assert "x_auth_peer" not in got
+
+
+def test_a_connection_that_carries_no_request_is_refused(live: Pod) -> None:
+    asked = CheckRequest()
+    asked.attributes.source.principal = SHOP
+    env = live.started.sidecar.plan.env or {}
+    with client(env["AUTHZ_LISTEN"]) as ask:
+        assert read(ask(asked.SerializeToString(), timeout=20)).status.code != 0
 
 
 def test_while_the_sidecar_is_away_nothing_passes(tmp_path: Path) -> None:
