@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from authz.admission.wire import BODY_MAX_BYTES, HEAD_MAX_BYTES, IDLE_S, QUESTION_S, Misread, Question, Wire
 
@@ -157,6 +159,18 @@ def test_a_byte_now_and_then_extends_nothing(begun: Sequence[bytes]) -> None:
 @pytest.mark.parametrize("asked", [ASKED[:-1], ASKED[:20], b""])
 def test_who_hangs_up_in_between_is_forgotten(asked: bytes) -> None:
     assert _wire(_Line(asked)).ask() is None
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40) | st.sampled_from([ASKED, b"\r\n\r\n", ASKED[:30]])))
+def test_any_bytes_are_a_question_a_refusal_or_an_end(chunks: list[bytes]) -> None:
+    memory = _Memory()
+    before, line = memory.left, _Line(*chunks)
+    wire = _wire(line, memory)
+    while isinstance(asked := wire.ask(), Question):
+        wire.reply(HTTPStatus.OK, asked.body, last=asked.last)
+    wire.forget()
+    assert asked is None or isinstance(asked, Misread)
+    assert memory.left == before
 
 
 def test_a_reply_says_how_long_it_is_and_whether_another_may_follow() -> None:
