@@ -8,7 +8,7 @@ import pytest
 
 from authz.admission.blueprint import LOOK_S, Blueprint
 from authz.admission.numbers import Numbers
-from authz.injection.template import Template
+from authz.injection.template import MAX_BYTES, Template
 from authz.model.errors import ConfigError
 from tests.support.admission import TEMPLATE
 
@@ -59,7 +59,9 @@ def test_a_change_of_the_mount_is_taken_in(tmp_path: Path) -> None:
     assert watched.look().init_containers[0]["image"] == "authz:2"
 
 
-@pytest.mark.parametrize("broken", [b"", b"{", TEMPLATE.replace(b'"version": 1', b'"version": 2')])
+@pytest.mark.parametrize(
+    "broken", [b"", b"{", TEMPLATE + b" " * MAX_BYTES, TEMPLATE.replace(b'"version": 1', b'"version": 2')]
+)
 def test_a_broken_template_replaces_nothing_and_is_told_of(
     tmp_path: Path, broken: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:

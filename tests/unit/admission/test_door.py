@@ -108,6 +108,14 @@ def test_who_speaks_no_tls_is_hung_up_on_and_nobody_hears_of_it(
     assert capfd.readouterr().err == ""
 
 
+def test_a_handshake_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "HANDSHAKE_S", 0.2)
+    with _served() as door, socket.create_connection(("127.0.0.1", door.address.port), PATIENCE_S) as line:
+        line.sendall(b"\x16\x03\x01\x02\x00")
+        with suppress(ConnectionResetError):
+            assert line.recv(1) == b""
+
+
 def test_what_is_no_request_is_refused_and_the_connection_closed() -> None:
     with _served() as door, _line(door) as line:
         line.sendall(b"nonsense\r\n\r\n")
