@@ -18,6 +18,7 @@ _TIMEOUT_S = 60.0
 _IDLE_S = 30.0  # the server hangs up after ninety
 _MERGE = "application/strategic-merge-patch+json"
 _JSON = "application/json"
+_NAMES = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class Answer(NamedTuple):
@@ -38,9 +39,16 @@ class Api:
         self._lines = threading.local()
         self._open: list[http.client.HTTPSConnection] = []
 
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, kind: str = _JSON) -> Answer:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        kind: str = _JSON,
+        accept: str = _JSON,
+    ) -> Answer:
         """Send a request and return the answer, whatever it is."""
-        headers = {"authorization": f"Bearer {self._token}", "content-type": kind, "accept": _JSON}
+        headers = {"authorization": f"Bearer {self._token}", "content-type": kind, "accept": accept}
         line = self._line()
         try:
             line.request(method, path, json.dumps(body) if body is not None else None, headers)
@@ -83,6 +91,12 @@ class Api:
         answer = self.ask("GET", path)
         assert answer.status == 200, answer
         return list(answer.body["items"])
+
+    def named(self, path: str) -> list[Object]:
+        """Return the metadata alone of a list of any group."""
+        answer = self.ask("GET", path, accept=_NAMES)
+        assert answer.status == 200, answer
+        return list(answer.body["items"] or ())
 
     def close(self) -> None:
         """Hang up."""

@@ -53,7 +53,7 @@ def remove_pods(cluster: Cluster) -> None:
 
 def everything(api: Api) -> set[str]:
     """Return kind, namespace and name of every object that the API server lists."""
-    return {_called(kind, made) for path, kind in _lists(api) for made in api.items(path)}
+    return {_called(kind, made) for path, kind in _lists(api) for made in api.named(path)}
 
 
 def _called(kind: str, made: Object) -> str:
