@@ -216,8 +216,10 @@ def test_an_upgrade_leaves_bundle_and_secret_alone(
     after = installed.cluster.get("mutatingwebhookconfiguration", CONFIGURATION)["metadata"]
     assert after["generation"] == version["generation"] + 1, "the upgrade changed the configuration"
     assert (_bundle(installed), _secret(installed)) == (bundle, secret)
-    # The template is another one now, and the guard wants it.
-    assert _create(installed.api, SERVED, _pod("old"), dry=True).status == 422
+    # The template is another one now, and the guard wants it, as soon as the API server has read it.
+    installed.cluster.until(
+        lambda: _create(installed.api, SERVED, _pod("old"), dry=True).status == 422, "the guard to follow"
+    )
     for each in replicas:
         each.mount()
     installed.cluster.until(
