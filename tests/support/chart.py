@@ -79,8 +79,12 @@ def _order(made: Object) -> tuple[str, str, str]:
 
 def golden(text: str) -> str:
     """Return a render as it is kept: sorted, JSON inside of it opened, files of the chart by name."""
-    return yaml.safe_dump_all(
-        [_opened(each) for each in objects(text)], sort_keys=False, width=110, allow_unicode=True
+    return yaml.dump_all(
+        [_opened(each) for each in objects(text)],
+        Dumper=yaml.CSafeDumper,
+        sort_keys=False,
+        width=110,
+        allow_unicode=True,
     )
 
 
