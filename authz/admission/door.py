@@ -19,7 +19,7 @@ from authz.config.log import get_logger
 from authz.model.address import TcpAddress
 from authz.model.errors import ConfigError
 
-CONNECTIONS_MAX = 64  # an API server keeps a few; beyond, whoever is silent longest is hung up on
+CONNECTIONS_MAX = 256  # an API server sends 200 changes at once; beyond, the longest silent is hung up on
 BODIES_MAX_BYTES = 32 * 1024 * 1024  # of all connections at once: an eighth of what the chart gives us
 HANDSHAKE_S = 5.0
 _BACKLOG = 128
