@@ -64,14 +64,6 @@ class Cluster:
                 raise
             return Stored((found.metadata or ObjectMeta()).resourceVersion or "", found.data or {})
 
-    def create(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
-        """Create a Secret."""
-        with _translated(f"create the Secret {namespace}/{name}"):
-            metadata = ObjectMeta(name=name, namespace=namespace)
-            self._client.create(
-                Secret(metadata=metadata, data=dict(data), type="Opaque"), field_manager=FIELD_MANAGER
-            )
-
     def write(self, namespace: str, name: str, data: Mapping[str, str], stored: Stored) -> None:
         """Give a Secret other keys; what else stands in it stays."""
         gone: dict[str, str | None] = {key: None for key in stored.data if key not in data}

@@ -90,7 +90,12 @@ class Keeper:
         # holds an older version, and is refused: no CA leaves the bundle that another has just put there.
         known = self._kube.webhooks(place.configuration)
         stored = self._kube.secret(place.namespace, place.secret)
-        held = secret.decode(stored.data) if stored is not None else None
+        if stored is None:
+            # SECURITY: the chart renders it. Who may create Secrets may create one that Kubernetes fills with
+            # the token of any account of the namespace.
+            where = f"{place.namespace}/{place.secret}"
+            raise Unreachable(f"the Secret {where} is gone: run `helm upgrade` again")
+        held = secret.decode(stored.data)
         agreed = advance(held, self._own, place.names, self._kube.now_s(), known=_common(known))
         if agreed != held:
             self._agree(agreed, stored)
@@ -102,12 +107,8 @@ class Keeper:
         # Served last: the API server knows it by now.
         self._serve(agreed.current)
 
-    def _agree(self, agreed: Held, stored: Stored | None) -> None:
-        data = secret.encode(agreed)
-        if stored is None:
-            self._kube.create(self._place.namespace, self._place.secret, data)
-        else:
-            self._kube.write(self._place.namespace, self._place.secret, data, stored)
+    def _agree(self, agreed: Held, stored: Stored) -> None:
+        self._kube.write(self._place.namespace, self._place.secret, secret.encode(agreed), stored)
         _log.info(
             "certificates changed in the Secret",
             secret=self._place.secret,

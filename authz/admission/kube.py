@@ -42,14 +42,6 @@ class Kube(Protocol):
         """Return a Secret; None where there is none."""
         ...
 
-    def create(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
-        """Create a Secret.
-
-        Raises:
-            Conflict: somebody did so already.
-        """
-        ...
-
     def write(self, namespace: str, name: str, data: Mapping[str, str], stored: Stored) -> None:
         """Give a Secret other keys; what else stands in it stays.
 

@@ -81,9 +81,9 @@ def advance(held: Held | None, own: Own, names: Sequence[str], now_s: float, *, 
 
 
 def _founded(own: Own, names: Sequence[str], now_s: float) -> Held:
-    """The Secret is new, was deleted or damaged: begin with what we serve, which the API server knows.
+    """The Secret is new, was emptied or damaged: begin with what we serve, which the API server knows.
 
-    Whoever deletes it may do so to be rid of its key: then another follows at once.
+    Whoever empties it may do so to be rid of its key: then another follows at once.
     """
     if own.agreed and not fault(own.generation, names, now_s):
         return Held(own.generation, mint(names, now_s), b"", now_s)

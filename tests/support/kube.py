@@ -20,7 +20,7 @@ class FakeKube:
     def __init__(self, webhooks: Sequence[str] = ("inject.sidecar.authz",)) -> None:
         self.time_s = NOW_S
         self.away = False
-        self.stored: dict[str, str] | None = None
+        self.stored: dict[str, str] | None = {}  # as the chart renders it; None: deleted
         self.bundles: dict[str, bytes] = dict.fromkeys(webhooks, b"")
         self.listed: list[Seen] = []
         self.writes: list[str] = []
@@ -39,14 +39,6 @@ class FakeKube:
         """Return the Secret."""
         self._reach()
         return None if self.stored is None else Stored(str(self._version), dict(self.stored))
-
-    def create(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
-        """Create the Secret."""
-        self._reach()
-        if self.stored is not None:
-            raise Conflict("there is one")
-        self.stored = dict(data)
-        self._done("create")
 
     def write(self, namespace: str, name: str, data: Mapping[str, str], stored: Stored) -> None:
         """Write the Secret."""

@@ -68,17 +68,8 @@ def test_a_secret_is_written_over_the_version_that_was_read_and_what_went_is_tak
     }
 
 
-def test_a_secret_is_created() -> None:
-    cluster, asked = _said(httpx2.Response(201, json=SECRET))
-    cluster.create("shop", "hook", {"a": "Yw=="})
-    assert asked[0].method == "POST"
-    assert json.loads(asked[0].content)["data"] == {"a": "Yw=="}
-
-
 def test_somebody_was_quicker() -> None:
     cluster, _ = _said(_status(409))
-    with pytest.raises(Conflict):
-        cluster.create("shop", "hook", {})
     with pytest.raises(Conflict):
         cluster.write("shop", "hook", {}, STORED)
     with pytest.raises(Conflict):

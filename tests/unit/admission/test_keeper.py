@@ -31,13 +31,13 @@ def _bundle(kube: FakeKube) -> bytes:
     return bundle
 
 
-def test_a_first_look_makes_the_secret_and_tells_every_webhook() -> None:
+def test_a_first_look_fills_the_secret_and_tells_every_webhook() -> None:
     kube = FakeKube(("pods.sidecar.authz", "services.sidecar.authz"))
     keeper = _keeper(kube)
     assert keeper.ready() == (False, "the API server was not reached yet")
     assert keeper.look()
     assert keeper.ready() == (True, "")
-    assert kube.writes == ["create", "introduce"]
+    assert kube.writes == ["write", "introduce"]
     assert _bundle(kube) == _held(kube).current.ca
 
 
@@ -48,13 +48,6 @@ def test_looks_that_find_all_well_write_nothing() -> None:
     kube.writes.clear()
     assert keeper.look()
     assert kube.writes == []
-
-
-def test_an_empty_secret_is_as_good_as_none() -> None:
-    kube = FakeKube()
-    kube.stored = {}
-    assert _keeper(kube).look()
-    assert kube.writes == ["write", "introduce"]
 
 
 def test_a_bundle_that_somebody_emptied_is_written_again() -> None:
@@ -162,11 +155,21 @@ def test_webhooks_that_differ_count_as_knowing_nothing() -> None:
     assert _bundle(kube) == _held(kube).current.ca
 
 
-def test_a_secret_deleted_under_a_running_webhook_comes_back_and_rotates() -> None:
+def test_a_secret_that_is_gone_is_the_charts_to_bring_back_and_what_is_served_stays() -> None:
     kube = FakeKube()
     keeper = _keeper(kube)
     keeper.look()
-    current, kube.stored = _held(kube).current, None
+    served, kube.stored = keeper.secured(), None
+    assert not keeper.look()
+    assert keeper.ready() == (True, "the Secret shop/hook is gone: run `helm upgrade` again")
+    assert keeper.secured() is served
+
+
+def test_a_secret_emptied_under_a_running_webhook_comes_back_and_rotates() -> None:
+    kube = FakeKube()
+    keeper = _keeper(kube)
+    keeper.look()
+    current, kube.stored = _held(kube).current, {}
     keeper.look()
     assert _held(kube).current == current
     assert _held(kube).following is not None
