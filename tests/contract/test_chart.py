@@ -334,3 +334,20 @@ def test_what_a_hash_in_the_open_tells_of_a_secret_is_too_little_to_guess_it_by(
         for made in _of_kind(variant, "Deployment"):
             for name, digits in made["spec"]["template"]["metadata"].get("annotations", {}).items():
                 assert not name.startswith("checksum/") or len(digits) == 5
+
+
+def test_one_service_for_all_has_its_policies_and_secrets_where_it_runs() -> None:
+    given = {
+        "namespaces": ["shop"],
+        "redis": {"url": "redis://r:6379"},
+        "keys": {"existingSecret": "", "pepper": "x" * 32},
+    }
+    code, out, err = chart.template("helm4", chart.values_of("gateway"), given=given)
+    assert code == 0, err
+    made = {(one["kind"], one["metadata"]["name"]): one["metadata"] for one in chart.objects(out)}
+    pod = next(one for one in chart.objects(out) if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    maps = {("ConfigMap", each["configMap"]["name"]) for each in pod["volumes"] if "configMap" in each}
+    projected = next(each["projected"]["sources"] for each in pod["volumes"] if "projected" in each)
+    secrets = {("Secret", each["secret"]["name"]) for each in projected}
+    assert len(secrets) == 2
+    assert {made[each]["namespace"] for each in maps | secrets} == {"authz-system"}

@@ -51,9 +51,11 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 {{- end -}}
 
-{{/* authz.namespaces (root): JSON list of the namespaces served, each once, in the order given. */}}
+{{/* authz.namespaces (root): JSON list of the namespaces served, each once, in the order given. The service reads
+     policies and Secrets where it runs itself. */}}
 {{- define "authz.namespaces" -}}
-{{- .Values.namespaces | default (list .Release.Namespace) | uniq | toJson -}}
+{{- $home := list .Release.Namespace -}}
+{{- eq .Values.deployment "service" | ternary $home (.Values.namespaces | default $home | uniq) | toJson -}}
 {{- end -}}
 
 {{/* authz.policySets (root): JSON dict of set name -> name of its ConfigMap in each served namespace. */}}
