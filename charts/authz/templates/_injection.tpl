@@ -259,6 +259,11 @@ failureThreshold: {{ .failures }}
     - {name: authz-ops, containerPort: 9192, protocol: TCP}
   {{- if .Values.sidecar.native }}
   restartPolicy: Always
+  {{- else }}
+  # Longer than Envoy, which asks as long as clients come.
+  lifecycle:
+    preStop:
+      sleep: {seconds: 6}
   {{- end }}
   startupProbe:
     {{- include "authz.injection.probe" (dict "path" "/health" "port" 9192 "period" 1 "failures" 60) | nindent 4 }}
