@@ -60,7 +60,7 @@
 
 {{/* authz.refuse.settings (root): settings that other values say, or that are secret. */}}
 {{- define "authz.refuse.settings" -}}
-{{- $ours := dict "AUTHZ_POLICIES" "policies" "AUTHZ_LISTEN" "deployment" "AUTHZ_OPS" "deployment" "AUTHZ_DEBUG" "deployment" "AUTHZ_STATE" "deployment" "AUTHZ_SECRETS" "extraSecrets" "AUTHZ_HOSTS" "sidecar.hosts" "AUTHZ_TRUSTED_HOPS" "sidecar.trustedHops" "AUTHZ_FLEET_SIZE" "sidecar.fleetSize" "AUTHZ_WORKERS" "service.replicas" "LOG_LEVEL" "sidecar.logLevel" "AUTHZ_TLS_CERT" "service.tls" "AUTHZ_TLS_KEY" "service.tls" "AUTHZ_TLS_CLIENT_CA" "service.tls" "AUTHZ_TLS_CLIENTS" "service.tls.clients" -}}
+{{- $ours := dict "AUTHZ_POLICIES" "policies" "AUTHZ_LISTEN" "deployment" "AUTHZ_OPS" "deployment" "AUTHZ_DEBUG" "deployment" "AUTHZ_STATE" "deployment" "AUTHZ_SECRETS" "extraSecrets" "AUTHZ_HOSTS" "sidecar.hosts" "AUTHZ_TRUSTED_HOPS" "sidecar.trustedHops" "AUTHZ_FLEET_SIZE" "sidecar.fleetSize" "AUTHZ_WORKERS" "sidecar.workers" "LOG_LEVEL" "sidecar.logLevel" "AUTHZ_TLS_CERT" "service.tls" "AUTHZ_TLS_KEY" "service.tls" "AUTHZ_TLS_CLIENT_CA" "service.tls" "AUTHZ_TLS_CLIENTS" "service.tls.clients" -}}
 {{- $secret := list "API_KEY_SALT" "API_KEY_SALT_PREVIOUS" "REDIS_URL" "DATABASE_URL" "AUTHZ_REDIS_SENTINEL_PASSWORD" "AUTHZ_RECORD_PSEUDONYM_KEY" "AUTHZ_RECORD_HTTP_TOKEN" "AUTHZ_RECORD_REDIS_PASSWORD" "AUTHZ_RECORD_KAFKA_PASSWORD" -}}
 {{- range $name, $_ := .Values.sidecar.settings -}}
 {{- if has $name $secret -}}
