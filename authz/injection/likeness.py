@@ -38,6 +38,8 @@ def differences(have: Object, want: Object, *, mesh: bool = False) -> Iterator[s
     Args:
         mesh: Istio may have led its probes through its own proxy.
     """
+    if not _same(_claims(have), _claims(want)):
+        yield "resources"
     for key in sorted((want.keys() | have.keys()) - _THE_CLUSTERS):
         if mesh and key in _PROBES and _led_by_mesh(have.get(key)):
             continue
@@ -59,6 +61,11 @@ def _same(have: Json, want: Json) -> bool:
     if isinstance(want, list) and isinstance(have, list):
         return len(have) == len(want) and all(map(_same, have, want))
     return type(have) is type(want) and have == want
+
+
+def _claims(container: Object) -> Json:
+    """Return the devices that a container claims. SECURITY: with one come mounts and variables of others'."""
+    return mapping(container.get("resources")).get("claims") or []
 
 
 def _led_by_mesh(probe: Json) -> bool:

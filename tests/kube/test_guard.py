@@ -20,12 +20,18 @@ from tests.kube.pods import (
     as_manifest,
     named,
     pod,
+    read,
     release,
     service,
 )
 
 HERE, ELSEWHERE, ANOTHERS = "guard-here", "guard-elsewhere", "guard-anothers"
-VALUES = {"namespaces": [HERE], "keys": {"pepper": "p" * 32}, "sidecar": {"hosts": []}}
+VALUES = {
+    "namespaces": [HERE],
+    "keys": {"pepper": "p" * 32},
+    "sidecar": {"hosts": []},
+    "networkPolicy": {"listenPorts": [9181]},
+}
 ASKED = {"sidecar.authz/hosts": "items.example.com"}
 SIDECAR, ENVOY = "authz", "authz-envoy"
 
@@ -122,6 +128,12 @@ def _overlaid(made: Object) -> None:
     ours(made).update(terminationMessagePath="/etc/authz/policies/deny.yaml")
 
 
+def _claimed(made: Object) -> None:
+    """Have a device given to the sidecar, with the mounts and variables that its driver likes."""
+    made["spec"]["resourceClaims"] = [{"name": "device", "resourceClaimName": "mine"}]
+    ours(made)["resources"]["claims"] = [{"name": "device"}]
+
+
 def _once(made: Object) -> None:
     for field in ("restartPolicy", "startupProbe", "livenessProbe", "readinessProbe"):
         del ours(made)[field]
@@ -171,6 +183,7 @@ ATTACKS: dict[str, tuple[Change, str]] = {
     "another directory": (lambda made: ours(made).update(workingDir="/mine"), "differs in workingDir"),
     "a terminal": (lambda made: ours(made).update(stdin=True, tty=True), "`authz` differs in"),
     "a policy overlaid": (_overlaid, "differs in terminationMessagePath"),
+    "a device claimed": (_claimed, "`authz` differs in resources"),
     "a port moved": (
         lambda made: ours(made, ENVOY)["ports"][0].update(containerPort=8080),
         "differs in ports",
@@ -209,6 +222,7 @@ ATTACKS: dict[str, tuple[Change, str]] = {
     ),
     "Envoy's port name": (_port(name="authz-http"), "names a port `authz-*`"),
     "Envoy's port": (_port(containerPort=9180), "at which the sidecar or its Envoy listens"),
+    "a port of other Envoys": (_port(containerPort=9181), "at which the sidecar or its Envoy listens"),
     "a port of the node": (_port(hostPort=80), "the application's port is a `hostPort`"),
     "the sidecar's port": (_port(containerPort=9192), "at which the sidecar or its Envoy listens"),
 }
@@ -246,6 +260,10 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "words for a port": ({"sidecar.authz/port": "8080 --edge"}, "`sidecar.authz/port` says"),
     "the sidecar's port": ({"sidecar.authz/port": "9192"}, "two listen at one port"),
     "Envoy's port": ({"sidecar.authz/port": "9180"}, "two listen at one port"),
+    "a port that is open": (
+        {"sidecar.authz/port": "9181"},
+        "network policies open to everybody (9180, 9181)",
+    ),
     "a port that is closed": (
         {"sidecar.authz/listen-port": "1234"},
         "`sidecar.authz/listen-port` says `1234`",
@@ -293,6 +311,27 @@ def test_a_pod_that_runs_keeps_its_label_and_its_images(guarded: Release, runnin
     for name in (SIDECAR, ENVOY):
         image = {"spec": {"initContainers": [{"name": name, "image": "mine"}]}}
         refused(guarded.change("pods", running, image), "images of the sidecar stay")
+
+
+def test_a_label_does_not_change_with_a_status_or_a_binding(guarded: Release, running: str) -> None:
+    for word in (None, "false"):
+        refused(guarded.change("pods", running, _label(word), below="/status"), "with the status of a pod")
+    assert guarded.change("pods", running, {"status": {"message": "well"}}, below="/status").why == ""
+    naked = pod(ASKED, label=None, name="naked")
+    assert not guarded.create(naked, real=True).why
+    refused(guarded.change("pods", "naked", _label("true"), below="/status"), "with the status of a pod")
+    guarded.api.remove("pods", HERE, "naked", 0)
+
+
+def test_a_binding_brings_no_label(guarded: Release) -> None:
+    waiting = pod(ASKED, name="waiting", schedulerName="nobody")
+    assert not guarded.create(waiting, real=True).why
+    path = f"/api/v1/namespaces/{HERE}/pods/waiting/binding?dryRun=All"
+    binding = {"apiVersion": "v1", "kind": "Binding", "target": {"kind": "Node", "name": "kwok"}}
+    labelled = {**binding, "metadata": {"name": "waiting", **_label("false")["metadata"]}}
+    refused(read(guarded.api.ask("POST", path, labelled)), "its binding to a node")
+    assert guarded.api.ask("POST", path, {**binding, "metadata": {"name": "waiting"}}).status == 201
+    guarded.api.remove("pods", HERE, "waiting", 0)
 
 
 def test_all_else_of_a_pod_that_runs_may_change(guarded: Release, running: str) -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from tests.kube.cluster import Cluster, Helm, Said
 from tests.kube.crds import OF_ISTIO, installed
+from tests.kube.pods import as_manifest
 from tests.kube.tools import KUBERNETES
 
 RELEASE = "istiotest"
@@ -125,6 +126,18 @@ def test_a_pod_gets_a_sidecar_at_its_loopback_and_no_envoy_of_ours(release: Clus
     assert told["AUTHZ_LISTEN"] == "127.0.0.1:9191"
     assert told["AUTHZ_HOSTS"] == "items.example.com"
     assert made["metadata"]["annotations"][OPEN] == "9192"
+
+
+def test_a_pod_that_asks_only_once_it_runs_needs_the_mesh_as_well(release: Cluster) -> None:
+    late = as_manifest(_stored(_create(release, pod())))
+    del late["metadata"]["labels"]["sidecar.authz/inject"]
+    for part in ("containers", "initContainers"):
+        late["spec"][part] = [one for one in late["spec"][part] if one["name"] != "istio-proxy"]
+    release.apply(late, namespace=TEAM)
+    name = ("pod", late["metadata"]["name"], "-n", TEAM)
+    said = release.kubectl("label", *name, "sidecar.authz/inject=true", "--dry-run=server", check=False)
+    release.kubectl("delete", *name, "--grace-period=0", "--force")
+    assert "the mesh's Envoy that would ask it is missing" in said.err, said.text
 
 
 @pytest.mark.parametrize("ports", ["9192", "9192,15020", "9000,9192", "15021,9192,9000"])

@@ -3,7 +3,8 @@
 
 {{/* authz.guard.containers (description): `variables:` that hold what each container of ours should be, and the names
      of the fields in which it differs. Left to the cluster: what it costs (LimitRange, VPA), when an image is pulled,
-     and how a message is read when it ends. */}}
+     and how a message is read when it ends. SECURITY: a claim of resources is no cost: with a device come mounts and
+     variables of somebody else's. */}}
 {{- define "authz.guard.containers" -}}
 {{- range $list := list "initContainers" "containers" }}
 {{- range $index, $want := index $.pod.spec $list }}
@@ -22,12 +23,24 @@
     {{- if $.variables.openPorts }} &&
     !({{ include "authz.istio.probed" (printf "variables.%sFound[0][k]" $name) }}) {{- end }} :
     k == "terminationMessagePath" ? variables.{{ $name }}Found[0][k] != "/dev/termination-log" :
-    !(k in ["resources", "resizePolicy", "imagePullPolicy", "terminationMessagePolicy"]))
+    k == "resources" ? has(variables.{{ $name }}Found[0].resources.claims) :
+    !(k in ["resizePolicy", "imagePullPolicy", "terminationMessagePolicy"]))
 {{- end }}
 {{- end }}
 {{- end -}}
 
-{{/* authz.guard.annotations (description): `validations:` of what the pod chose, each annotation once. */}}
+{{/* authz.guard.open (root): JSON list of the ports, as texts, that network policies open at every injected pod. */}}
+{{- define "authz.guard.open" -}}
+{{- $open := list -}}
+{{- if and (include "authz.managed" .) .Values.networkPolicy.enabled -}}
+{{- range concat (include "authz.listenPorts" . | fromJsonArray) .Values.networkPolicy.openPorts -}}
+{{- $open = append $open (int . | toString) -}}
+{{- end -}}
+{{- end -}}
+{{- $open | uniq | toJson -}}
+{{- end -}}
+
+{{/* authz.guard.annotations (description, and `open`): `validations:` of what the pod chose, each annotation once. */}}
 {{- define "authz.guard.annotations" -}}
 {{- $seen := list -}}
 {{- range $name := keys .variables | sortAlpha }}
@@ -45,6 +58,10 @@
     !variables.judged || !variables.valid ||
     !(variables.listenPort in [variables.port, "9192", "9193"] || variables.port in ["9192", "9193"])
   message: "two listen at one port: Envoy has `sidecar.authz/listen-port` and 9193, the sidecar 9192, the application `sidecar.authz/port`; give each its own"
+{{- with .open }}
+- expression: {{ printf "!variables.judged || !(variables.port in %s)" (toJson .) | toJson }}
+  message: {{ printf "the application listens at a port that network policies open to everybody (%s), and would be reached past Envoy: let it listen elsewhere, and say so in `sidecar.authz/port`" (join ", " .) | quote }}
+{{- end }}
 {{- end }}
 {{- end -}}
 

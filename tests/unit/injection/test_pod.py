@@ -115,6 +115,7 @@ def test_what_an_api_server_and_a_cluster_add_is_no_difference() -> None:
         ("lifecycle", {"postStart": {}}),
         ("terminationMessagePath", "/etc/x"),
         ("securityContext", {"privileged": True}),
+        ("resources", {"claims": [{"name": "device"}]}),
         ("ports", [{"name": "authz-ops", "containerPort": True, "protocol": "TCP"}]),
         ("startupProbe", {"httpGet": {"path": "/health", "port": 9192, "host": "x"}}),
         ("startupProbe", {"httpGet": {"path": "/app-health/authz/startupz", "port": 15020}}),
