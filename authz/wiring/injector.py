@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from authz.admission import keeper, patrol
@@ -26,6 +27,7 @@ from authz.record.metrics import CONTENT_TYPE
 from authz.transport.ops import OpsServer
 from authz.transport.routes import Readiness, Response, Route, health, problem, ready
 
+_LOOK_S = 0.5
 _FINISH_S = 5.0  # for answers that were begun: an API server waits no longer
 
 _log = get_logger("injector")
@@ -170,7 +172,11 @@ class _Told:
 
     def wait(self) -> None:
         """Wait until somebody does."""
-        self._words.get()
+        # Not without end: the system may give a signal to a thread of a library, and its handler runs here,
+        # once this thread wakes up.
+        while not self.leaving:
+            with suppress(Empty):
+                self._words.get(timeout=_LOOK_S)
 
 
 class _Work:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import socket
 import ssl
 import sys
@@ -116,6 +117,30 @@ def test_a_webhook_serves_until_told_to_stop(kube: FakeKube, template: Path) -> 
         _until(lambda: _status(ops, "/ready") in (503, 0))
         if thread.is_alive():
             assert _ask(webhook.address.port, ca)["allowed"] is True, "while it drains it goes on"
+
+
+def test_a_signal_that_another_thread_catches_is_obeyed(kube: FakeKube, template: Path) -> None:
+    """The system may give it to any; its handler runs on the thread that waits, which has to wake up."""
+    (ops,) = free_ports(1)
+    watch = Watch(WatchSettings(TcpAddress("127.0.0.1", ops), template, ("*",)))
+
+    def other() -> None:
+        _until(lambda: _status(ops, "/ready") == 200)
+        time.sleep(0.2)  # until it sleeps
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, lambda *_: watch.stop())
+    rescue = threading.Timer(PATIENCE_S, watch.stop)  # or a failure would be a test that never ends
+    thread = threading.Thread(target=other)
+    try:
+        for started in (rescue, thread):
+            started.start()
+        watch.run()
+        assert rescue.is_alive()
+    finally:
+        rescue.cancel()
+        thread.join()
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_webhook_without_an_api_server_is_alive_and_not_ready(kube: FakeKube, template: Path) -> None:
