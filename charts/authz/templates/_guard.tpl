@@ -68,9 +68,9 @@
 {{/* authz.guard.lacks (root): what is wrong where a pod came without its sidecar. */}}
 {{- define "authz.guard.lacks" -}}
 {{- if eq .Values.injection "policy" -}}
-the sidecar was not put in: see that `kubectl get mutatingadmissionpolicy {{ include "authz.clusterName" (dict "root" . "suffix" "inject") }}` and its binding are there
+the sidecar was not put in: a pod gets it when it is created, so label the template of the pod; if that is labelled, see that `kubectl get mutatingadmissionpolicy {{ include "authz.clusterName" (dict "root" . "suffix" "inject") }}` and its binding are there
 {{- else if eq .Values.injection "webhook" -}}
-the sidecar was not put in: see that the webhook runs, `kubectl -n {{ .Release.Namespace }} get pods -l app.kubernetes.io/instance={{ .Release.Name }}`
+the sidecar was not put in: a pod gets it when it is created, so label the template of the pod; if that is labelled, see that the webhook runs, `kubectl -n {{ .Release.Namespace }} get pods -l app.kubernetes.io/instance={{ .Release.Name }}`
 {{- else -}}
 the sidecar is not in it: put it into the manifest with `authz inject -f`
 {{- end -}}
