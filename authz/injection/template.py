@@ -132,7 +132,9 @@ def _read(content: bytes) -> _Written:
     except msgspec.ValidationError as error:
         raise ValueError(f"{_lower(str(error))}: render it with the chart of this version") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ValueError("not JSON: write what the chart renders as `injection.json`") from None
+        raise ValueError(
+            "holds no template: name the chart's ConfigMap, or the `injection.json` in it"
+        ) from None
     if written.version != VERSION:
         raise ValueError(
             f"version {written.version} is not known here: use the program and the chart of one version"
