@@ -21,6 +21,8 @@ from authz.model.errors import ConfigError
 
 CONNECTIONS_MAX = 256  # an API server sends 200 changes at once; beyond, the longest silent is hung up on
 BODIES_MAX_BYTES = 32 * 1024 * 1024  # of all connections at once: an eighth of what the chart gives us
+# Always admitted: large ones that are announced and do not come keep out large ones alone. A pod has 10 KiB.
+BODY_SMALL_BYTES = 64 * 1024
 HANDSHAKE_S = 5.0
 _BACKLOG = 128
 _POLL_S = 0.2
@@ -172,14 +174,16 @@ class Door:
 
     def _admit(self, size: int) -> bool:
         with self._lock:
-            if self._bodies + size > BODIES_MAX_BYTES:
-                return False
-            self._bodies += size
+            if size > BODY_SMALL_BYTES:
+                if self._bodies + size > BODIES_MAX_BYTES:
+                    return False
+                self._bodies += size
             return True
 
     def _release(self, size: int) -> None:
         with self._lock:
-            self._bodies -= size
+            if size > BODY_SMALL_BYTES:
+                self._bodies -= size
 
 
 def _listen(address: TcpAddress) -> socket.socket:

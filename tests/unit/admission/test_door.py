@@ -141,11 +141,21 @@ def test_a_bug_costs_one_connection(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_a_body_beyond_what_all_may_have_at_once_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doors, "BODIES_MAX_BYTES", 10)
+    monkeypatch.setattr(doors, "BODY_SMALL_BYTES", 9)
     with _served() as door:
         with _line(door) as line:
             assert _ask(line, b"x" * 11)[0] == 503
         with _line(door) as line:
             assert [_ask(line, b"x" * 10)[0] for _ in range(3)] == [200] * 3
+
+
+def test_a_small_body_is_always_admitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "BODIES_MAX_BYTES", 0)
+    with _served() as door, _line(door) as line:
+        assert [_ask(line, b"x" * doors.BODY_SMALL_BYTES)[0] for _ in range(3)] == [200] * 3
+    with _served() as door, _line(door) as line:
+        line.sendall(b"POST /inject HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (doors.BODY_SMALL_BYTES + 1))
+        assert line.recv(1024).startswith(b"HTTP/1.1 503 ")
 
 
 def test_silent_connections_lose_their_places_to_those_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
