@@ -92,3 +92,14 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* authz.refuse.defaults (root): what pods get that say nothing, and what the guard would refuse in each of them. */}}
+{{- define "authz.refuse.defaults" -}}
+{{- if eq .Values.deployment "sidecar" -}}
+{{- range $told := include "authz.injection.variables" . | fromYaml -}}
+{{- if and $told.default $told.pattern (not (regexMatch $told.pattern $told.default)) -}}
+{{- fail (printf "%q is what pods get that do not say annotation `%s`, and the guard would refuse each of them; set the value behind it, of `sidecar` or `envoyProxy`, to %s" $told.default $told.annotation $told.message) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
