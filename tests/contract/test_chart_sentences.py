@@ -55,6 +55,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"sidecar": {"settings": {"LOG_LEVEL": "debug"}}}, "from `sidecar.logLevel`; set that"),
     ({"sidecar": {"settings": {"limit_headers": "off"}}}, '"limit_headers", which is no setting'),
+    ({"sidecar": {"settings": {"AUTHZ_LIMIT_HEADER": "off"}}}, '"AUTHZ_LIMIT_HEADER", which is no setting'),
     ({"sidecar": {"resources": {"limits": {"memory": "1TB"}}}}, '"1TB" is what pods get that do not say'),
     ({"sidecar": {"port": 9180}}, "port 9180 is `sidecar.port`, where applications listen"),
     ({"networkPolicy": {"openPorts": [8080]}}, "requests would go past Envoy"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from authz.config.settings import KEYS
 from charts.authz.code.schema import schema
 from charts.authz.code.table import readme
 from charts.authz.code.values import rows
@@ -18,7 +19,13 @@ def files(root: Path) -> dict[str, str]:
     values = rows((root / CHART / "values.yaml").read_text(encoding="utf-8"))
     table = readme((root / CHART / "README.md").read_text(encoding="utf-8"), values)
     made = {f"{CHART}/values.schema.json": schema(values), f"{CHART}/README.md": table}
-    return made | _rules(root) | _dashboards(root)
+    return made | _settings() | _rules(root) | _dashboards(root)
+
+
+def _settings() -> dict[str, str]:
+    """Return the names that `sidecar.settings` may have: one that is misspelled would end every sidecar."""
+    names = sorted(key.env for key in KEYS.values() if not key.secret)
+    return {f"{CHART}/files/settings.txt": "".join(f"{name}\n" for name in names)}
 
 
 def _rules(root: Path) -> dict[str, str]:

@@ -62,6 +62,7 @@
 {{- define "authz.refuse.settings" -}}
 {{- $ours := dict "AUTHZ_POLICIES" "policies" "AUTHZ_LISTEN" "deployment" "AUTHZ_OPS" "deployment" "AUTHZ_DEBUG" "deployment" "AUTHZ_STATE" "deployment" "AUTHZ_SECRETS" "extraSecrets" "AUTHZ_HOSTS" "sidecar.hosts" "AUTHZ_TRUSTED_HOPS" "sidecar.trustedHops" "AUTHZ_FLEET_SIZE" "sidecar.fleetSize" "AUTHZ_WORKERS" "sidecar.workers" "LOG_LEVEL" "sidecar.logLevel" "AUTHZ_TLS_CERT" "service.tls" "AUTHZ_TLS_KEY" "service.tls" "AUTHZ_TLS_CLIENT_CA" "service.tls" "AUTHZ_TLS_CLIENTS" "service.tls.clients" -}}
 {{- $secret := list "API_KEY_SALT" "API_KEY_SALT_PREVIOUS" "REDIS_URL" "DATABASE_URL" "AUTHZ_REDIS_SENTINEL_PASSWORD" "AUTHZ_RECORD_PSEUDONYM_KEY" "AUTHZ_RECORD_HTTP_TOKEN" "AUTHZ_RECORD_REDIS_PASSWORD" "AUTHZ_RECORD_KAFKA_PASSWORD" -}}
+{{- $known := .Files.Lines "files/settings.txt" -}}
 {{- range $name, $_ := .Values.sidecar.settings -}}
 {{- if has $name $secret -}}
 {{- fail (printf "`sidecar.settings` has %s, which is secret and would be readable in every pod; put it into a Secret and name that in `keys`, `redis` or `extraSecrets`" $name) -}}
@@ -69,7 +70,7 @@
 {{- with get $ours $name -}}
 {{- fail (printf "`sidecar.settings` has %s, which the chart sets itself, from `%s`; set that, or take it out" $name .) -}}
 {{- end -}}
-{{- if not (regexMatch "^(AUTHZ_[A-Z0-9_]+|RATE_LIMIT_ENABLED)$" $name) -}}
+{{- if not (has $name $known) -}}
 {{- fail (printf "`sidecar.settings` has %q, which is no setting: they are the environment names of docs/settings.md, such as AUTHZ_LIMIT_HEADERS" $name) -}}
 {{- end -}}
 {{- end -}}
