@@ -171,6 +171,8 @@ class Balancer:
             if backend is None:
                 return
             stack.enter_context(backend)
+            for end in (caller, backend):  # what carries in a cluster waits for no further bytes either
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             back = threading.Thread(target=_pump, args=(backend, caller), daemon=True)
             back.start()
             _pump(caller, backend)
