@@ -269,6 +269,7 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
         "`sidecar.authz/listen-port` says `1234`",
     ),
     "hops": ({"sidecar.authz/trusted-hops": "-1"}, "`sidecar.authz/trusted-hops` says `-1`"),
+    "too many hops": ({"sidecar.authz/trusted-hops": "17"}, "`sidecar.authz/trusted-hops` says `17`"),
     "no such policies": (
         {"sidecar.authz/policies": "mine"},
         "`sidecar.authz/policies` says `mine`: write the name",

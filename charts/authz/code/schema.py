@@ -55,7 +55,7 @@ _TOLD: Mapping[str, Schema] = {
     "image.repository": {"type": "string", "minLength": 1},
     "sidecar.port": _PORT,
     "sidecar.listenPort": _PORT,
-    "sidecar.trustedHops": {"type": "integer", "minimum": 0, "maximum": 99},
+    "sidecar.trustedHops": {"type": "integer", "minimum": 0, "maximum": 16},
     "sidecar.workers": {"type": "integer", "minimum": 1, "maximum": 64},
     "sidecar.address": {"enum": ["0.0.0.0", "[::]"]},  # noqa: S104 - of a pod, behind its network policy
     "sidecar.logLevel": {"enum": ["debug", "info", "warning", "error"]},

@@ -42,8 +42,8 @@ policies:
 trustedHops:
   annotation: sidecar.authz/trusted-hops
   default: {{ .Values.sidecar.trustedHops | toString | quote }}
-  pattern: '^(0|[1-9][0-9]?)$'
-  message: "how many proxies of yours stand before this pod, 0 to 99"
+  pattern: '^([0-9]|1[0-6])$'
+  message: "how many proxies of yours stand before this pod, 0 to 16"
 {{- if eq .Values.envoy "istio" }}
 {{ include "authz.istio.openPorts" . }}
 {{- end }}
