@@ -16,6 +16,7 @@ from authz.injection.reading import Document
 from authz.injection.service import Moved, Unmoved, move_service
 from authz.injection.template import Template
 from authz.injection.tree import Json, Object, TurnedAway, mapping, quoted, text
+from authz.injection.unread import unread
 
 Path: TypeAlias = tuple[str, ...]
 
@@ -135,6 +136,7 @@ class _Work:
 
     def _workload(self, thing: Object, path: Path, where: str) -> Json:
         pod = _at(thing, path)
+        self.odd += [Note(where, what) for what in unread(pod, self._template)]
         outcome = inject_pod(pod, self._template)
         match outcome:
             case TurnedAway(why):

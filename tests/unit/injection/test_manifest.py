@@ -173,3 +173,10 @@ def test_a_label_that_no_pod_will_have_is_told() -> None:
         "f: document 1, Deployment `shop`: its pods get no sidecar: "
         "put the label into `spec.template.metadata.labels`, too"
     ]
+
+
+def test_an_annotation_that_nobody_reads_is_told() -> None:
+    result = rewritten(pod({"sidecar.authz/prot": "80"}))
+    assert [each.what for each in result.odd] == [
+        "nobody reads annotation `sidecar.authz/prot`: did you mean `sidecar.authz/port`?"
+    ]
