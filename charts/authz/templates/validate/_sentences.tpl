@@ -41,6 +41,31 @@
 {{- end -}}
 {{- end -}}
 
+{{/* authz.refuse.words (root): texts that stand in templates without quotes: names and images. SECURITY: one with a
+     line break or a colon in it would be more than one field. */}}
+{{- define "authz.refuse.words" -}}
+{{- range $name, $text := dict "nameOverride" .Values.nameOverride "fullnameOverride" .Values.fullnameOverride -}}
+{{- if not (regexMatch "^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$" $text) -}}
+{{- fail (printf "`%s` is %q, and names of objects begin with it; set a-z, 0-9 and - alone" $name $text) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values -}}
+{{- $texts := dict "image.repository" .image.repository "image.tag" .image.tag "redis.development.image" .redis.development.image "service.tls.existingSecret" .service.tls.existingSecret "gateway.tls.hostname" .gateway.tls.hostname "gateway.tls.clientSecret" .gateway.tls.clientSecret "gateway.clientTraffic.clientCA" .gateway.clientTraffic.clientCA "monitoring.podMonitor.interval" .monitoring.podMonitor.interval -}}
+{{- range .image.pullSecrets }}{{ $_ := set $texts "image.pullSecrets" . }}{{ include "authz.refuse.word" $texts }}{{ end -}}
+{{- range .envoyProxy.upgrades }}{{ $_ := set $texts "envoyProxy.upgrades" . }}{{ include "authz.refuse.word" $texts }}{{ end -}}
+{{- include "authz.refuse.word" $texts -}}
+{{- end -}}
+{{- end -}}
+
+{{/* authz.refuse.word (dict of value name to text): words with nothing in them that YAML would read. */}}
+{{- define "authz.refuse.word" -}}
+{{- range $name, $text := . -}}
+{{- if not (regexMatch "^([A-Za-z0-9_]([A-Za-z0-9._:/@-]*[A-Za-z0-9_])?)?$" (toString $text)) -}}
+{{- fail (printf "`%s` has %q, which is no name; write letters, digits and . _ - / : @ alone" $name $text) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* authz.refuse.names (root): what must be a name and is none. */}}
 {{- define "authz.refuse.names" -}}
 {{- range .Values.namespaces -}}
