@@ -67,6 +67,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"networkPolicy": {"listenPorts": [9193]}}, "port 9193 is where metrics are"),
     ({"sidecar": {"port": 9192}}, "`sidecar.port` is 9192, where the sidecar or Envoy tells its metrics"),
     (_git(repository=""), "`policies.git.repository` empty"),
+    (_git(repository="rules"), '`policies.git.repository` is "rules", which git takes for a directory'),
     (_git(path="/sets"), '`policies.git.path` is "/sets"; set a directory inside the repository'),
     (_git(path="a/../.."), "without / before it and without .."),
     ({"policies": {"sets": {"default": None}}}, "`policies.sets` is empty, and pods choose one of them"),

@@ -6,6 +6,9 @@
 {{- if and .enabled (not .repository) -}}
 {{- fail "`policies.git.enabled` is true and `policies.git.repository` empty; set the repository's address" -}}
 {{- end -}}
+{{- if and .enabled (not (regexMatch "^((https?|ssh|git|file)://|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:)[^\\s]+$" .repository)) -}}
+{{- fail (printf "`policies.git.repository` is %q, which git takes for a directory; write https://HOST/PATH.git or git@HOST:PATH.git" .repository) -}}
+{{- end -}}
 {{- if and .enabled (or (hasPrefix "/" .path) (has ".." (splitList "/" .path))) -}}
 {{- fail (printf "`policies.git.path` is %q; set a directory inside the repository, without / before it and without .." .path) -}}
 {{- end -}}
