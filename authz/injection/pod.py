@@ -24,6 +24,7 @@ from authz.injection.tree import (
     quoted,
     text,
 )
+from authz.injection.unread import unread
 from authz.injection.variables import Values, filled, filled_object, resolve
 
 
@@ -74,6 +75,9 @@ def inject_pod(pod: Json, template: Template) -> Outcome:
     values = resolve(template.variables, mapping(pod.get("metadata")).get("annotations"))
     if isinstance(values, TurnedAway):
         return values
+    # A misspelled one would leave a default in force that was not meant, such as another policy set.
+    if why := next(unread(pod, template), ""):
+        return TurnedAway(why)
     return _put_in(pod, part_for(template, values), values, template)
 
 

@@ -1,4 +1,4 @@
-"""Annotations of a pod that nobody reads: allowed, and probably not meant."""
+"""Annotations of a pod that look like ours and that nobody reads: probably misspelled."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from authz.injection.template import Template
 from authz.injection.tree import Json, mapping, quoted
 
 _CHARS = 80  # of a name that is compared
+# Where a mesh's Envoy asks, nobody reads these, and a pod may have them all the same: it may move.
+_OF_OUR_ENVOY = ("port", "listen-port", "envoy-cpu", "envoy-memory")
 
 
 def unread(pod: Json, template: Template) -> Iterator[str]:
@@ -16,6 +18,7 @@ def unread(pod: Json, template: Template) -> Iterator[str]:
     told = mapping(mapping(mapping(pod).get("metadata")).get("annotations"))
     known = {each.annotation for each in template.variables} | set(template.annotations)
     ours = template.label.partition("/")[0] + "/"
+    known |= {ours + word for word in _OF_OUR_ENVOY}
     words = sorted(name.removeprefix(ours) for name in known if name.startswith(ours))
     for name in told:
         if name == template.label:

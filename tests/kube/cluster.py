@@ -258,8 +258,8 @@ def _api_server(home: Path, store: int, port: int) -> list[str]:
         f"--service-account-signing-key-file={home / 'accounts.key'}",
         "--endpoint-reconciler-type=none",
         "--event-ttl=10m",
-        # Lists as streams, which an API server ends with an error each time where etcd is 3.4: kwok would learn
-        # of pods by asking anew after up to half a minute.
+        # Lists as streams end with an error each time where etcd is 3.4: kwok would learn of pods by asking
+        # anew, after up to half a minute.
         "--feature-gates=WatchList=false",
     ]
 

@@ -251,6 +251,10 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "hosts that are an option": ({"sidecar.authz/hosts": "--edge"}, "says `--edge`: write the hosts"),
     "quotes and CEL": ({"sidecar.authz/hosts": '" + variables.x + "'}, 'says `" + variables.x + "`'),
     "a line after it": ({"sidecar.authz/hosts": "a.example\n"}, "says `a.example `: write the hosts"),
+    "what a terminal obeys": (
+        {"sidecar.authz/hosts": "\x1b[31mred"},
+        "says `(characters that cannot be shown)`: write the hosts",
+    ),
     "a host that is none": ({"sidecar.authz/hosts": "a..example"}, "says `a..example`: write the hosts"),
     "two lines": ({"sidecar.authz/hosts": "a\nb"}, "says `a b`: write the hosts"),
     "a long text": ({"sidecar.authz/hosts": "-" * 9000}, "says `" + "-" * 80 + "...`: write the hosts"),
@@ -270,6 +274,10 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     ),
     "hops": ({"sidecar.authz/trusted-hops": "-1"}, "`sidecar.authz/trusted-hops` says `-1`"),
     "too many hops": ({"sidecar.authz/trusted-hops": "17"}, "`sidecar.authz/trusted-hops` says `17`"),
+    "a misspelled one": (
+        {"sidecar.authz/polices": "strict"},
+        "nobody reads annotation `sidecar.authz/polices`: after `sidecar.authz/` stands one of cpu,",
+    ),
     "no such policies": (
         {"sidecar.authz/policies": "mine"},
         "`sidecar.authz/policies` says `mine`: write the name",

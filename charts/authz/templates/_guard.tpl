@@ -53,6 +53,18 @@
   messageExpression: {{ printf "%s + %s" (include "authz.cel.says" (dict "key" $told.annotation "said" (printf "variables.%sSaid" $name))) (toJson $write) | toJson }}
 {{- end }}
 {{- end }}
+{{- $ours := printf "%s/" (.label | splitList "/" | first) }}
+{{- /* The last four mean nothing in a mesh, and a pod may have them all the same: it may move. */}}
+{{- $known := keys .pod.metadata.annotations }}
+{{- range list "port" "listen-port" "envoy-cpu" "envoy-memory" }}{{ $known = append $known (print $ours .) }}{{ end }}
+{{- $known = concat $seen $known | uniq | sortAlpha }}
+{{- $unread := printf "k.startsWith(%s) && !(k in %s)" (toJson $ours) (toJson $known) }}
+{{- $words := list }}
+{{- range $known }}{{ if hasPrefix $ours . }}{{ $words = append $words (trimPrefix $ours .) }}{{ end }}{{ end }}
+{{- $stands := printf ": after `%s` stands one of %s" $ours ($words | join ", ") }}
+- expression: {{ printf "!variables.judged || object.metadata.?annotations.orValue({}).all(k, !(%s))" $unread | toJson }}
+  message: {{ printf "nobody reads one of the pod's annotations%s" $stands | quote }}
+  messageExpression: {{ printf "\"nobody reads annotation `\" + object.metadata.annotations.filter(k, %s)[0] + %s" $unread (printf "`%s" $stands | toJson) | toJson }}
 {{- if .variables.listenPort }}
 - expression: >-
     !variables.judged || !variables.valid ||

@@ -26,8 +26,8 @@ def test_annotations_that_do_nothing_are_told(annotations: Any, said: list[str])
 def test_what_looks_like_none_of_ours_is_told_which_there_are() -> None:
     (said,) = unread(pod({"sidecar.authz/zzz": ""}), template())
     assert said == (
-        "nobody reads annotation `sidecar.authz/zzz`: "
-        "after `sidecar.authz/` stands one of hosts, listen-port, policies, port, status"
+        "nobody reads annotation `sidecar.authz/zzz`: after `sidecar.authz/` "
+        "stands one of envoy-cpu, envoy-memory, hosts, listen-port, policies, port, status"
     )
 
 
