@@ -87,7 +87,8 @@ def _judged(uid: str, kind: str, request: Object, template: Template) -> Reviewe
         return Reviewed(kind, UNTOUCHED, _yes(uid))
     if not isinstance(thing, dict):
         why = f"the review of this {kind} shows none: look at the webhook configuration"
-        return Reviewed(kind, FAILED, _no(uid, why, _INVALID), why)
+        # Whoever reaches us may ask so: it is no fault of ours, for which somebody would be woken.
+        return Reviewed(kind, REFUSED, _no(uid, why, _INVALID), why)
     result = inject_pod(thing, template) if kind == _POD else move_service(thing, template)
     match result:
         case TurnedAway(why):

@@ -87,8 +87,11 @@ int(variables.{{ $number | trimPrefix "${int:" | trimSuffix "}" }})
 {{- end -}}
 
 {{/* authz.cel.says (dict "key" "sidecar.authz/port" "said" EXPRESSION): the text with which a sentence about an
-     annotation begins. Others wrote the value: it is cut, and a message of several lines would not be shown. */}}
+     annotation begins. Others wrote the value: it is cut, and a message of several lines would not be shown. SECURITY:
+     what terminals obey, or what turns text around, is left out: operators read events. */}}
 {{- define "authz.cel.says" -}}
 {{- $cut := printf "(%s.size() > 80 ? %s.substring(0, 80) + \"...\" : %s).replace(\"\\n\", \" \")" .said .said .said -}}
-({{ .said }} == "" ? {{ printf "annotation `%s` is missing, and the release has no default" .key | toJson }} : {{ printf "annotation `%s` says `" .key | toJson }} + {{ $cut }} + "`")
+{{- $plain := toJson "^[^\\x00-\\x1f\\x7f-\\x9f\\x{202a}-\\x{202e}\\x{2066}-\\x{2069}]*$" -}}
+{{- $shown := printf "(%s.matches(%s) ? %s : \"(characters that cannot be shown)\")" $cut $plain $cut -}}
+({{ .said }} == "" ? {{ printf "annotation `%s` is missing, and the release has no default" .key | toJson }} : {{ printf "annotation `%s` says `" .key | toJson }} + {{ $shown }} + "`")
 {{- end -}}

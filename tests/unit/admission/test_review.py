@@ -81,7 +81,7 @@ def test_nothing_is_changed_that_is_not_being_made(kind: str, operation: str) ->
 @pytest.mark.parametrize("thing", [None, [], "pod", 3])
 def test_a_question_without_its_pod_is_a_no(thing: object) -> None:
     assert _response(question(thing))["allowed"] is False
-    assert review(question(thing), TEMPLATE_READ).outcome == FAILED
+    assert review(question(thing), TEMPLATE_READ).outcome == REFUSED
 
 
 def test_a_trial_run_is_answered_alike() -> None:
