@@ -145,7 +145,7 @@ PODS = {
             {"name": "work", "emptyDir": {}},
             {"name": "rules", "configMap": {"name": "authz-policies"}},
         ],
-        containers=[{**APPLICATION, "volumeMounts": [{"name": "work", "mountPath": "/work"}]}],
+        containers=[{**APPLICATION, "volumeMounts": [{"name": "work", "mountPath": "/data"}]}],
     ),
     "several containers": pod(
         containers=[
@@ -228,7 +228,7 @@ CHANGES = {
     "securityContext": {},
     "volumeMounts": [],
     "lifecycle": {"postStart": {"exec": {"command": ["sh"]}}},
-    "workingDir": "/work",
+    "workingDir": "/data",
     "stdin": True,
     "startupProbe": None,
     "readinessProbe": None,

@@ -17,10 +17,9 @@ _DIRECTORIES = {
     "/run": 0o755,
     "/var/lib": 0o755,
     "/var/tmp": 0o1777,
-    "/root": 0o755,
     "/sys": 0o555,
 }
-_PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
+_PASSWD = "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
 _GROUP = "root:x:0:\nnonroot:x:65532:\n"
 
 
