@@ -6,36 +6,17 @@ What is sent is a message of the collector's service, as bytes. Source: the OTLP
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol
 
 from google.protobuf.message import DecodeError
 
 from authz.model.sink import SinkAddress
 from authz.shipping.delivery import Refused, Rejected
 from authz.shipping.errand import Access
+from authz.shipping.exporter import Exporter, Kind
 from authz.shipping.packing import packed
 from authz.shipping.post import Poster
 
-Kind = Literal["logs", "traces"]
-
 _CONTENT_TYPE = "application/x-protobuf"
-
-
-class Exporter(Protocol):
-    """Sends requests of one service."""
-
-    def export(self, payload: bytes) -> bytes:
-        """Send one request; return the answer's message.
-
-        Raises:
-            Unavailable: not now.
-            Refused: never.
-        """
-        ...
-
-    def close(self) -> None:
-        """Let go of the connection; the next request makes another."""
-        ...
 
 
 class OtlpClient:

@@ -18,7 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 from authz.model.sink import SinkAddress
 from authz.shipping.delivery import Refused, Unavailable
 from authz.shipping.errand import Access
-from authz.shipping.otlp import Kind
+from authz.shipping.exporter import Kind
 from authz.shipping.post import RETRY_MAX_S
 from authz.shipping.tls import material
 

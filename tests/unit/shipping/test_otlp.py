@@ -17,7 +17,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from authz.model.sink import parse_sink
 from authz.shipping.delivery import Refused, Unavailable
 from authz.shipping.errand import Access
-from authz.shipping.otlp import Kind, OtlpClient
+from authz.shipping.exporter import Kind
+from authz.shipping.otlp import OtlpClient
 from tests.support.certificates import Authority
 from tests.support.otlp_receiver import Answer, Receiver, otlp_receiver
 
