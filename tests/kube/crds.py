@@ -68,7 +68,7 @@ def stand_ins(cluster: Cluster, kinds: Mapping[str, str]) -> Iterator[None]:
     given = "\n---\n".join(json.dumps(_stand_in(kind, group)) for kind, group in kinds.items())
     cluster.kubectl("apply", "--server-side", "-f", "-", given=given)
     try:
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", "-", given=given)
+        cluster.until(lambda: _established(cluster, given), "the definitions to be established")
         yield
     finally:
         cluster.kubectl("delete", "-f", "-", given=given)
@@ -101,10 +101,17 @@ def installed(cluster: Cluster, source: Source) -> Iterator[None]:
     given = "\n---\n".join(map(json.dumps, _definitions(source)))
     cluster.kubectl("apply", "--server-side", "-f", "-", given=given)
     try:
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", "-", given=given)
+        cluster.until(lambda: _established(cluster, given), "the definitions to be established")
         yield
     finally:
         cluster.kubectl("delete", "--wait=false", "-f", "-", given=given)
+
+
+def _established(cluster: Cluster, given: str) -> bool:
+    """Tell whether all that was applied is served. `kubectl wait` fails where one has no status yet."""
+    found = json.loads(cluster.kubectl("get", "-f", "-", "-o", "json", given=given).out)
+    conditions = [one.get("status", {}).get("conditions") or () for one in found.get("items", [found])]
+    return all(any(c["type"] == "Established" and c["status"] == "True" for c in each) for each in conditions)
 
 
 def _definitions(source: Source) -> list[dict[str, Any]]:
