@@ -6,6 +6,7 @@ import json
 from http import HTTPStatus
 
 import pytest
+from structlog.testing import capture_logs
 
 from authz.admission import desk as desks
 from authz.admission.desk import Desk
@@ -58,3 +59,16 @@ def test_a_fault_of_ours_is_logged(
     assert (status, json.loads(reply)) == (200, {})
     said = capfd.readouterr()
     assert "a review failed" in said.out + said.err
+
+
+def test_a_flood_of_refusals_is_counted_and_not_logged_line_by_line() -> None:
+    numbers, clock = Numbers(), [100.2]
+    desk = Desk(lambda: READ, numbers, lambda: clock[0])
+    wrong = _asked(question(pod(port="x")))
+    with capture_logs() as logs:
+        for _ in range(50):
+            desk.answer(wrong)
+        clock[0] = 101.0
+        desk.answer(wrong)
+    assert [line["unlogged"] for line in logs] == [0] * 10 + [40]
+    assert 'authz_webhook_reviews_total{kind="pod",outcome="refused"} 51.0' in numbers.page().decode()
