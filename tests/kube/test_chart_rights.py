@@ -81,8 +81,9 @@ def test_a_pod_chooses_its_port_among_those_that_are_open(cluster: Cluster, home
     try:
         trial.install("policy", "--set=networkPolicy.listenPorts={9181}")
         network = Network(cluster.list("networkpolicies", SHOP))
-        # An API server heeds a new policy a moment after it has it.
+        # An API server heeds a new policy a moment after it has it, each on its own.
         cluster.until(lambda: tried(api, 9182).status == 422, "the guard")
+        cluster.until(lambda: "spec" in tried(api, 9180).body, "the injection")
         assert "networkPolicy.listenPorts" in tried(api, 9182).body["message"]
         for port in (9180, 9181):
             assert len(tried(api, port).body["spec"]["initContainers"]) == 3
