@@ -267,9 +267,21 @@ def _open_metrics(port: int) -> bytes:
 def _processes(pid: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield command line and environment of a process and its descendants."""
     yield Path(f"/proc/{pid}/cmdline").read_bytes(), Path(f"/proc/{pid}/environ").read_bytes()
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text(encoding="ascii").split():
-            yield from _processes(int(child))
+    for child in _children(pid):
+        yield from _processes(child)
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that a process started; those of a thread that ends meanwhile pass to another."""
+    for left in reversed(range(100)):
+        try:
+            lists = [(one / "children").read_text("ascii") for one in Path(f"/proc/{pid}/task").iterdir()]
+        except (FileNotFoundError, ProcessLookupError):
+            if not left:
+                raise
+        else:
+            return [int(child) for each in lists for child in each.split()]
+    raise AssertionError("it has returned or raised")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
     a           real: two workers, limits in Redis, records over a spool to two sinks, spans
     b           real: one process, TLS
     understudy  plays what no test can wait for or afford: little memory, a key near its end, a sidecar that
-                is slow, overloaded, killed again and again; and its Envoy. Our own code makes its page
+                is slow, overloaded, killed again and again; its Envoy; a webhook. Our own code makes its page
     leaver      an understudy that goes away
 
 After a baseline `strike`: everything goes wrong at once; then `mend`: all of it is put right.
@@ -23,6 +23,7 @@ from typing import Any
 
 import grpc
 
+from authz.admission.numbers import Numbers
 from authz.identity.apikey import fingerprint
 from authz.proxy.process import Child, Plan, free_port, http_get, program
 from authz.record.metrics import CONTENT_TYPE, Page, Samples
@@ -176,6 +177,23 @@ def _well(began_s: float, faults: int, *, ill: bool) -> Samples:
     }
 
 
+def _of_injection(numbers: Numbers, *, ill: bool) -> str:
+    """Return what the understudy says as one that injects, of pods, certificate and template."""
+    now_s = time.time()
+    numbers.show_rows("authz_injection_pods_missing_sidecar", [("shop", float(ill))])
+    numbers.show("authz_injection_last_look_timestamp_seconds", now_s - (400.0 if ill else 0.0))
+    numbers.show("authz_webhook_ready", float(not ill))
+    numbers.show("authz_webhook_template_good", float(not ill))
+    numbers.show("authz_webhook_certificate_expiry_timestamp_seconds", now_s + (1 if ill else 60) * DAY_S)
+    numbers.begin("authz_webhook_reviews_total", "pod", "failed")
+    if ill:
+        numbers.count("authz_webhook_reviews_total", "pod", "failed")
+    else:
+        numbers.count("authz_webhook_looks_total", "done")
+    # Of its process the sidecar's own numbers tell already.
+    return "".join(f"{line}\n" for line in numbers.page().decode().splitlines() if "authz_" in line)
+
+
 class Day:
     """One bad day.
 
@@ -325,10 +343,11 @@ class Day:
         return self._stack.enter_context(Child(plan))
 
     def _play(self) -> None:
-        faults = 0
+        faults, injector = 0, Numbers()
         while not self._driving.wait(0.1):
             faults += self._ill
-            self.understudy.more = f"envoy_http_ext_authz_error {faults}\n"
+            injecting = _of_injection(injector, ill=self._ill)
+            self.understudy.more = f"envoy_http_ext_authz_error {faults}\n{injecting}"
             self.understudy.numbers = _well(self.began_s, faults, ill=self._ill)
 
     def _drive(self, which: str) -> None:
