@@ -35,6 +35,7 @@ from tests.support.collector import Collector, collector
 from tests.support.command import run
 from tests.support.kafka import PASSWORD, USER, KafkaServer
 from tests.support.otlp_receiver import Receiver, otlp_receiver
+from tests.support.processes import children
 from tests.support.redis import RedisServer, redis_server
 
 CLIENT = "198.51.100.77"
@@ -267,21 +268,8 @@ def _open_metrics(port: int) -> bytes:
 def _processes(pid: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield command line and environment of a process and its descendants."""
     yield Path(f"/proc/{pid}/cmdline").read_bytes(), Path(f"/proc/{pid}/environ").read_bytes()
-    for child in _children(pid):
+    for child in children(pid):
         yield from _processes(child)
-
-
-def _children(pid: int) -> list[int]:
-    """Return the processes that a process started; those of a thread that ends meanwhile pass to another."""
-    for left in reversed(range(100)):
-        try:
-            lists = [(one / "children").read_text("ascii") for one in Path(f"/proc/{pid}/task").iterdir()]
-        except (FileNotFoundError, ProcessLookupError):
-            if not left:
-                raise
-        else:
-            return [int(child) for each in lists for child in each.split()]
-    raise AssertionError("it has returned or raised")
 
 
 @pytest.fixture(scope="module")

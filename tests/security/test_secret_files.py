@@ -13,6 +13,7 @@ from authz.proxy.process import Child, Plan, free_port, http_get, program
 from tests.support.checks import check_request
 from tests.support.grpc import client, read
 from tests.support.policies import PEPPER
+from tests.support.processes import children
 from tests.support.sets import KEY, small_set
 from tests.support.workers import status
 
@@ -22,9 +23,8 @@ TOKEN = "hush-hush-hush-token"  # of a sink: the process that ships records is t
 def _family(pid: int) -> Iterator[int]:
     """Yield a process and all that it started."""
     yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from _family(int(child))
+    for child in children(pid):
+        yield from _family(child)
 
 
 @pytest.fixture
