@@ -67,14 +67,13 @@ class Keeper:
     def look(self) -> bool:
         """See to it that all is as it should be; whether that could be done."""
         try:
-            for _ in range(_TRIES - 1):
+            for left in reversed(range(_TRIES)):
                 try:
                     self._round()
                     break
                 except Conflict:
-                    continue
-            else:
-                self._round()
+                    if not left:
+                        raise
         except (Unreachable, Conflict) as fault:
             self._failed(str(fault))
             return False

@@ -45,7 +45,6 @@ class Patrol:
         self._wall_s = wall_s
         self._missing: tuple[str, ...] = ()
         self._fault = ""
-        self.looked = False
         for result in ("done", "failed"):
             numbers.begin(_LOOKS, result)
 
@@ -64,7 +63,7 @@ class Patrol:
         self._numbers.show_rows(_MISSING, ((name, each.missing) for name, each in census.counts.items()))
         self._numbers.show(_LOOKED, self._wall_s())
         self._numbers.count(_LOOKS, "done")
-        self.looked, self._fault = True, ""
+        self._fault = ""
         if census.examples != self._missing:
             self._missing = census.examples
             _tell(census.missing, census.examples)
